@@ -1,0 +1,34 @@
+# Everything runs in .venv; the two commands that matter are `make repro` and `make test`.
+PYTHON ?= python3.11
+VENV ?= .venv
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup repro test lint clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## create .venv and install the pinned packages
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,dev]'
+	touch $@
+
+repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
+	python -m stages.check
+	dvc repro
+
+test: setup lint  ## lint, types and all tests
+	python -m pytest
+
+lint: setup  ## ruff and mypy alone
+	ruff check .
+	ruff format --check .
+	mypy
+
+clean:  ## remove .venv; data, caches and results stay
+	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,174 @@
+"""Rows of the sources -> the captions table that every later stage reads.
+
+Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the media item),
+`caption_id` (unique), `caption`, `media` (a reference, see mmts.media), `media_bytes`,
+`media_mtime`, then any `class_<name>`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmts.errors import InputError
+from mmts.files import read_parquet
+from mmts.media import MediaReader, find_bad
+from mmts.settings import Captions, Split
+from mmts.sources import SourceRows, read_source
+
+SPLITS = ("train", "val", "test")
+COLUMNS = (
+    "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_mtime",
+)  # fmt: skip
+DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
+
+
+class CaptionsTable(NamedTuple):
+    """The table, the rows that were dropped and why, and a summary to store as JSON."""
+
+    rows: pd.DataFrame
+    dropped: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTable:
+    """Read all sources of a dataset, check every row and picture, and assign the splits.
+
+    Args:
+        settings: `datasets.<name>.captions`.
+        raw: data/raw/<dataset>.
+        work, final: see `mmts.sources.read_source`.
+
+    Raises:
+        InputError: a duplicate id, too many bad pictures, or a split without rows.
+    """
+    kept, dropped, facts = [], [], {}
+    reader = MediaReader()
+    for name, source in settings.sources.items():
+        found = read_source(source, raw, work, final)
+        facts[name] = {
+            "kind": source.kind,
+            "publishable": found.publishable,
+            "credit": found.credit,
+        }
+        rows, lost = clean(name, found, reader, settings.max_bad_share, work, final)
+        split = getattr(source, "split", None)
+        kept.append(with_splits(rows, split))
+        dropped.append(lost)
+    rows = pd.concat(kept, ignore_index=True)
+    lost = pd.concat(dropped, ignore_index=True)
+    classes = [column for column in rows.columns if column.startswith("class_")]
+    rows[classes] = rows[classes].fillna("")
+    rows = rows[[*COLUMNS, *classes]]
+    check_ids(rows)
+    for split in SPLITS:
+        if not (rows["split"] == split).any():
+            reasons = ", ".join(f"{n} {r}" for r, n in lost["reason"].value_counts().items())
+            raise InputError(
+                f"split {split} has no rows ({len(rows)} in all; dropped: {reasons or 'none'}); "
+                "add rows or change the shares under `split`"
+            )
+    return CaptionsTable(rows, lost, {"sources": facts, **counts(rows, lost)})
+
+
+def clean(
+    name: str, found: SourceRows, reader: MediaReader, max_bad_share: float, work: Path, final: Path
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The usable rows of one source, and the dropped ones with their reasons."""
+    rows = found.rows.assign(source=name)
+    if rows.empty:
+        raise InputError(f"source {name} has no rows; check its files")
+    reason = pd.Series("", index=rows.index)
+    reason[rows["caption"].str.strip() == ""] = "empty caption"
+    reason[rows["sample_id"].str.strip() == ""] = "no image named"
+    references = list(rows.loc[reason == "", "media"].drop_duplicates())
+    in_work = {r: r.replace(str(final), str(work), 1) for r in references}
+    bad_in_work = find_bad(list(in_work.values()), reader, name)
+    bad = {r: bad_in_work[w] for r, w in in_work.items() if w in bad_in_work}
+    if len(bad) > max_bad_share * len(references):
+        first, why = next(iter(bad.items()))
+        raise InputError(
+            f"source {name}: {len(bad)} of {len(references)} pictures are bad, above "
+            f"max_bad_share {max_bad_share}; the first is {first} ({why}): mend them or raise "
+            "captions.max_bad_share"
+        )
+    reason = reason.where(~rows["media"].isin(list(bad)), rows["media"].map(bad))
+    stats = {r: reader.stat(w) for r, w in in_work.items() if r not in bad}
+    good = rows[reason == ""].copy()
+    good["media_bytes"] = np.array([stats[r].size for r in good["media"]], dtype=np.int64)
+    good["media_mtime"] = np.array([stats[r].mtime for r in good["media"]], dtype=np.int64)
+    if "caption_id" not in good:
+        nth = good.groupby("sample_id", sort=False).cumcount().astype(str)
+        good["caption_id"] = good["sample_id"] + "#" + nth
+    lost = rows[reason != ""]
+    return good, pd.DataFrame(
+        {
+            "source": name,
+            "row": lost.index.to_numpy(dtype=np.int64),
+            "sample_id": lost["sample_id"].to_numpy(),
+            "reason": reason[reason != ""].to_numpy(),
+        },
+        columns=list(DROPPED_COLUMNS),
+    )
+
+
+def with_splits(rows: pd.DataFrame, split: Split | None) -> pd.DataFrame:
+    """Add `split` where a source gives none: seeded, by `group` or else by media item."""
+    if "split" in rows:
+        torn = rows.groupby("sample_id", sort=False)["split"].nunique()
+        if (torn > 1).any():
+            raise InputError(
+                f"image {torn[torn > 1].index[0]!r} stands in several splits; its captions must "
+                "all be in one"
+            )
+        return rows
+    if split is None:
+        raise InputError("the source gives no splits and has no `split` setting")
+    groups = rows["group"] if "group" in rows else rows["sample_id"]
+    names = np.array(sorted(groups.unique()), dtype=object)
+    order = np.random.default_rng(split.seed).permutation(len(names))
+    train, val = round(split.train * len(names)), round((split.train + split.val) * len(names))
+    words = np.repeat(SPLITS, [train, val - train, len(names) - val])
+    split_of = dict(zip(names[order], words, strict=True))
+    return rows.assign(split=groups.map(split_of))
+
+
+def check_ids(rows: pd.DataFrame) -> None:
+    """InputError naming the first media item of two sources, or caption_id that stands twice."""
+    sources = rows.drop_duplicates(["source", "sample_id"])
+    shared = sources[sources["sample_id"].duplicated(keep=False)]
+    if not shared.empty:
+        name = shared["sample_id"].iloc[0]
+        both = " and ".join(shared.loc[shared["sample_id"] == name, "source"])
+        raise InputError(f"image {name!r} stands in the sources {both}; list it in one of them")
+    twice = rows["caption_id"].duplicated(keep=False)
+    if twice.any():
+        name = rows.loc[twice, "caption_id"].iloc[0]
+        same = rows[rows["caption_id"] == name]
+        raise InputError(
+            f"id {name!r} stands {len(same)} times (captions {same['caption'].iloc[0]!r} and "
+            f"{same['caption'].iloc[1]!r}); every row needs its own"
+        )
+
+
+def counts(rows: pd.DataFrame, dropped: pd.DataFrame) -> dict[str, Any]:
+    """Captions and media items a split, and dropped rows a reason."""
+    by_split = rows.groupby("split")
+    return {
+        "rows": {s: int((rows["split"] == s).sum()) for s in SPLITS},
+        "media": {s: int(by_split["sample_id"].nunique().get(s, 0)) for s in SPLITS},
+        "dropped": {str(k): int(v) for k, v in sorted(dropped["reason"].value_counts().items())},
+    }
+
+
+def read_captions(folder: Path) -> pd.DataFrame:
+    """The captions table of a dataset from `data/captions/<dataset>`."""
+    path = folder / "captions.parquet"
+    rows = read_parquet(path, "run `dvc repro` from the captions stage on")
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; run `dvc repro --force captions`")
+    return rows

@@ -1,0 +1,133 @@
+"""Training captions -> clusters: K-Means on their vectors, or the classes of a column."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmts.embed import Embeddings
+from mmts.errors import InputError
+from mmts.settings import Clustering, ColumnClustering, KMeansClustering
+
+UNKNOWN = -1  # a class that no training row has: size 0, counts as tail
+
+
+class Clusters(NamedTuple):
+    """One named clustering.
+
+    table: caption_id, cluster_id (int32), cluster_size (int64: the cluster's training rows), a row
+        a caption of every split.
+    centroids: [k, D] float32, or None for a column.
+    facts: what to store as JSON beside them.
+    """
+
+    table: pd.DataFrame
+    centroids: NDArray[np.float32] | None
+    facts: dict[str, Any]
+
+
+def cluster(settings: Clustering, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
+    """Cluster the training captions; other splits take the nearest centroid (paper section 3.2).
+
+    Raises:
+        InputError: more clusters than distinct training captions, or no such column.
+    """
+    if isinstance(settings, ColumnClustering):
+        return by_column(settings.column, captions)
+    vectors, rows = features(settings, captions, embeddings)
+    train = (captions["split"] == "train").to_numpy()
+    assigned, centroids, inertia = kmeans(vectors, rows[train], settings)
+    cluster_id = assigned[rows]
+    facts = {
+        "kind": "kmeans",
+        "k": settings.k,
+        "features": settings.features,
+        "seed": settings.seed,
+        "inertia": inertia,
+    }
+    return Clusters(_table(captions, cluster_id, train), centroids, facts)
+
+
+def features(
+    settings: KMeansClustering, captions: pd.DataFrame, embeddings: Embeddings
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Vectors to cluster, and for each row of the captions table which vector it has."""
+    if settings.features == "text":
+        return np.asarray(embeddings.text), embeddings.caption_text
+    if embeddings.vision is None:
+        raise InputError(
+            "a clustering has `features: vision`, but the vision tower is not frozen, so there are "
+            "no vision features; set `features: text` or freeze the tower"
+        )
+    vectors = np.asarray(embeddings.vision, dtype=np.float32)
+    rows, _ = pd.factorize(captions["sample_id"])
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(norms, 1e-12), rows.astype(np.int64)
+
+
+def kmeans(
+    vectors: NDArray[np.float32], train_rows: NDArray[np.int64], settings: KMeansClustering
+) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+    """Fit on the distinct training vectors, weighted by how often each occurs.
+
+    Args:
+        vectors: [U, D] distinct vectors.
+        train_rows: for each training caption its row of `vectors`.
+
+    Returns:
+        The cluster of every row of `vectors`, [k, D] centroids, and the inertia. Clusters are
+        numbered from the largest (in training captions) to the smallest.
+    """
+    from sklearn.cluster import KMeans
+
+    used, weight = np.unique(train_rows, return_counts=True)
+    if settings.k > len(used):
+        raise InputError(
+            f"k is {settings.k} but the training split has {len(used)} distinct captions; lower "
+            "k under `clusterings`"
+        )
+    model = KMeans(settings.k, n_init=settings.starts, random_state=settings.seed)
+    model.fit(vectors[used], sample_weight=weight.astype(np.float64))
+    size = np.bincount(model.labels_, weights=weight, minlength=settings.k)
+    order = np.argsort(-size, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(settings.k)
+    assigned = rank[model.predict(vectors)]
+    assigned[used] = rank[model.labels_]
+    centroids: NDArray[np.float32] = model.cluster_centers_[order].astype(np.float32)
+    return assigned.astype(np.int64), centroids, float(model.inertia_)
+
+
+def by_column(column: str, captions: pd.DataFrame) -> Clusters:
+    """Classes as clusters, numbered by their number of training rows, largest first."""
+    name = f"class_{column}"
+    if name not in captions:
+        there = [c.removeprefix("class_") for c in captions.columns if c.startswith("class_")]
+        raise InputError(
+            f"clustering by column {column}: there is no such class column; there are: "
+            f"{', '.join(there) or 'none (name them in class_columns)'}"
+        )
+    train = (captions["split"] == "train").to_numpy()
+    size = captions.loc[train, name].value_counts()
+    labels = sorted(size.index, key=lambda label: (-size[label], label))
+    number = {label: i for i, label in enumerate(labels)}
+    cluster_id = captions[name].map(lambda label: number.get(label, UNKNOWN)).to_numpy()
+    facts = {"kind": "column", "k": len(labels), "column": column, "labels": labels}
+    return Clusters(_table(captions, cluster_id, train), None, facts)
+
+
+def _table(
+    captions: pd.DataFrame, cluster_id: NDArray[np.int64], train: NDArray[np.bool_]
+) -> pd.DataFrame:
+    known = cluster_id >= 0
+    size = np.bincount(cluster_id[train], minlength=int(cluster_id.max()) + 1)
+    return pd.DataFrame(
+        {
+            "caption_id": captions["caption_id"].to_numpy(),
+            "cluster_id": cluster_id.astype(np.int32),
+            "cluster_size": np.where(known, size[np.maximum(cluster_id, 0)], 0).astype(np.int64),
+        }
+    )

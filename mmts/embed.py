@@ -1,0 +1,173 @@
+"""Captions -> unit vectors, and pictures -> features of a frozen tower; each content once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mmts.errors import InputError
+from mmts.files import require
+from mmts.media import MediaReader, decode_image, square
+from mmts.settings import VisionTower
+from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+from mmts.weights import fingerprint, sentence_model
+
+if TYPE_CHECKING:
+    from mmts.towers.tower import Tower
+
+TEXTS_A_TRANSACTION = 1024
+PICTURES_A_TRANSACTION = 512
+PICTURES_A_BATCH = {"cpu": 8, "cuda": 256}  # on a CPU, activations that fit its cache win
+
+
+class Embedded(NamedTuple):
+    """[N, D] float32 vectors, how many were computed now, and the model's fingerprint."""
+
+    vectors: Vectors
+    computed: int
+    fingerprint: str
+
+
+def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) -> Embedded:
+    """Unit vectors of sentences by sentence-transformers.
+
+    Args:
+        texts: [N] distinct or not; each distinct one is embedded once.
+        model: `package:<import name>`, a folder, or a hub id.
+        batch_size: sentences a forward pass.
+        cache: folder of the cache; one file a model's weights.
+
+    Raises:
+        InputError: the model cannot be found or loaded.
+    """
+    encoder = _load_sentence_model(model)
+    mark = _encoder_mark(encoder)
+    lengths = np.array([len(text) for text in texts])
+
+    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        order = missing[np.argsort(-lengths[missing], kind="stable")]
+        with tqdm(total=len(order), desc="embed", unit="text") as bar:
+            for start in range(0, len(order), TEXTS_A_TRANSACTION):
+                part = order[start : start + TEXTS_A_TRANSACTION]
+                vectors = encoder.encode(
+                    [texts[i] for i in part],
+                    batch_size=batch_size,
+                    normalize_embeddings=True,
+                    convert_to_numpy=True,
+                    show_progress_bar=False,
+                )
+                yield part, np.asarray(vectors, dtype=np.float32)
+                bar.update(len(part))
+
+    dim = int(encoder.encode(["dim"], show_progress_bar=False).shape[1])
+    keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
+    with VectorCache(cache / f"text-{mark[:32]}.sqlite", dim) as store:
+        vectors, computed = through_cache(store, keys, compute)
+    return Embedded(vectors, computed, mark)
+
+
+def _load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
+    """The encoder; an unreachable hub is one line that says what else to do."""
+    folder = sentence_model(spec)
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        return SentenceTransformer(folder).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise InputError(
+            f"{spec} cannot be loaded ({str(error).splitlines()[0]}); give the model's local "
+            "folder or `package:<import name>`"
+        ) from None
+
+
+def _encoder_mark(encoder: Any) -> str:
+    """Hex SHA-256 of all that a sentence's vector depends on: weights, modules, tokenizer."""
+    tokenizer = encoder.tokenizer.backend_tokenizer.to_str()
+    facts = (fingerprint(encoder.state_dict()), str(encoder), tokenizer)
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def embed_pictures(
+    references: Sequence[str], tower: Tower, settings: VisionTower, cache: Path
+) -> Embedded:
+    """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once."""
+    import torch
+
+    mark = fingerprint(tower.state_dict())
+    reader = MediaReader()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    batch = PICTURES_A_BATCH[device.type]
+    tower = tower.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        with tqdm(total=len(missing), desc="features", unit="img") as bar, torch.inference_mode():
+            for start in range(0, len(missing), PICTURES_A_TRANSACTION):
+                part = missing[start : start + PICTURES_A_TRANSACTION]
+                batches = np.split(part, cuts(len(part)))
+                yield part, np.concatenate([forward(rows, bar) for rows in batches])
+
+    def cuts(count: int) -> list[int]:
+        return list(range(batch, count, batch))
+
+    def forward(rows: NDArray[np.int64], bar: tqdm[Any]) -> Vectors:
+        pictures = [decode_image(reader.read(references[i])) for i in rows]
+        pixels = np.stack([square(picture, settings.image_size) for picture in pictures])
+        features = tower(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2))
+        bar.update(len(rows))
+        found: Vectors = features.float().cpu().numpy()
+        return found
+
+    keys = [content_key(reader.read(reference)) for reference in references]
+    name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
+    with VectorCache(cache / name, tower.dim) as store:
+        vectors, computed = through_cache(store, keys, compute)
+    return Embedded(vectors, computed, mark)
+
+
+class Embeddings(NamedTuple):
+    """What `embed` wrote for one dataset.
+
+    text: [U, D], a row a distinct caption. caption_text: [captions], its row.
+    vision: [media items, Dv] in order of first appearance in the captions table, or None.
+    text_features: [U, Dt] of the frozen text tower.
+    """
+
+    text: Vectors
+    caption_text: NDArray[np.int64]
+    vision: Vectors | None
+    text_features: Vectors | None
+
+
+def distinct(captions: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
+    """Distinct captions in order of first appearance, and for each row which one it has."""
+    rows, texts = pd.factorize(captions)
+    return [str(text) for text in texts], rows.astype(np.int64)
+
+
+def read_embeddings(folder: Path) -> Embeddings:
+    """The arrays of `data/embed/<dataset>`, memory-mapped."""
+
+    def array(name: str) -> NDArray[np.float32]:
+        path = require(folder / name, "run `dvc repro` from the embed stage on")
+        try:
+            found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise InputError(
+                f"{path} is damaged ({error}); run `dvc repro --force embed`"
+            ) from None
+        return found
+
+    vision = array("vision.npy") if (folder / "vision.npy").exists() else None
+    tower = array("text_features.npy") if (folder / "text_features.npy").exists() else None
+    rows: NDArray[np.int64] = array("caption_text.npy").astype(np.int64)
+    return Embeddings(array("text.npy"), rows, vision, tower)

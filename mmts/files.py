@@ -1,0 +1,85 @@
+"""Write files and folders so that a half-written one never has its final name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmts.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def output_folder(path: Path | str) -> Iterator[Path]:
+    """Yield a fresh sibling folder that replaces `path` when the block ends without an error.
+
+    Whatever goes wrong inside the block, `path` is untouched and the sibling is removed.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+    work.chmod(0o777 & ~_umask())
+    try:
+        yield work
+        if final.exists():
+            shutil.rmtree(final)
+        work.rename(final)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def require(path: Path | str, remedy: str) -> Path:
+    """`path` if it exists, else an InputError that names it and the remedy."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} is not there; {remedy}")
+    return path
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline; NaN and infinity are refused."""
+    path.write_text(
+        json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+
+
+def read_json(path: Path | str, remedy: str = "run `dvc repro`") -> Any:
+    """The JSON value in `path`; InputError where it is missing or not JSON."""
+    path = require(path, remedy)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON ({error}); {remedy}") from None
+
+
+def read_parquet(path: Path | str, remedy: str = "run `dvc repro`") -> pd.DataFrame:
+    """The table in `path`; InputError where it is missing or not Parquet."""
+    import pandas as pd
+
+    path = require(path, remedy)
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a Parquet file ({problem}); {remedy}") from None
+
+
+def sha256_file(path: Path | str) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,145 @@
+"""Read pictures by reference: a file, or a member of a tar.
+
+A reference is a path (relative to the working folder, or absolute), or `<tar>::<member>`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mmts.errors import InputError
+
+SEPARATOR = "::"
+
+
+class MediaStat(NamedTuple):
+    """Size in bytes and modification time in whole seconds of one picture file."""
+
+    size: int
+    mtime: int
+
+
+class MediaReader:
+    """Bytes and facts of referenced pictures; a tar is indexed once and read in place."""
+
+    def __init__(self) -> None:
+        self._tars: dict[str, dict[str, tuple[int, int, int]]] = {}
+
+    def stat(self, reference: str) -> MediaStat:
+        """Size and mtime; FileNotFoundError where there is no such picture."""
+        tar, _, member = reference.partition(SEPARATOR)
+        if not member:
+            status = Path(reference).stat()
+            return MediaStat(status.st_size, int(status.st_mtime))
+        _, size, mtime = self._find(tar, member)
+        return MediaStat(size, mtime)
+
+    def read(self, reference: str) -> bytes:
+        """The file's bytes; FileNotFoundError where there is no such picture."""
+        tar, _, member = reference.partition(SEPARATOR)
+        if not member:
+            return Path(reference).read_bytes()
+        offset, size, _ = self._find(tar, member)
+        with open(tar, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def _find(self, tar: str, member: str) -> tuple[int, int, int]:
+        if tar not in self._tars:
+            self._tars[tar] = _index_tar(tar)
+        try:
+            return self._tars[tar][member]
+        except KeyError:
+            raise FileNotFoundError(f"{tar} has no member {member}") from None
+
+
+def _index_tar(path: str) -> dict[str, tuple[int, int, int]]:
+    """Offset, size and mtime of the regular files of an uncompressed tar, by member name."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            return {m.name: (m.offset_data, m.size, int(m.mtime)) for m in tar if m.isreg()}
+    except tarfile.TarError as error:
+        raise InputError(
+            f"{path} is not an uncompressed tar ({error}); unpack or repack it"
+        ) from None
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """The picture as RGB, transparent parts on white.
+
+    Raises:
+        InputError: the bytes are no picture, are cut short, or hold an absurd number of pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            return _on_white(image)
+    except UnidentifiedImageError:  # its own words hold an address in memory
+        raise InputError("not a picture of a known format") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"not a readable picture ({error})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"too many pixels to be a photograph ({error})") from None
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """The centre square of the picture, [size, size, 3] uint8: short side to `size`, then crop."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
+
+
+def find_bad(
+    references: list[str], reader: MediaReader, progress: str = "pictures"
+) -> dict[str, str]:
+    """Which of the referenced pictures are missing or cannot be decoded, and why."""
+    from tqdm import tqdm
+
+    def reason(reference: str) -> str | None:
+        try:
+            data = reader.read(reference)
+        except FileNotFoundError:
+            return "missing"
+        except OSError as error:
+            return f"unreadable ({error.strerror})"
+        try:
+            decode_image(data)
+        except InputError as error:
+            return f"undecodable: {error}"
+        return None
+
+    if references:
+        with suppress(OSError):
+            reader.stat(references[0])  # index a tar once, before the threads start
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        reasons = tqdm(
+            pool.map(reason, references, chunksize=64),
+            total=len(references),
+            desc=f"check {progress}",
+            unit="img",
+            mininterval=0.5,
+        )
+        return {r: why for r, why in zip(references, reasons, strict=True) if why is not None}

@@ -1,0 +1,1 @@
+"""Retrieval metrics: pure functions over NumPy arrays or torch tensors."""

@@ -1,0 +1,60 @@
+"""Modulators: (step, batch, vision, text) -> the tau of each sample.
+
+Any objective takes what a modulator returns, as its temperature or as its margin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mmts.errors import InputError
+from mmts.schedule import per_sample_tau, tau_base
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mmts.training.batch import Batch
+
+
+class ScheduledShift(nn.Module):
+    """MM-TS and its parts: cosine schedule plus cluster shift (Eq. 6-8, arXiv 2603.08202).
+
+    alpha 0 and equal shifts are a fixed tau (the baseline); alpha alone is TS, shifts alone ICS.
+    The shift of a cluster_id is looked up in a buffer, so that it is saved with the model.
+    """
+
+    shift_of: Tensor
+
+    def __init__(self, shifts: pd.DataFrame, *, alpha: float, period: float) -> None:
+        """
+        Args:
+            shifts: the shift table, columns `cluster_id` and `shift`.
+            alpha, period: see `mmts.schedule.tau_base`.
+        """
+        super().__init__()
+        tau_base(0, alpha=alpha, period=period)
+        self.alpha, self.period = alpha, period
+        ids = torch.from_numpy(shifts["cluster_id"].to_numpy().astype("int64"))
+        table = torch.full((int(ids.max()) + 1,), torch.nan, dtype=torch.float32)
+        table[ids] = torch.from_numpy(shifts["shift"].to_numpy().astype("float32"))
+        self.register_buffer("shift_of", table)
+
+    def check(self, cluster_id: Tensor) -> None:
+        """InputError naming the first cluster_id that the shift table does not have."""
+        known = ~torch.isnan(self.shift_of)
+        ok = (cluster_id >= 0) & (cluster_id < len(known))
+        ok &= known[cluster_id.clamp(0, len(known) - 1)]
+        if not bool(ok.all()):
+            first = int(cluster_id[~ok][0])
+            raise InputError(
+                f"cluster_id {first} of a training row is not in the shift table; run "
+                "`dvc repro --force shift`"
+            )
+
+    def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:
+        """tau of each sample of the batch, [N] float32."""
+        base = tau_base(step, alpha=self.alpha, period=self.period)
+        return per_sample_tau(base, self.shift_of[batch.cluster_id])

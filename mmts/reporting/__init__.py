@@ -1,0 +1,1 @@
+"""Tables, figures and the results page: what the `report` stage writes."""

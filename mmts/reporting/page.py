@@ -1,0 +1,118 @@
+"""The results page: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmts.reporting.gallery import data_uri
+from mmts.reporting.report import Report
+from mmts.reporting.style import Figure, method_colours
+from mmts.reporting.tables import Table, best_row
+from mmts.reporting.words import (
+    OBJECTIVES,
+    bounds,
+    capital,
+    notes,
+    plural,
+    signed,
+    test_size,
+    verdict,
+)
+
+
+def page(reports: Sequence[Report], *, private: bool) -> str:
+    """The page of the reports; with `private`, of all their captions and pictures too.
+
+    Without `private`, a dataset that is not publishable shows numbers and figures only.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mmts.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"signed": signed, "bounds": bounds, "plural": plural}
+    template = environment.get_template("page.html.j2")
+    sections = [_section(report, private or report.dataset.publishable) for report in reports]
+    return template.render(sections=sections, private=private, objectives=OBJECTIVES) + "\n"
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A difference and its interval drawn in a box 100 wide, and where zero lies in it."""
+
+    low: float
+    value: float
+    high: float
+    zero: float
+
+
+def whiskers(table: Table) -> dict[str, Whisker]:
+    """The differences of a table on one common scale, by method."""
+    gains = {row.method: row.difference for row in table.rows if row.difference}
+    ends = [end for gain in gains.values() for end in (gain.low, gain.high, 0.0)]
+    low, high = min(ends, default=0.0), max(ends, default=0.0)
+    span = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / span, 1)
+
+    return {
+        method: Whisker(place(gain.low), place(gain.value), place(gain.high), place(0.0))
+        for method, gain in gains.items()
+    }
+
+
+def _section(report: Report, full: bool) -> dict[str, Any]:
+    """What the template shows of one dataset; captions and pictures only if `full`."""
+    dataset = report.dataset
+    figures = report.figures if full else report.public_figures
+    return {
+        "name": dataset.name,
+        "full": full,
+        "facts": _facts(report),
+        "colours": method_colours(dataset),
+        "sources": [_source(report, *tables) for tables in report.tables],
+        "notes": notes(dataset, report.resamples),
+        "figures": [
+            (figure, _width(figure), data_uri(figure.png, "image/png")) for figure in figures
+        ],
+        "clusters": report.clusters if full else ((), ()),
+        "galleries": [g for g in report.galleries if g.t2v or g.v2t] if full else (),
+        "credits": [source for source in dataset.sources if source.credit],
+    }
+
+
+def _source(report: Report, overall: Table, by_part: Table) -> dict[str, Any]:
+    best = best_row(overall)
+    return {
+        "name": overall.source,
+        "size": test_size(report.dataset, overall.source),
+        "best": best,
+        "verdict": capital(verdict(best)),
+        "tables": [(table, whiskers(table)) for table in (overall, by_part)],
+    }
+
+
+def _width(figure: Figure) -> int:
+    """The width to show the figure at, in CSS pixels: its PNG has 1.5 pixels for each."""
+    return round(int.from_bytes(figure.png[16:20], "big") / 1.5)
+
+
+def _facts(report: Report) -> str:
+    dataset = report.dataset
+    train = dataset.captions[dataset.captions["split"] == "train"]
+    return " · ".join(
+        [
+            plural(train["sample_id"].nunique(), "training item"),
+            plural(len(train), "training caption"),
+            plural(train["cluster_id"].nunique(), "cluster"),
+            plural(len(dataset.methods), "method"),
+            plural(len(dataset.seeds), "seed"),
+        ]
+    )

@@ -1,0 +1,89 @@
+"""What the report of one dataset holds: tables, figures, clusters and examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mmts.reporting.cells import Dataset
+from mmts.reporting.clusters import Cluster, described_clusters
+from mmts.reporting.figure_map import map_figure
+from mmts.reporting.figure_sizes import sizes_figure
+from mmts.reporting.figure_tail import tail_figure
+from mmts.reporting.figure_tau import tau_figure
+from mmts.reporting.figure_training import training_figure
+from mmts.reporting.gallery import Gallery, Pictures, gallery
+from mmts.reporting.style import Figure
+from mmts.reporting.tables import Table, best_row, overall_table, part_table
+
+
+class Settings(Protocol):
+    """The section `report` of params.yaml (`mmts.settings.Report`)."""
+
+    @property
+    def bootstrap(self) -> int:
+        """Resamples of the intervals."""
+
+    @property
+    def tsne_points(self) -> int:
+        """Captions on the map."""
+
+    @property
+    def tsne_perplexity(self) -> float:
+        """Perplexity of the map."""
+
+    @property
+    def examples(self) -> int:
+        """Retrievals shown a direction."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of every draw."""
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """All that is shown of one dataset; `private` parts show its captions or pictures."""
+
+    dataset: Dataset
+    resamples: int
+    tables: tuple[tuple[Table, Table], ...]
+    figures: tuple[Figure, ...]
+    clusters: tuple[list[Cluster], list[Cluster]]
+    galleries: tuple[Gallery, ...]
+
+    @property
+    def public_figures(self) -> tuple[Figure, ...]:
+        """The figures without captions or pictures of the dataset."""
+        return tuple(figure for figure in self.figures if not figure.private)
+
+
+def dataset_report(dataset: Dataset, settings: Settings, pictures: Pictures) -> Report:
+    """Tables, figures, clusters and examples of one dataset."""
+    sources = dataset.test_sources
+    draws = {"resamples": settings.bootstrap, "seed": settings.seed}
+    tables = tuple(
+        (overall_table(dataset, source, **draws), part_table(dataset, source, **draws))
+        for source in sources
+    )
+    names = ["tail"] if len(sources) == 1 else [f"tail-{source}" for source in sources]
+    map_of = map_figure(
+        dataset, points=settings.tsne_points, perplexity=settings.tsne_perplexity,
+        seed=settings.seed,
+    )  # fmt: skip
+    figures = (
+        *(tail_figure(dataset, s, name=n) for s, n in zip(sources, names, strict=True)),
+        sizes_figure(dataset),
+        tau_figure(dataset),
+        training_figure(dataset),
+        map_of,
+    )
+    galleries = tuple(
+        gallery(
+            dataset, overall.source, best_row(overall).method, pictures,
+            count=settings.examples, seed=settings.seed,
+        )
+        for overall, _ in tables
+    )  # fmt: skip
+    clusters = described_clusters(dataset, seed=settings.seed)
+    return Report(dataset, settings.bootstrap, tables, figures, clusters, galleries)

@@ -1,0 +1,45 @@
+"""The cosine schedule of the base temperature (or margin), and the number a sample gets."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mmts.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def tau_base(step: float, *, alpha: float, period: float) -> float:
+    """Base temperature `alpha * cos(2 pi step / period) / 2` (Eq. 7, arXiv 2603.08202).
+
+    Args:
+        step: optimiser step, counted from 0.
+        alpha: peak-to-peak range of the oscillation, in units of tau; 0 switches it off.
+        period: steps a full oscillation.
+
+    Returns:
+        A number in [-alpha/2, alpha/2].
+
+    Raises:
+        InputError: alpha is negative or period is not positive, or either is not finite.
+    """
+    if not (math.isfinite(alpha) and alpha >= 0):
+        raise InputError(f"alpha is {alpha}; it must be a finite number >= 0")
+    if not (math.isfinite(period) and period > 0):
+        raise InputError(f"period is {period}; it must be a finite number of steps > 0")
+    return alpha * math.cos(2 * math.pi * step / period) / 2
+
+
+def per_sample_tau(base: float, shift: Tensor) -> Tensor:
+    """Temperature of each sample, `base + shift` (Eq. 8, arXiv 2603.08202).
+
+    Args:
+        base: `tau_base(step)`.
+        shift: [N], the shift of each sample's cluster (`mmts.shift.cluster_shift`).
+
+    Returns:
+        [N], same dtype and device as `shift`.
+    """
+    return shift + base

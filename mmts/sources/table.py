@@ -1,0 +1,148 @@
+"""The user's own pairs: a table with an image file and a caption a row."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from mmts.errors import InputError
+from mmts.files import read_parquet, require
+from mmts.settings import TableSource
+from mmts.sources import SourceRows
+
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+FORMATS = ".csv, .tsv, .parquet, .jsonl"
+
+
+def read(settings: TableSource, raw: Path) -> SourceRows:
+    """A row a line of the table; several lines may name one image."""
+    path = raw / settings.path
+    table = read_table(path)
+    wanted = [settings.image_column, settings.caption_column, *settings.class_columns]
+    wanted += [c for c in (settings.id_column, settings.split_column) if c is not None]
+    for column in wanted:
+        if column not in table:
+            raise InputError(
+                f"{path} has no column {column}; it has {', '.join(map(str, table.columns))}"
+            )
+    images = text_column(table, settings.image_column, path)
+    root = Path(settings.image_root) if settings.image_root else path.parent
+    rows = pd.DataFrame(
+        {
+            "sample_id": images,
+            "caption": text_column(table, settings.caption_column, path),
+            "media": [str(root / image) for image in images],
+        }
+    )
+    rows.index = pd.RangeIndex(1, len(rows) + 1)
+    if settings.id_column:
+        rows["caption_id"] = text_column(table, settings.id_column, path).to_numpy()
+    if settings.split_column:
+        rows["split"] = splits(table[settings.split_column], path, settings.split_column)
+    for column in settings.class_columns:
+        rows[f"class_{column}"] = table[column].astype("string").fillna("").to_numpy(dtype=object)
+    if settings.limit is not None and "split" not in rows:
+        kept = rows["sample_id"].drop_duplicates().iloc[: settings.limit]
+        rows = rows[rows["sample_id"].isin(kept)]
+    elif settings.limit is not None:
+        rows = first_per_split(rows, settings.limit)
+    return SourceRows(rows, settings.credit, settings.publishable)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table as it stands: "NA", "null" and "None" are words, not missing values."""
+    require(path, f"name a table ({FORMATS}) in params.yaml")
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv", ".txt"):
+        return read_csv(path, "," if suffix == ".csv" else "\t")
+    if suffix == ".jsonl":
+        return pd.DataFrame([json_row(path, n, line) for n, line in numbered_lines(path)])
+    if suffix == ".parquet":
+        return read_parquet(path, "write it again")
+    raise InputError(f"{path} ends in {suffix or 'nothing'}; a table ends in one of {FORMATS}")
+
+
+def read_csv(path: Path, separator: str) -> pd.DataFrame:
+    """A UTF-8 CSV of strings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig",
+                index_col=False,
+            )  # fmt: skip
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except pd.errors.ParserWarning:  # the first row has more fields than the header
+        raise InputError(
+            f"{path} cannot be read as a table: its first row has more fields than its header; put "
+            "captions that hold the separator in double quotes"
+        ) from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        problem = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise InputError(f"{path} cannot be read as a table: {problem}; mend that line") from None
+
+
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, counted from 1."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    return [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+
+
+def json_row(path: Path, number: int, line: str) -> dict[str, object]:
+    """One line of JSON Lines as a dict."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{path} line {number} is not JSON ({error}); mend that line") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{path} line {number} is no JSON object; write one object a line")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{path} line {number} holds half a character (a lone surrogate); mend that line"
+        ) from None
+    return row
+
+
+def text_column(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    """A column of strings; an absent value counts as empty."""
+    absent = table[column].isna()
+    values = ["" if no else value for no, value in zip(absent, table[column].tolist(), strict=True)]
+    for row, value in enumerate(values, 1):
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise InputError(f"{path} row {row}: {column} is {value!r}; it must be text")
+    return pd.Series([str(value) for value in values], dtype="str")
+
+
+def splits(values: pd.Series, path: Path, column: str) -> list[str]:
+    """train, val or test for each row, from the words that people use."""
+    found = []
+    for number, value in enumerate(values, 1):
+        split = SPLIT_WORDS.get(str(value).strip().lower())
+        if split is None:
+            raise InputError(
+                f"{path} row {number}: {column} is {value!r}; it must be train, val or test"
+            )
+        found.append(split)
+    return found
+
+
+def first_per_split(rows: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """Rows of the first `limit` images of each split; all rows where there is no limit."""
+    if limit is None:
+        return rows
+    images = rows[["split", "sample_id"]].drop_duplicates()
+    kept = images.groupby("split", sort=False).head(limit)["sample_id"]
+    return rows[rows["sample_id"].isin(kept)]

@@ -1,0 +1,27 @@
+"""What a training step gets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """N pairs.
+
+    vision: [N, Dv] features of a frozen tower, or [N, 3, H, W] uint8 pictures.
+    text: [N, Dt] features of a frozen tower, or [N, L] token ids.
+    cluster_id: [N] int64, the cluster of each drawn caption.
+    index: [N] int64, stable number of each media item.
+    """
+
+    vision: Tensor
+    text: Tensor
+    cluster_id: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(*(t.to(device, non_blocking=True) for t in self))

@@ -1,0 +1,54 @@
+"""The log of a run: dvclive for `dvc plots`, one CSV for the report."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from types import TracebackType
+
+from mmts.errors import InputError
+
+COLUMNS = (
+    "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
+    "val_t2v_R@1", "val_v2t_R@1", "val_rsum",
+)  # fmt: skip
+
+
+class RunLog:
+    """Collects logged points; writes `curves.csv` and dvclive's files into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        from dvclive.live import Live
+
+        self._folder = folder
+        self._rows: list[dict[str, float]] = []
+        self._live = Live(str(folder / "dvclive"), dvcyaml=None, save_dvc_exp=False, report=None)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._live.end()  # type: ignore[no-untyped-call]
+            with open(self._folder / "curves.csv", "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(self._rows)
+
+    def point(self, step: int, epoch: int, **values: float) -> None:
+        """Log values at a step; those of a step that was logged before join its row."""
+        unknown = [name for name in values if name not in COLUMNS]
+        if unknown:
+            raise InputError(f"{unknown[0]} is no column of the log: {', '.join(COLUMNS)}")
+        if not self._rows or self._rows[-1]["step"] != step:
+            self._rows.append({"step": step, "epoch": epoch})
+        self._live.step = step
+        for name, value in values.items():
+            self._rows[-1][name] = value if math.isfinite(value) else math.nan
+            self._live.log_metric(name, value)

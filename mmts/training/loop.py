@@ -1,0 +1,157 @@
+"""The training loop, top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from mmts.errors import InputError
+from mmts.losses import Objective
+from mmts.metrics.recall import retrieval_recall
+from mmts.settings import Train
+from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups
+from mmts.training.data import Pairs, epoch_batches, epoch_picks, steps_per_epoch
+from mmts.training.log import RunLog
+
+
+class Trained(NamedTuple):
+    """Validation metrics after the last epoch, and facts about the run."""
+
+    metrics: dict[str, float]
+    total_steps: int
+    seconds: float
+    samples_per_second: float
+
+
+def learning_rate(step: int, total: int, settings: Train) -> float:
+    """Linear warm-up, then a cosine from learning_rate to min_learning_rate."""
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
+    span = settings.learning_rate - settings.min_learning_rate
+    return settings.min_learning_rate + span * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes CUDA where there is one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device is cuda but there is no CUDA device; set it to auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def train(
+    model: TwoTower,
+    objective: Objective,
+    modulator: nn.Module,
+    train_pairs: Pairs,
+    val_pairs: Pairs,
+    settings: Train,
+    seed: int,
+    log: RunLog,
+) -> Trained:
+    """Train `model` in place and return its validation metrics.
+
+    Args:
+        model: on the CPU; moved to the device that the settings name.
+        objective: (vision, text, tau) -> loss.
+        modulator: (step, batch, vision, text) -> tau.
+        seed: of the order, the drawn captions, augmentation and dropout.
+
+    Raises:
+        InputError: the loss is not finite; the message has the step and the range of tau.
+    """
+    device = pick_device(settings.device)
+    model, modulator = model.to(device), modulator.to(device)
+    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay))
+    per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
+    total = settings.epochs * per_epoch
+    train_pairs.augment = settings.augment
+    torch.manual_seed(seed)
+    metrics: dict[str, float] = {}
+    step, started, busy = 0, time.perf_counter(), 0.0
+    with tqdm(total=total, desc="train", unit="step", mininterval=0.5) as bar:
+        for epoch in range(settings.epochs):
+            model.train()
+            began = time.perf_counter()
+            picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch)
+            for batch in epoch_batches(train_pairs, picks, settings.workers):
+                batch = batch.to(device)
+                rate = learning_rate(step, total, settings)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                vision, text = model(batch.vision, batch.text)
+                tau = modulator(step, batch, vision, text)
+                loss = objective(vision, text, tau, index=batch.index)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = nn.utils.clip_grad_norm_(
+                    model.parameters(), settings.clip_grad_norm or math.inf
+                )
+                optimizer.step()
+                if step % settings.log_every == 0 or step == total - 1:
+                    point = _numbers(loss, tau, norm, rate, step)
+                    log.point(step, epoch, **point)
+                    bar.set_postfix(loss=f"{point['loss']:.3f}", refresh=False)
+                step += 1
+                bar.update()
+            busy += time.perf_counter() - began
+            if (epoch + 1) % settings.validate_every == 0 or epoch == settings.epochs - 1:
+                metrics = validate(model, val_pairs, device)
+                log.point(step - 1, epoch, **{
+                    "val_t2v_R@1": metrics["val/t2v/R@1"],
+                    "val_v2t_R@1": metrics["val/v2t/R@1"],
+                    "val_rsum": metrics["val/rsum"],
+                })  # fmt: skip
+    seconds = time.perf_counter() - started
+    return Trained(metrics, total, seconds, total * settings.batch_size / busy)
+
+
+def _numbers(
+    loss: torch.Tensor, tau: torch.Tensor | float, norm: torch.Tensor, rate: float, step: int
+) -> dict[str, Any]:
+    """What is logged of one step; stops the run where the loss is not finite."""
+    taus = torch.as_tensor(tau).detach()
+    point = {
+        "loss": loss.item(),
+        "tau_min": taus.min().item(),
+        "tau_mean": taus.mean().item(),
+        "tau_max": taus.max().item(),
+        "learning_rate": rate,
+        "grad_norm": norm.item(),
+    }
+    if not math.isfinite(point["loss"]):
+        raise InputError(
+            f"the loss is {point['loss']} at step {step} (tau {point['tau_min']:.4g} to "
+            f"{point['tau_max']:.4g}); lower train.learning_rate or raise the temperatures"
+        )
+    return point
+
+
+def validate(model: TwoTower, pairs: Pairs, device: torch.device) -> dict[str, float]:
+    """Recalls of a split both ways and their sum, keys under `val/`."""
+    vision, text = encode_split(model, pairs, device, batch_size=256)
+    recalls = retrieval_recall(vision, text, pairs.owner)
+    found = {f"val/{key}": value for key, value in recalls.items()}
+    return {**found, "val/rsum": sum(recalls.values())}
+
+
+def encode_split(
+    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows of all media items, and of all captions, on the CPU."""
+    model.eval()
+    items = range(len(pairs))
+    vision = encode_all(
+        model.encode_vision, len(items), lambda a, b: pairs.pictures(items[a:b]), batch_size, device
+    )
+    text = encode_all(
+        model.encode_text, len(pairs.text), lambda a, b: pairs.text[a:b], batch_size, device
+    )
+    return vision, text

@@ -1,0 +1,111 @@
+"""A content-addressed store of vectors: what was computed once is not computed again.
+
+One SQLite file a model. Every `put` is a transaction, so that an interrupted run keeps all
+finished batches and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmts.errors import InputError
+
+Vectors = NDArray[np.float32]
+
+
+class VectorCache:
+    """float32 vectors of one length by the SHA-256 of what they were computed from."""
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self.path, self.dim = path, dim
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = sqlite3.connect(path, timeout=60)
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
+            )
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path} is not a usable cache ({error}); delete it") from None
+
+    def __enter__(self) -> VectorCache:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._db.close()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
+        """The vectors that are there, by key."""
+        found: dict[bytes, Vectors] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            marks = ",".join("?" * len(part))
+            query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"  # noqa: S608
+            for key, blob in self._db.execute(query, part):
+                vector = np.frombuffer(blob, dtype=np.float32)
+                if vector.shape != (self.dim,):
+                    raise InputError(f"{self.path} holds vectors of another length; delete it")
+                found[key] = vector
+        return found
+
+    def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
+        """Store a batch, all of it or nothing."""
+        rows = [
+            (key, np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+            for key, vector in zip(keys, vectors, strict=True)
+        ]
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+
+def content_key(data: bytes) -> bytes:
+    """The cache key of some content."""
+    return hashlib.sha256(data).digest()
+
+
+def through_cache(
+    cache: VectorCache,
+    keys: Sequence[bytes],
+    compute: Callable[[NDArray[np.int64]], Iterable[tuple[NDArray[np.int64], Vectors]]],
+) -> tuple[Vectors, int]:
+    """Vectors for all keys, computing only what the cache lacks.
+
+    Args:
+        cache: where vectors are looked up and stored.
+        keys: [N]; a key may occur several times and is computed once.
+        compute: gets the positions of the missing keys; yields (positions, vectors) in batches.
+
+    Returns:
+        [N, cache.dim] vectors, and how many were computed now.
+    """
+    vectors = np.empty((len(keys), cache.dim), dtype=np.float32)
+    found = cache.get(list(dict.fromkeys(keys)))
+    missing = np.array(
+        [i for key, i in first_positions(keys).items() if key not in found], dtype=np.int64
+    )
+    if len(missing):
+        for positions, batch in compute(missing):
+            cache.put([keys[i] for i in positions], batch)
+            found.update((keys[i], v) for i, v in zip(positions, batch, strict=True))
+    for i, key in enumerate(keys):
+        vectors[i] = found[key]
+    return vectors, len(missing)
+
+
+def first_positions(keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Where each distinct key stands first."""
+    first: dict[bytes, int] = {}
+    for i, key in enumerate(keys):
+        first.setdefault(key, i)
+    return first

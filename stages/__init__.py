@@ -1,0 +1,1 @@
+"""One command a DVC stage: read, call mmts, write."""

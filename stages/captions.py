@@ -1,0 +1,35 @@
+"""Stage `captions`: the sources of a dataset -> one checked captions table."""
+
+from typing import Annotated
+
+import typer
+
+from stages.cli import run
+
+
+def main(
+    dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
+) -> None:
+    """Read pictures and captions, check every row and picture, assign the splits."""
+    from pathlib import Path
+
+    from mmts.captions import build
+    from mmts.config import CaptionsStage, load
+    from mmts.files import output_folder, write_json
+
+    settings = load(CaptionsStage, dataset=dataset)
+    final = Path("data/captions") / dataset
+    with output_folder(final) as work:
+        table = build(settings.captions, Path("data/raw") / dataset, work, final)
+        table.rows.to_parquet(work / "captions.parquet", index=False)
+        table.dropped.to_parquet(work / "dropped.parquet", index=False)
+        write_json(work / "summary.json", {"dataset": dataset, **table.summary})
+    summary = table.summary
+    for split, rows in summary["rows"].items():
+        print(f"{split}: {rows} captions of {summary['media'][split]} pictures")
+    for reason, rows in summary["dropped"].items():
+        print(f"dropped: {rows} rows, {reason} (listed in {final / 'dropped.parquet'})")
+
+
+if __name__ == "__main__":
+    run(main)

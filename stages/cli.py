@@ -1,0 +1,47 @@
+"""What all stage commands share: one-line errors, exit codes, plain warnings."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def run(command: Callable[..., Any]) -> None:
+    """Run a Typer command; what the user can mend is one line on stderr and exit code 1."""
+    import typer
+
+    from mmts.errors import InputError
+
+    warnings.showwarning = _plain_warning
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+def _is_ours(filename: str) -> bool:
+    import mmts
+
+    return Path(mmts.__file__).parent in Path(filename).parents
+
+
+def _plain_warning(
+    message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
+) -> None:
+    if issubclass(category, UserWarning) and _is_ours(filename):
+        print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,42 @@
+"""Stage `cluster`: caption vectors or class columns -> cluster_id and cluster_size."""
+
+from typing import Annotated
+
+import typer
+
+from stages.cli import run
+
+
+def main(
+    dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
+) -> None:
+    """Write one table for each named clustering; `default` goes into the shards."""
+    from pathlib import Path
+
+    import numpy as np
+
+    from mmts.captions import read_captions
+    from mmts.cluster import cluster
+    from mmts.config import ClusterStage, load
+    from mmts.embed import read_embeddings
+    from mmts.files import output_folder, write_json
+
+    settings = load(ClusterStage, dataset=dataset)
+    captions = read_captions(Path("data/captions") / dataset)
+    embeddings = read_embeddings(Path("data/embed") / dataset)
+    with output_folder(Path("data/cluster") / dataset) as work:
+        for name, clustering in settings.clusterings.items():
+            found = cluster(clustering, captions, embeddings)
+            found.table.to_parquet(work / f"{name}.parquet", index=False)
+            write_json(work / f"{name}.json", found.facts)
+            if found.centroids is not None:
+                np.save(work / f"{name}.npy", found.centroids)
+            size = found.table.groupby("cluster_id")["cluster_size"].first()
+            print(
+                f"{name}: {found.facts['k']} clusters of {size.min()} to {size.max()} training "
+                f"captions, median {size.median():g}"
+            )
+
+
+if __name__ == "__main__":
+    run(main)

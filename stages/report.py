@@ -1,0 +1,42 @@
+"""Stage `report`: the cells that the grid names -> tables, figures and the results page."""
+
+from stages.cli import run
+
+
+def main() -> None:
+    """Write results/ anew: numbers, figures, index.html, and what stays local in results/local."""
+    from pathlib import Path
+
+    from tqdm import tqdm
+
+    from mmts.config import ReportStage, load
+    from mmts.files import output_folder
+    from mmts.reporting.cells import load_dataset
+    from mmts.reporting.report import dataset_report
+    from mmts.reporting.results import write_results
+    from mmts.reporting.tables import best_row
+    from mmts.reporting.words import capital, verdict
+    from mmts.shards import ShardReader
+
+    settings = load(ReportStage)
+    grid, results = settings.grid, Path("results")
+    datasets = [
+        load_dataset(Path("data"), name, methods=grid.methods, seeds=grid.seeds)
+        for name in grid.datasets
+    ]
+    reports = [
+        dataset_report(dataset, settings.report, ShardReader(dataset.shards, "test"))
+        for dataset in tqdm(datasets, desc="report", unit="dataset")
+    ]
+    with output_folder(results) as work:
+        write_results(work, reports)
+    for report in reports:
+        for overall, _ in report.tables:
+            best = best_row(overall)
+            name = f"{report.dataset.name}, tested on {overall.source}"
+            print(f"{name}: {best.method}, rsum {best.entries[-1].text}. {capital(verdict(best))}")
+    print(f"{results / 'index.html'}: {(results / 'index.html').stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    run(main)

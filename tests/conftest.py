@@ -1,0 +1,137 @@
+"""Fixtures that tests of several modules share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TQDM_DISABLE"] = "1"  # stderr is for errors
+os.environ["DVC_NO_ANALYTICS"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import importlib
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import making
+
+
+class Ran(NamedTuple):
+    """How a stage command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Project:
+    """A folder with params.yaml and data/raw/tiny that stage commands run in."""
+
+    def __init__(self, root: Path, capture: Callable[[], tuple[str, str]]) -> None:
+        self.root, self._capture = root, capture
+        self.params = making.PARAMS
+
+    def set(self, **changes: object) -> None:
+        """Write params.yaml with changes; `__` in a name stands for a dot."""
+        tree = making.changed(self.params, {k.replace("__", "."): v for k, v in changes.items()})
+        making.write_params(self.root / "params.yaml", tree)
+
+    def run(self, stage: str, *arguments: str) -> Ran:
+        """Run a stage command in this process."""
+        from stages.cli import run
+
+        self._capture()
+        argv, sys.argv = sys.argv, [stage, *arguments]
+        code = 0
+        try:
+            with warnings.catch_warnings():
+                run(importlib.import_module(f"stages.{stage}").main)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        finally:
+            sys.argv = argv
+        return Ran(code, *self._capture())
+
+
+CELL = ("--dataset", "tiny", "--method")
+CHAIN = (
+    ("captions", "--dataset", "tiny"),
+    ("embed", "--dataset", "tiny"),
+    ("cluster", "--dataset", "tiny"),
+    ("shift", *CELL, "base"),
+    ("shift", *CELL, "mmts"),
+    ("pack", "--dataset", "tiny"),
+    ("train", *CELL, "base", "--seed", "0"),
+    ("train", *CELL, "mmts", "--seed", "0"),
+    ("evaluate", *CELL, "base", "--seed", "0"),
+)
+
+
+@pytest.fixture(scope="session")
+def sentence_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny sentence-transformers model."""
+    return making.write_sentence_model(tmp_path_factory.mktemp("sentence"))
+
+
+@pytest.fixture(scope="session")
+def cnn_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a small CNN, as if somebody had trained them."""
+    import torch
+    from safetensors.torch import save_file
+
+    from mmts.towers.small import SmallCNN
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("cnn") / "cnn.safetensors"
+    save_file(SmallCNN().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _built(
+    tmp_path_factory: pytest.TempPathFactory, sentence_folder: Path, cnn_weights: Path
+) -> Project:
+    """The tiny project with every stage run once; not to be changed."""
+    root = tmp_path_factory.mktemp("built")
+    project = Project(root, lambda: ("", ""))
+    tiny = "datasets.tiny"
+    project.params = making.changed(
+        making.PARAMS,
+        {
+            f"{tiny}.embed.model": str(sentence_folder),
+            f"{tiny}.towers.text.weights": str(sentence_folder),
+            f"{tiny}.towers.vision.weights": str(cnn_weights),
+        },
+    )
+    project.set()
+    making.write_raw(root / "data/raw/tiny")
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        for stage in CHAIN:
+            assert project.run(*stage).code == 0, stage
+    finally:
+        os.chdir(before)
+    return project
+
+
+@pytest.fixture
+def project(
+    _built: Project,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Project:
+    """A copy of the tiny project with all artifacts, as the working folder."""
+    root = tmp_path / "project"
+    shutil.copytree(_built.root, root)
+    monkeypatch.chdir(root)
+    mine = Project(root, capsys.readouterr)
+    mine.params = _built.params
+    return mine

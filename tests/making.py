@@ -1,0 +1,160 @@
+"""Small made-up inputs that several tests share: pictures, tables, settings, a sentence encoder."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+COLOURS = ("red", "green", "blue", "white")
+SHAPES = ("ball", "box", "cone")
+
+
+def picture(
+    number: int, size: tuple[int, int] = (40, 32), mode: str = "RGB", coded: str = "PNG"
+) -> bytes:
+    """A picture of coloured noise, the same for the same number."""
+    rng = np.random.default_rng(number)
+    bands = {"RGB": 3, "RGBA": 4, "L": 1}[mode]
+    pixels = rng.integers(0, 256, (size[1], size[0], bands), dtype=np.uint8)
+    image = Image.fromarray(pixels.squeeze(-1) if bands == 1 else pixels, mode)
+    buffer = io.BytesIO()
+    image.save(buffer, coded)
+    return buffer.getvalue()
+
+
+def write_picture(path: Path, number: int, **made: Any) -> Path:
+    """Write `picture(number)` in the format that the file's ending names."""
+    coded = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP"}[path.suffix]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(picture(number, coded=coded, **made))
+    return path
+
+
+def tiny_pairs(images: int = 32) -> list[dict[str, str]]:
+    """Rows of a table: every third image has two captions; `kind` is a long-tailed class."""
+    rows = []
+    for i in range(images):
+        colour, shape = COLOURS[i % 4], SHAPES[0 if i % 2 else (i // 2) % 3]
+        name = f"images/{i:03d}.{'png' if i % 2 else 'jpg'}"
+        rows.append({"image": name, "caption": f"a {colour} {shape} {i}", "kind": shape})
+        if i % 3 == 0:
+            rows.append({"image": name, "caption": f"one {colour} {shape}", "kind": shape})
+    return rows
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
+    """A CSV of the rows."""
+    import csv
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def write_raw(raw: Path, images: int = 32) -> None:
+    """Pictures and pairs.csv of the tiny dataset."""
+    rows = tiny_pairs(images)
+    write_table(raw / "pairs.csv", rows)
+    for number, name in enumerate(dict.fromkeys(row["image"] for row in rows)):
+        write_picture(raw / name, number)
+
+
+PARAMS: dict[str, Any] = {
+    "grid": {"datasets": ["tiny"], "methods": ["base", "mmts"], "seeds": [0]},
+    "methods": {
+        "base": {"objective": "info_nce", "alpha": 0, "shift_min": 0.07, "shift_max": 0.07},
+        "mmts": {"objective": "max_margin", "alpha": 0.1, "shift_min": 0.1, "shift_max": 0.3},
+    },
+    "datasets": {
+        "tiny": {
+            "captions": {
+                "sources": {
+                    "pairs": {
+                        "kind": "table",
+                        "path": "pairs.csv",
+                        "class_columns": ["kind"],
+                        "split": {"train": 0.5, "val": 0.25, "test": 0.25, "seed": 0},
+                    }
+                },
+                "max_bad_share": 0.0,
+            },
+            "embed": {"model": "MODEL", "batch_size": 8},
+            "towers": {
+                "vision": {
+                    "name": "small_cnn", "weights": "CNN", "frozen": True, "image_size": 32,
+                },
+                "text": {"name": "sentence", "weights": "MODEL", "frozen": True},
+            },
+            "clusterings": {
+                "default": {"kind": "kmeans", "k": 4},
+                "kinds": {"kind": "column", "column": "kind"},
+            },
+            "pack": {"shard_size": 10, "image_size": None},
+            "train": {
+                "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1,
+                "head": {"dim": 16}, "log_every": 1,
+            },
+            "evaluate": {"bootstrap": 100, "examples": 2},
+            "methods": {"base": {}, "mmts": {"clustering": "kinds"}},
+        }
+    },
+    "report": {},
+}  # fmt: skip
+for _method in PARAMS["methods"].values():
+    _method |= {"oscillations": 5, "clustering": "default"}
+
+
+def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the settings with `{"a.b": value}` set; `...` as a value removes the key."""
+    tree = copy.deepcopy(tree)
+    for key, value in changes.items():
+        node, (*path, last) = tree, key.split(".")
+        for part in path:
+            node = node[part]
+        if value is ...:
+            del node[last]
+        else:
+            node[last] = value
+    return tree
+
+
+def write_params(path: Path, tree: dict[str, Any], changes: dict[str, Any] | None = None) -> Path:
+    """params.yaml; JSON is YAML."""
+    path.write_text(json.dumps(changed(tree, changes or {}), indent=1), encoding="utf-8")
+    return path
+
+
+def write_sentence_model(folder: Path, pooling: str = "mean") -> Path:
+    """A sentence-transformers model from scratch: a small BERT with made-up word pieces."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = "a one the of and ball box cone red green blue white".split()
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [str(d) for d in range(10)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    vocabulary += [x for x in letters if x not in vocabulary] + [f"##{x}" for x in letters]
+    bert = folder / "bert"
+    bert.mkdir(parents=True)
+    (bert / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(bert)
+    BertTokenizerFast(str(bert / "vocab.txt")).save_pretrained(bert)
+    encoder = Transformer(str(bert), max_seq_length=32)
+    model = SentenceTransformer(modules=[encoder, Pooling(32, pooling_mode=pooling)], device="cpu")
+    model.save(str(folder / "model"), create_model_card=False)
+    return folder / "model"

@@ -1,0 +1,115 @@
+"""A copy of the project on a tiny dataset, driven through `dvc` as a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "grey": (90, 90, 90)}
+RUNNING = re.compile(r"^(?:Running stage|Stage) '([^']+)'(?::| is cached)", re.MULTILINE)
+
+
+class Project:
+    """A checkout in a folder of its own, with the interpreter of the tests on its PATH."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        bin_folder = str(Path(sys.executable).parent)
+        self.env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+        for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT"):
+            self.env.pop(name, None)
+
+    def run(self, command: str, ok: bool = True) -> str:
+        """Run a shell command in the folder; its output."""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", command],
+            cwd=self.folder, env=self.env, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900,
+        )  # fmt: skip
+        assert (done.returncode == 0) == ok, f"{command} gave {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def repro(self, *flags: str) -> set[str]:
+        """`dvc repro`; the stages that did not simply stay as they were."""
+        return set(RUNNING.findall(self.run(" ".join(["dvc repro", *flags]))))
+
+    def params(self) -> Any:
+        return YAML().load(self.folder / "params.yaml")
+
+    def set(self, **values: Any) -> None:
+        """Set keys of params.yaml, `__` standing for a dot."""
+        tree = self.params()
+        for key, value in values.items():
+            *path, last = key.split("__")
+            node = tree
+            for part in path:
+                node = node[part]
+            node[last] = value
+        YAML().dump(tree, self.folder / "params.yaml")
+
+    def metrics(self) -> dict[str, Any]:
+        """Every metrics file that train and evaluate wrote, by path."""
+        files = sorted((self.folder / "data").glob("*/*/*/*/metrics.json"))
+        return {str(f.relative_to(self.folder)): json.loads(f.read_text()) for f in files}
+
+
+def copy_project(folder: Path) -> Project:
+    """The files that git would take, with their times, in a repository of their own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        source, target = ROOT / name, folder / name
+        if source.is_file() and name != "dvc.lock":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    project = Project(folder)
+    project.run("git init -q -b main; git config user.name t; git config user.email t@example.org")
+    return project
+
+
+def commit(project: Project) -> None:
+    project.run("git add -A && git commit -qm 'a tiny project'")
+
+
+def write_pairs(folder: Path, count: int = 64) -> None:
+    """Pictures of coloured squares and a table of captions that say what is in them."""
+    rng = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    lines = ["image,caption,colour"]
+    for number in range(count):
+        colour = rng.choice(list(COLOURS), p=[0.5, 0.25, 0.15, 0.1])
+        size = int(rng.integers(8, 30))
+        pixels = np.full((48, 48, 3), 255, dtype=np.uint8)
+        pixels[4 : 4 + size, 6 : 6 + size] = COLOURS[colour]
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        lines.append(f"images/{number}.png,a {colour} square number {number},{colour}")
+        lines.append(f"images/{number}.png,something {colour} of {size} pixels,{colour}")
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tiny_pairs(project: Project) -> None:
+    """`my_pairs` as the only dataset: two methods, one seed, seconds of work."""
+    write_pairs(project.folder / "data/raw/my_pairs")
+    tree = project.params()
+    tree["grid"] = {"datasets": ["my_pairs"], "methods": ["info_nce", "info_nce_mmts"], "seeds": [0]}
+    dataset = tree["datasets"]["my_pairs"]
+    dataset["captions"]["sources"]["my_pairs"]["class_columns"] = ["colour"]
+    dataset["towers"]["vision"]["image_size"] = 32
+    dataset["clusterings"]["default"]["k"] = 4
+    dataset["train"].update(epochs=2, batch_size=16, log_every=1)
+    dataset["evaluate"].update(bootstrap=100, examples=2)
+    tree["report"].update(bootstrap=100, tsne_points=100, tsne_perplexity=5.0, examples=1)
+    YAML().dump(tree, project.folder / "params.yaml")

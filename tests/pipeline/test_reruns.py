@@ -1,0 +1,146 @@
+"""What reruns when a number changes: the stages that read it and what follows, nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.project import Project, commit, copy_project, tiny_pairs
+
+CELLS = {
+    f"{stage}@my_pairs-{method}-0"
+    for stage in ("train", "evaluate")
+    for method in ("info_nce", "info_nce_mmts")
+}
+MMTS_CELL = {"train@my_pairs-info_nce_mmts-0", "evaluate@my_pairs-info_nce_mmts-0"}
+SHIFTS = {"shift@my_pairs-info_nce", "shift@my_pairs-info_nce_mmts"}
+ONCE = {"captions@my_pairs", "embed@my_pairs", "cluster@my_pairs", "pack@my_pairs"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A tiny project whose pipeline has run once, committed."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    tiny_pairs(project)
+    assert project.repro() == ONCE | SHIFTS | CELLS | {"report"}
+    commit(project)
+    return project
+
+
+@pytest.fixture
+def project(finished: Project) -> Iterator[Project]:
+    """The finished project; its parameters and outputs are put back afterwards."""
+    before = (finished.folder / "params.yaml").read_bytes()
+    yield finished
+    (finished.folder / "params.yaml").write_bytes(before)
+    finished.repro()
+
+
+def test_nothing_changed_nothing_runs(project: Project) -> None:
+    assert project.repro() == set()
+
+
+def test_alpha_reruns_its_methods_cells_and_the_report_and_back_only_the_report(
+    project: Project,
+) -> None:
+    project.set(methods__info_nce_mmts__alpha=0.05)
+    assert project.repro() == MMTS_CELL | {"report"}
+    project.set(methods__info_nce_mmts__alpha=0.06)
+    back = project.run("dvc repro")
+    assert "Running stage 'report'" in back
+    assert "Running stage 'train" not in back and "Running stage 'evaluate" not in back
+
+
+def test_shift_min_reruns_also_its_shift(project: Project) -> None:
+    project.set(methods__info_nce_mmts__shift_min=0.06)
+    assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
+
+
+def test_a_datasets_own_alpha_reruns_no_other_method(project: Project) -> None:
+    project.set(datasets__my_pairs__methods__info_nce_mmts={"alpha": 0.02})
+    assert project.repro() - {"shift@my_pairs-info_nce_mmts"} == MMTS_CELL | {"report"}
+
+
+def test_the_reports_settings_rerun_only_the_report(project: Project) -> None:
+    project.set(report__tsne_points=90)
+    assert project.repro() == {"report"}
+
+
+def test_k_touches_neither_captions_nor_embedding(project: Project) -> None:
+    project.set(datasets__my_pairs__clusterings__default__k=3)
+    assert project.repro() == {"cluster@my_pairs", "pack@my_pairs"} | SHIFTS | CELLS | {"report"}
+
+
+def test_another_clustering_does_not_train_again(project: Project) -> None:
+    colours = {"kind": "column", "column": "colour"}
+    project.set(datasets__my_pairs__clusterings__colours=colours)
+    assert project.repro() == {"cluster@my_pairs"} | SHIFTS | {"report"}
+    project.set(methods__info_nce_mmts__clustering="colours")
+    assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
+
+
+def test_a_learning_rate_reruns_training_alone(project: Project) -> None:
+    project.set(datasets__my_pairs__train__learning_rate=0.002)
+    assert project.repro() == CELLS | {"report"}
+
+
+def test_more_seeds_run_only_the_new_cells(project: Project) -> None:
+    project.set(grid__seeds=[0, 1])
+    assert project.repro() == {cell[:-1] + "1" for cell in CELLS} | {"report"}
+
+
+def test_two_runs_from_scratch_give_the_same_metrics(project: Project) -> None:
+    before = project.metrics()
+    assert len(before) == 4 and all(before.values())
+    shutil.rmtree(project.folder / "data/cache")
+    assert project.repro("--force", "--no-run-cache") == ONCE | SHIFTS | CELLS | {"report"}
+    assert project.metrics() == before
+
+
+def test_experiments_stand_side_by_side(project: Project) -> None:
+    project.run("dvc exp run --name wider -S methods.info_nce_mmts.shift_max=0.10")
+    table = project.run("dvc exp show --csv --only-changed")
+    head, *rows = table.strip().splitlines()
+    assert any("wider" in row for row in rows) and any(row.startswith("workspace") for row in rows)
+    columns = head.split(",")
+    assert "methods.info_nce_mmts.shift_max" in columns
+    assert len(columns) <= 20, columns
+    project.run("git checkout -q params.yaml")
+
+
+def test_a_bad_cell_fails_in_one_line_and_leaves_the_old_one(project: Project) -> None:
+    project.set(methods__info_nce_mmts__alpha=0.2)
+    output = project.run("dvc repro", ok=False)
+    assert "methods.info_nce_mmts: shift_min - alpha/2" in output
+    assert "Traceback" not in output
+    leftovers = list((project.folder / "data/train/my_pairs/info_nce_mmts").glob(".*"))
+    assert leftovers == [p for p in leftovers if p.name == ".gitignore"]
+
+
+def test_the_plots_hold_every_cell(project: Project) -> None:
+    project.run("dvc plots show")
+    page = (project.folder / "dvc_plots/index.html").read_text(encoding="utf-8")
+    for cell in ("info_nce/0", "info_nce_mmts/0"):
+        assert cell in page
+    for title in ("training loss", "mean tau of the batch", "validation rsum"):
+        assert title in page
+
+
+def test_the_dag_has_eight_stages(project: Project) -> None:
+    dag = project.run("dvc dag --collapse-foreach-matrix --dot")
+    stages = {"captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report"}
+    edges = [line for line in dag.splitlines() if "->" in line]
+    named = {word.strip(' ";') for line in edges for word in line.split("->")}
+    assert named == stages
+
+
+def test_a_link_as_raw_folder_is_followed(project: Project, tmp_path: Path) -> None:
+    raw = project.folder / "data/raw/my_pairs"
+    raw.rename(tmp_path / "elsewhere")
+    raw.symlink_to(tmp_path / "elsewhere")
+    assert project.repro() <= {"captions@my_pairs", "pack@my_pairs"}
+    raw.unlink()
+    (tmp_path / "elsewhere").rename(raw)

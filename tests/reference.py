@@ -1,0 +1,119 @@
+"""The slow, obvious versions that formulas are checked against: plain Python, double loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Matrix = Sequence[Sequence[float]]
+
+
+def tau_base(step: float, alpha: float, period: float) -> float:
+    """Eq. 7."""
+    return (alpha / 2.0) * math.cos(2.0 * math.pi * (step / period))
+
+
+def cluster_shift(size: float, sizes: Sequence[float], low: float, high: float) -> float:
+    """Eq. 6: where `size` lies between the smallest and the largest of `sizes`."""
+    share = (size - min(sizes)) / (max(sizes) - min(sizes))
+    return low + share * (high - low)
+
+
+def similarities(vision: Matrix, text: Matrix) -> list[list[float]]:
+    """Dot products of all pairs."""
+    return [[sum(a * b for a, b in zip(v, t, strict=True)) for t in text] for v in vision]
+
+
+def info_nce(
+    vision: Matrix, text: Matrix, tau: Sequence[float], positives: Sequence[Sequence[bool]] | None
+) -> float:
+    """Eq. 10-12: -log of the softmax share of the pair, both ways, tau of the anchor."""
+    s = similarities(vision, text)
+    n = len(s)
+    losses = []
+    for i in range(n):
+        for direction in ("v2t", "t2v"):
+            total = 0.0
+            for j in range(n):
+                v, t = (i, j) if direction == "v2t" else (j, i)
+                if positives is not None and v != t and positives[v][t]:
+                    continue
+                total += math.exp((s[v][t] - s[i][i]) / tau[i])
+            losses.append(math.log(total))
+    return sum(losses) / len(losses)
+
+
+def max_margin(
+    vision: Matrix,
+    text: Matrix,
+    margin: Sequence[float],
+    positives: Sequence[Sequence[bool]] | None,
+) -> float:
+    """Eq. 3: mean hinge over the ordered pairs of different rows, both ways."""
+    s = similarities(vision, text)
+    n = len(s)
+    hinges = []
+    for i in range(n):
+        for j in range(n):
+            if i == j:
+                continue
+            if positives is None or not positives[i][j]:
+                hinges.append(max(0.0, s[i][j] - s[i][i] + margin[i]))
+            if positives is None or not positives[j][i]:
+                hinges.append(max(0.0, s[j][i] - s[i][i] + margin[i]))
+    return sum(hinges) / len(hinges) if hinges else 0.0
+
+
+def ranks(vision: Matrix, text: Matrix, owner: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Rank of the best right answer, each tied wrong answer before it."""
+    s = similarities(vision, text)
+    t2v = []
+    for j, own in enumerate(owner):
+        wrong = [s[i][j] for i in range(len(vision)) if i != own]
+        t2v.append(1 + sum(score >= s[own][j] for score in wrong))
+    v2t = []
+    for i in range(len(vision)):
+        best = max(s[i][j] for j, own in enumerate(owner) if own == i)
+        wrong = [s[i][j] for j, own in enumerate(owner) if own != i]
+        v2t.append(1 + sum(score >= best for score in wrong))
+    return t2v, v2t
+
+
+def recall(
+    vision: Matrix, text: Matrix, owner: Sequence[int], ks: Sequence[int]
+) -> dict[str, float]:
+    """Share of queries with a right answer among the first k."""
+    found = dict(zip(("t2v", "v2t"), ranks(vision, text, owner), strict=True))
+    return {
+        f"{direction}/R@{k}": sum(rank <= k for rank in each) / len(each)
+        for direction, each in found.items()
+        for k in ks
+    }
+
+
+def parts(sizes: dict[int, int]) -> dict[int, str]:
+    """Head, medium, tail: lay all training rows in a line, largest cluster first; cut at thirds."""
+    line = [c for c in sorted(sizes, key=lambda c: (-sizes[c], c)) for _ in range(sizes[c])]
+    found = {c: "tail" for c in sizes}
+    for place in range(len(line) - 1, -1, -1):  # so that a cluster's first row decides
+        found[line[place]] = ("head", "medium", "tail")[3 * place // len(line)]
+    return found
+
+
+def resampled_share(
+    weights: Sequence[float], item: Sequence[int], hits: Sequence[bool]
+) -> float | None:
+    """Hits over queries where query q counts as often as its item was drawn."""
+    queries = found = 0.0
+    for q, i in enumerate(item):
+        queries += weights[i]
+        found += weights[i] * hits[q]
+    return found / queries if queries else None
+
+
+def cosine_rate(step: int, total: int, top: float, bottom: float, warmup: int) -> float:
+    """Linear to `top` in `warmup` steps, then half a cosine down to `bottom`."""
+    if step < warmup:
+        return top * (step + 1) / warmup
+    angle = math.pi * (step - warmup) / (total - warmup)
+    return bottom + (top - bottom) * (math.cos(angle) + 1) / 2

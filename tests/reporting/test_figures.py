@@ -1,0 +1,98 @@
+"""The figures: small files, descriptions with the data's numbers, one colour a method."""
+
+from __future__ import annotations
+
+import io
+from statistics import mean
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmts.reporting.cells import Dataset
+from mmts.reporting.figure_tau import tau_figure, three_clusters
+from mmts.reporting.labels import Box, label_places
+from mmts.reporting.report import Report
+from mmts.reporting.style import method_colours
+
+
+def _figure(report: Report, name: str):  # type: ignore[no-untyped-def]
+    return next(figure for figure in report.figures if figure.name == name)
+
+
+def test_figures_are_small_pngs_of_the_page_width(reports: list[Report]) -> None:
+    assert [f.name for f in reports[0].figures] == ["tail", "sizes", "tau", "training", "map"]
+    for figure in reports[0].figures:
+        assert len(figure.png) < 200_000
+        image = Image.open(io.BytesIO(figure.png))
+        assert image.format == "PNG"
+        assert 900 < image.width <= 1600
+        assert "Software" not in image.info
+        assert len(set(image.convert("L").tobytes())) > 5  # not a blank page
+
+
+def test_only_the_map_shows_words_of_captions(reports: list[Report]) -> None:
+    assert [figure.name for figure in reports[0].figures if figure.private] == ["map"]
+
+
+def test_the_tail_is_described_by_its_numbers(reports: list[Report]) -> None:
+    dataset = reports[0].dataset
+    alt = _figure(reports[0], "tail").alt
+    for method in dataset.methods:
+        for part in ("head", "medium", "tail"):
+            assert f"{part} {100 * mean(dataset.values(method, 'main', f'{part}/rsum')):.1f}" in alt
+
+
+def test_the_sizes_are_described_by_their_cuts(reports: list[Report]) -> None:
+    alt = _figure(reports[0], "sizes").alt
+    assert "6 clusters, from 24 down to 2 training captions" in alt
+    assert "head: 1 cluster with 24 captions; medium: 2 clusters with 24 captions" in alt
+    assert "tail: 3 clusters with 12 captions" in alt
+
+
+def test_the_training_is_described_by_first_and_last_values(reports: list[Report]) -> None:
+    alt = _figure(reports[0], "training").alt
+    # loss 3 - step / 20, rsum step / 20 + seed / 100 at step 30, in percent points
+    assert "mmts: loss from 3 to 1.1, validation rsum at the end 151.0" in alt
+
+
+def test_the_map_counts_its_points(reports: list[Report]) -> None:
+    figure = _figure(reports[0], "map")
+    assert "60 distinct training captions" in figure.caption
+    assert figure.alt.startswith("Scatter of 60 captions; 100% lie in the coloured clusters")
+
+
+def test_tau_shows_the_largest_median_and_smallest_cluster(dataset: Dataset) -> None:
+    found = three_clusters(dataset, "mmts")
+    assert [size for size, _ in found.values()] == [24, 6, 2]
+    assert [shift for _, shift in found.values()] == pytest.approx(
+        [0.08, 0.03 + 0.05 * 4 / 22, 0.03]
+    )
+    alt = tau_figure(dataset).alt
+    assert "plain (InfoNCE, τ 0.05): no wave, every cluster at 0.05" in alt
+    assert "shifts from 0.03 (2 captions) to 0.08 (24 captions)" in alt
+
+
+def test_a_method_has_one_colour_and_baselines_are_grey(dataset: Dataset) -> None:
+    colours = method_colours(dataset)
+    assert list(colours) == ["plain", "margin", "mmts"]
+    assert len(set(colours.values())) == 3
+    for method, colour in colours.items():
+        red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+        grey = max(red, green, blue) - min(red, green, blue) < 25
+        assert grey == (dataset.baseline(method) == method)
+
+
+def test_labels_do_not_lie_on_each_other() -> None:
+    places = np.random.default_rng(0).normal(size=(300, 2))
+    wanted = [places[i] * 0.2 for i in range(8)]
+    boxes = label_places(places, wanted, [f"some words {i}" for i in range(8)])
+    assert not any(a.touches(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_boxes_touch_only_if_they_overlap_both_ways() -> None:
+    half = np.array([1.0, 0.5])
+    box = Box(np.zeros(2), half)
+    assert box.touches(Box(np.array([1.9, 0.9]), half))
+    assert not box.touches(Box(np.array([2.1, 0.0]), half))
+    assert not box.touches(Box(np.array([0.0, 1.1]), half))

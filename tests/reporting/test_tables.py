@@ -1,0 +1,197 @@
+"""The tables against slow loops over the ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mmts.reporting.cells import Dataset
+from mmts.reporting.markdown import markdown
+from mmts.reporting.tables import (
+    Table,
+    best_row,
+    headline_metrics,
+    overall_table,
+    part_table,
+    setting,
+)
+from mmts.reporting.words import signed, verdict
+
+DRAWS = {"resamples": 100, "seed": 0}
+
+
+def _slow(dataset: Dataset, method: str, key: str) -> tuple[float, float]:
+    """Mean and standard deviation over seeds of a recall or an rsum, from the ranks."""
+    part, _, rest = key.rpartition("/") if key.endswith("rsum") else _split(key)
+    numbers = []
+    for cell in dataset.of(method):
+        wanted = (
+            [rest] if rest != "rsum" else [f"{d}/R@{k}" for d in ("t2v", "v2t") for k in (1, 5, 10)]
+        )
+        total = 0.0
+        for recall in wanted:
+            direction, k = recall.split("/R@")
+            ranks = [
+                row.rank
+                for row in cell.queries.itertuples()
+                if row.direction == direction and part in ("", row.part)
+            ]
+            total += 100 * sum(rank <= int(k) for rank in ranks) / len(ranks)
+        numbers.append(total)
+    mean = sum(numbers) / len(numbers)
+    variance = sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1)
+    return mean, variance**0.5
+
+
+def _split(key: str) -> tuple[str, str, str]:
+    fields = key.split("/")
+    return ("/".join(fields[:-2]), "/", "/".join(fields[-2:]))
+
+
+OVERALL = ["t2v/R@1", "t2v/R@5", "t2v/R@10", "v2t/R@1", "v2t/R@5", "v2t/R@10", "rsum"]
+BY_PART = [
+    f"{part}/{key}" for key in ("rsum", "t2v/R@1", "v2t/R@1") for part in ("head", "medium", "tail")
+]
+
+
+@pytest.mark.parametrize(("make", "keys"), [(overall_table, OVERALL), (part_table, BY_PART)])
+def test_means_and_deviations_are_those_of_the_ranks(dataset: Dataset, make, keys) -> None:  # type: ignore[no-untyped-def]
+    table: Table = make(dataset, "main", **DRAWS)
+    assert [row.method for row in table.rows] == list(dataset.methods)
+    assert sum(len(labels) for _, labels in table.groups) == len(keys)
+    for row in table.rows:
+        for entry, key in zip(row.entries, keys, strict=True):
+            assert (entry.mean, entry.std) == pytest.approx(_slow(dataset, row.method, key))
+
+
+def test_only_methods_beside_the_baseline_have_a_difference(dataset: Dataset) -> None:
+    rows = {row.method: row for row in overall_table(dataset, "main", **DRAWS).rows}
+    assert rows["plain"].difference is rows["margin"].difference is None
+    gain = rows["mmts"].difference
+    assert gain is not None
+    means = [rows[method].entries[-1].mean for method in ("mmts", "plain")]
+    assert gain.value == pytest.approx(means[0] - means[1])
+    assert gain.low < gain.value < gain.high
+
+
+def test_the_difference_by_part_is_that_of_the_tail(dataset: Dataset) -> None:
+    table = part_table(dataset, "main", **DRAWS)
+    tails = {row.method: row.entries[2].mean for row in table.rows}
+    gain = next(row.difference for row in table.rows if row.method == "mmts")
+    assert gain is not None
+    assert gain.value == pytest.approx(tails["mmts"] - tails["plain"])
+
+
+def test_the_best_of_each_column_is_bold_in_the_markdown(dataset: Dataset) -> None:
+    tables = (overall_table(dataset, "main", **DRAWS), part_table(dataset, "main", **DRAWS))
+    text = markdown(dataset, [tables], [], resamples=100)
+    lines = [
+        line for line in text.splitlines() if line.startswith(("| plain", "| mmts", "| margin"))
+    ]
+    assert len(lines) == 6
+    for rows in (lines[:3], lines[3:]):
+        fields = [[field.strip() for field in line.split("|")[3:-2]] for line in rows]
+        for column in zip(*fields, strict=True):
+            numbers = [float(re.sub(r"[*]| ±.*", "", field)) for field in column]
+            bold = [field.startswith("**") for field in column]
+            assert bold == [number == max(numbers) for number in numbers]
+
+
+def _with_rsum(dataset: Dataset, rsum: dict[str, float]) -> Dataset:
+    cells = {
+        key: dataclasses.replace(
+            cell, metrics={"main": {**cell.metrics["main"], "rsum": rsum[key[0]]}}
+        )
+        for key, cell in dataset.cells.items()
+    }
+    return dataclasses.replace(dataset, cells=cells)
+
+
+def test_numbers_that_read_the_same_are_both_best(dataset: Dataset) -> None:
+    close = _with_rsum(dataset, {"plain": 2.5001, "mmts": 2.5003, "margin": 2.49})
+    rows = overall_table(close, "main", **DRAWS).rows
+    assert [row.entries[-1].text for row in rows] == ["250.0", "250.0", "249.0"]
+    assert [row.entries[-1].best for row in rows] == [True, True, False]
+    assert best_row(overall_table(close, "main", **DRAWS)).method == "mmts"
+
+
+def test_the_verdict_says_when_a_baseline_is_best(dataset: Dataset) -> None:
+    table = overall_table(
+        _with_rsum(dataset, {"plain": 3, "mmts": 2, "margin": 1}), "main", **DRAWS
+    )
+    assert "baseline itself" in verdict(best_row(table))
+
+
+def test_one_seed_has_a_dash_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
+    dataset = tree.loaded(data.folder, "open", seeds=(1,))
+    table = overall_table(dataset, "main", **DRAWS)
+    assert {entry.spread for row in table.rows for entry in row.entries} == {"–"}
+    text = markdown(dataset, [(table, part_table(dataset, "main", **DRAWS))], [], resamples=100)
+    assert "One seed only (1)" in text
+    assert "± –" in text
+
+
+def test_the_markdown_says_how_the_numbers_were_made(dataset: Dataset) -> None:
+    tables = (overall_table(dataset, "main", **DRAWS), part_table(dataset, "main", **DRAWS))
+    text = markdown(dataset, [tables], [], resamples=100)
+    assert "20 test items, 40 text queries (t2v) and 20 vision queries (v2t)" in text
+    assert "seeds 0, 1, 2" in text
+    for words in ("thirds of the training rows", "Ties count against", "paired bootstrap (100"):
+        assert words in text
+
+
+def test_headline_metrics_are_rounded_percent_points(dataset: Dataset) -> None:
+    found = headline_metrics(dataset, "main")
+    assert list(found) == ["plain", "mmts", "margin"]
+    for method, numbers in found.items():
+        for name, key in (("rsum", "rsum"), ("t2v_R1", "t2v/R@1"), ("tail_rsum", "tail/rsum")):
+            assert numbers[name] == pytest.approx(_slow(dataset, method, key)[0], abs=0.005)
+            assert numbers[name] == round(numbers[name], 2)
+
+
+def test_the_setting_is_the_range_of_tau(dataset: Dataset) -> None:
+    assert setting(dataset, "plain") == "τ 0.05"
+    assert setting(dataset, "mmts") == "τ 0.01–0.1"
+    assert setting(dataset, "margin") == "margin 0.2"
+
+
+def test_a_part_that_a_source_lacks_is_a_dash(dataset: Dataset) -> None:
+    cells = {
+        key: dataclasses.replace(
+            cell,
+            metrics={"main": {k: v for k, v in cell.metrics["main"].items() if "tail" not in k}},
+            queries=cell.queries.assign(part=cell.queries["part"].replace("tail", "medium")),
+        )
+        for key, cell in dataset.cells.items()
+    }
+    table = part_table(dataclasses.replace(dataset, cells=cells), "main", **DRAWS)
+    assert table.rows[1].entries[2].text == "–"
+    assert table.rows[1].difference is None
+
+
+def test_signs_are_shown() -> None:
+    assert (signed(1.25), signed(-0.34), signed(0)) == ("+1.2", "−0.3", "+0.0")
+
+
+def test_several_sources_have_a_table_each(tree: SimpleNamespace, tmp_path: Path) -> None:
+    from mmts.reporting.report import dataset_report
+    from mmts.reporting.results import write_results
+
+    shards = tree.write(tmp_path / "data", "two", sources=("a", "b"), seeds=(0,))
+    report = dataset_report(tree.loaded(tmp_path / "data", "two", (0,)), tree.settings, shards)
+    write_results(tmp_path / "results", [report])
+    text = (tmp_path / "results/two.md").read_text()
+    assert "## Test source a" in text
+    assert "## Test source b" in text
+    assert text.count("| plain |") == 4
+    metrics = json.loads((tmp_path / "results/metrics/two.json").read_text())
+    assert list(metrics) == ["a", "b"]
+    assert metrics["a"]["mmts"]["rsum"] != metrics["b"]["mmts"]["rsum"]
+    assert {f.name for f in (tmp_path / "results/figures").iterdir()} >= {
+        "two-tail-a.png", "two-tail-b.png",
+    }  # fmt: skip

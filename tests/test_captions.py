@@ -1,0 +1,206 @@
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mmts.captions import COLUMNS, DROPPED_COLUMNS, build, read_captions
+from mmts.errors import InputError
+from mmts.settings import Captions
+from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
+
+OUT = Path("data/captions/x")
+
+
+def settings(path: str = "pairs.csv", max_bad_share: float = 0.0, **source: Any) -> Captions:
+    table = {"kind": "table", "path": path, "split": {"train": 0.5, "val": 0.25, "test": 0.25}}
+    return Captions.model_validate(
+        {"sources": {"pairs": {**table, **source}}, "max_bad_share": max_bad_share}
+    )
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    write_raw(tmp_path)
+    return tmp_path
+
+
+def made(raw: Path, chosen: Captions | None = None):  # type: ignore[no-untyped-def]
+    return build(chosen or settings(), raw, raw, OUT)
+
+
+def refusal(raw: Path, chosen: Captions | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        made(raw, chosen)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_table(raw: Path) -> None:
+    found = made(raw, settings(class_columns=["kind"]))
+    assert tuple(found.rows.columns) == (*COLUMNS, "class_kind")
+    pairs = tiny_pairs()
+    assert found.rows["caption"].tolist() == [row["caption"] for row in pairs]
+    assert found.rows["class_kind"].tolist() == [row["kind"] for row in pairs]
+    assert found.rows["caption_id"].tolist()[:3] == [
+        "images/000.jpg#0", "images/000.jpg#1", "images/001.png#0",
+    ]  # fmt: skip
+    assert found.rows["caption_id"].is_unique and set(found.rows["source"]) == {"pairs"}
+    first = Path(found.rows["media"].iloc[0])
+    assert first == raw / "images/000.jpg"
+    assert found.rows["media_bytes"].iloc[0] == first.stat().st_size
+    assert found.rows["media_mtime"].iloc[0] == int(first.stat().st_mtime)
+    assert found.dropped.empty and tuple(found.dropped.columns) == DROPPED_COLUMNS
+    media = found.rows.drop_duplicates("sample_id")["split"].value_counts().to_dict()
+    assert media == {"train": 16, "val": 8, "test": 8}
+    assert found.summary == {
+        "sources": {"pairs": {"kind": "table", "publishable": False, "credit": ""}},
+        "rows": found.rows["split"].value_counts().to_dict(),
+        "media": media,
+        "dropped": {},
+    }
+
+
+def test_splits_are_by_image_seeded_and_do_not_depend_on_the_order_of_rows(raw: Path) -> None:
+    first = made(raw).rows
+    assert (first.groupby("sample_id")["split"].nunique() == 1).all()
+    assert made(raw).rows["split"].tolist() == first["split"].tolist()
+    write_table(raw / "pairs.csv", tiny_pairs()[::-1])
+    again = made(raw).rows
+    of = dict(zip(first["sample_id"], first["split"], strict=True))
+    assert again["split"].tolist() == [of[s] for s in again["sample_id"]]
+    other = made(raw, settings(split={"train": 0.5, "val": 0.25, "test": 0.25, "seed": 1})).rows
+    assert {s: p for s, p in zip(other["sample_id"], other["split"], strict=True)} != of
+
+
+def test_empty_captions_are_dropped_counted_and_listed(raw: Path) -> None:
+    pairs = tiny_pairs()
+    for row, caption in ((0, ""), (5, " \t "), (6, "\u2003")):
+        pairs[row]["caption"] = caption
+    pairs[9]["image"] = ""
+    write_table(raw / "pairs.csv", pairs)
+    found = made(raw)
+    assert len(found.rows) == len(pairs) - 4
+    assert found.summary["dropped"] == {"empty caption": 3, "no image named": 1}
+    assert found.dropped["row"].tolist() == [1, 6, 7, 10]
+    assert found.dropped["sample_id"].tolist()[0] == "images/000.jpg"
+    assert found.dropped["source"].tolist() == ["pairs"] * 4
+
+
+def test_words_that_look_like_missing_values_are_kept(raw: Path) -> None:
+    pairs = tiny_pairs()
+    words = ["NA", "null", "None", "NaN", "nan", "-", "0"]
+    for row, word in zip(pairs, words, strict=False):
+        row["caption"] = word
+    write_table(raw / "pairs.csv", pairs)
+    assert made(raw).rows["caption"].tolist()[: len(words)] == words
+
+
+def test_bad_pictures_above_the_share_stop(raw: Path) -> None:
+    (raw / "images/004.jpg").unlink()
+    found = refusal(raw)
+    assert found.startswith(
+        "source pairs: 1 of 32 pictures are bad, above max_bad_share 0.0; the first"
+    )
+    assert f"{raw}/images/004.jpg (missing)" in found and "captions.max_bad_share" in found
+    (raw / "images/001.png").write_bytes(picture(1)[:300])
+    assert "2 of 32" in refusal(raw, settings(max_bad_share=1 / 32))
+
+
+def test_bad_pictures_below_the_share_are_dropped_and_listed(raw: Path) -> None:
+    (raw / "images/003.png").unlink()
+    (raw / "images/004.jpg").write_text("no picture")
+    found = made(raw, settings(max_bad_share=2 / 32))
+    assert found.summary["dropped"] == {
+        "missing": 2, "undecodable: not a picture of a known format": 1,
+    }  # fmt: skip
+    lost = set(found.dropped["sample_id"])
+    assert lost == {"images/003.png", "images/004.jpg"} and not lost & set(found.rows["sample_id"])
+    again = made(raw, settings(max_bad_share=2 / 32))
+    pd.testing.assert_frame_equal(found.dropped, again.dropped)
+
+
+def test_a_duplicate_id(raw: Path) -> None:
+    pairs = [{**row, "id": str(n)} for n, row in enumerate(tiny_pairs())]
+    pairs[7]["id"] = "3"
+    write_table(raw / "pairs.csv", pairs)
+    found = refusal(raw, settings(id_column="id"))
+    assert found.startswith("id '3' stands 2 times (captions ") and "its own" in found
+
+
+def test_an_image_in_several_splits(raw: Path) -> None:
+    pairs = [{**row, "part": ("train", "val", "test")[n % 3]} for n, row in enumerate(tiny_pairs())]
+    write_table(raw / "pairs.csv", pairs)
+    assert "image 'images/000.jpg' stands in several splits" in refusal(
+        raw, settings(split_column="part")
+    )
+
+
+def test_a_split_without_rows(raw: Path) -> None:
+    pairs = [{**row, "part": "train"} for row in tiny_pairs()]
+    write_table(raw / "pairs.csv", pairs)
+    found = refusal(raw, settings(split_column="part"))
+    assert found.startswith(f"split val has no rows ({len(pairs)} in all; dropped: none)")
+
+
+def test_a_split_that_dropping_empties(raw: Path) -> None:
+    pairs = [{**row, "part": "train"} for row in tiny_pairs()]
+    pairs[-1]["part"], pairs[-4]["part"] = "val", "test"
+    pairs[-1]["caption"] = "  "
+    write_table(raw / "pairs.csv", pairs)
+    found = refusal(raw, settings(split_column="part"))
+    assert found.startswith("split val has no rows (") and "dropped: 1 empty caption" in found
+
+
+def test_a_source_without_rows(raw: Path) -> None:
+    (raw / "pairs.csv").write_text("image,caption\n")
+    assert refusal(raw).startswith("source pairs has no rows")
+    (raw / "pairs.csv").write_text("image,caption\na.png, \n")
+    assert refusal(raw).startswith("split train has no rows (0 in all; dropped: 1 empty caption)")
+
+
+def two_sources(first: dict[str, str], second: dict[str, str]) -> Captions:
+    table = {"kind": "table", "split": {"train": 0.5, "val": 0.25, "test": 0.25}}
+    return Captions.model_validate({"sources": {"a": table | first, "b": table | second}})
+
+
+def test_two_sources(raw: Path) -> None:
+    rows = [{"image": f"more/{n}.png", "caption": f"more {n}", "part": "test"} for n in range(3)]
+    for n, row in enumerate(rows):
+        write_picture(raw / row["image"], 100 + n)
+    write_table(raw / "more.csv", rows)
+    found = made(
+        raw, two_sources({"path": "pairs.csv"}, {"path": "more.csv", "split_column": "part"})
+    )
+    assert found.rows.groupby("source")["sample_id"].nunique().to_dict() == {"a": 32, "b": 3}
+    assert set(found.rows.loc[found.rows["source"] == "b", "split"]) == {"test"}
+    assert list(found.summary["sources"]) == ["a", "b"]
+
+
+def test_classes_that_one_source_lacks_are_empty(raw: Path) -> None:
+    write_picture(raw / "more/0.png", 100)
+    write_table(raw / "more.csv", [{"image": "more/0.png", "caption": "x", "part": "test"}])
+    chosen = two_sources({"path": "pairs.csv"}, {"path": "more.csv", "split_column": "part"})
+    data = chosen.model_dump()
+    data["sources"]["a"]["class_columns"] = ("kind",)
+    found = made(raw, Captions.model_validate(data))
+    assert found.rows["class_kind"].tolist()[-1] == ""
+
+
+def test_one_image_in_two_sources(raw: Path) -> None:
+    pairs = [{**row, "id": f"b{n}"} for n, row in enumerate(tiny_pairs())]
+    write_table(raw / "more.csv", pairs)
+    chosen = two_sources({"path": "pairs.csv"}, {"path": "more.csv", "id_column": "id"})
+    assert refusal(raw, chosen).startswith("image 'images/000.jpg' stands in the sources a and b")
+
+
+def test_reading_it_back(raw: Path) -> None:
+    found = made(raw)
+    found.rows.to_parquet(raw / "captions.parquet", index=False)
+    pd.testing.assert_frame_equal(read_captions(raw), found.rows)
+    found.rows.drop(columns="split").to_parquet(raw / "captions.parquet", index=False)
+    with pytest.raises(InputError, match=r"captions\.parquet lacks split; run `dvc repro"):
+        read_captions(raw)
+    (raw / "captions.parquet").unlink()
+    with pytest.raises(InputError, match=r"captions\.parquet is not there; run `dvc repro`"):
+        read_captions(raw)

@@ -1,0 +1,368 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from mmts.config import (
+    STAGES,
+    CaptionsStage,
+    ClusterStage,
+    EmbedStage,
+    EvaluateStage,
+    PackStage,
+    ReportStage,
+    ShiftStage,
+    StageSettings,
+    TrainStage,
+    check,
+    load,
+)
+from mmts.errors import InputError
+from tests.making import PARAMS, changed, write_params
+
+ROOT = Path(__file__).parent.parent
+TINY = "datasets.tiny"
+SOURCE = f"{TINY}.captions.sources.pairs"
+FLICKR = {"kind": "flickr8k", "limit": 5}
+
+
+def read(
+    stage: type[StageSettings], folder: Path, changes: dict[str, Any], method: str = "base"
+) -> Any:
+    path = write_params(folder / "params.yaml", PARAMS, changes)
+    return load(stage, path, dataset="tiny", method=method)
+
+
+def refusal(stage: type[StageSettings], folder: Path, changes: dict[str, Any], **more: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read(stage, folder, changes, **more)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'params.yaml'}: ") and "\n" not in message
+    return message.removeprefix(f"{folder / 'params.yaml'}: ")
+
+
+def test_every_stage_loads(tmp_path: Path) -> None:
+    for stage in STAGES.values():
+        read(stage, tmp_path, {})
+    settings = read(TrainStage, tmp_path, {})
+    assert settings.train.batch_size == 8 and settings.train.learning_rate == 1e-3
+    assert settings.method.objective == "info_nce" and settings.towers.vision.frozen
+    assert read(CaptionsStage, tmp_path, {}).captions.sources["pairs"].path == "pairs.csv"
+
+
+def test_settings_are_frozen(tmp_path: Path) -> None:
+    settings = read(TrainStage, tmp_path, {})
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.train.epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "value", "message"),
+    [
+        # wrong types
+        (CaptionsStage, f"{TINY}.captions.max_bad_share", "none", "is 'none'; it should be a valid num"),
+        (CaptionsStage, f"{SOURCE}.path", 5, "is 5; it should be a valid string"),
+        (CaptionsStage, f"{SOURCE}.publishable", "yes", "is 'yes'; it should be a valid bool"),
+        (CaptionsStage, f"{SOURCE}.split.seed", 1.5, "is 1.5; it should be a valid integer"),
+        (CaptionsStage, f"{SOURCE}.class_columns", "kind", "is 'kind'; it should be a valid tuple"),
+        (EmbedStage, f"{TINY}.embed.batch_size", "8", "is '8'; it should be a valid integer"),
+        (EmbedStage, f"{TINY}.towers.vision.frozen", 1, "is 1; it should be a valid boolean"),
+        (ClusterStage, f"{TINY}.clusterings.default.k", 4.0, "is 4.0; it should be a valid integer"),
+        (TrainStage, f"{TINY}.train.learning_rate", "fast", "is 'fast'; it should be a valid number"),
+        (TrainStage, f"{TINY}.train.epochs", True, "is True; it should be a valid integer"),
+        (TrainStage, f"{TINY}.train.head", 3, "is 3; it should be a valid dictionary"),
+        (TrainStage, "methods.base.alpha", "0.1", "is '0.1'; it should be a valid number"),
+        (ShiftStage, "methods.base.shift_min", None, "is None; it should be a valid number"),
+        (ReportStage, "grid.seeds", [0, "a"], "is 'a'; it should be a valid integer"),
+        (ReportStage, "grid.datasets", "tiny", "is 'tiny'; it should be a valid tuple"),
+        (ReportStage, "report", None, "is None; it should be a valid dictionary"),
+        # out of range
+        (CaptionsStage, f"{TINY}.captions.max_bad_share", 1.0, "is 1.0; it should be less than 1"),
+        (CaptionsStage, f"{TINY}.captions.max_bad_share", -0.1, "is -0.1; it should be greater"),
+        (CaptionsStage, f"{SOURCE}.limit", 0, "is 0; it should be greater than 0"),
+        (CaptionsStage, f"{TINY}.captions.sources", {}, "at least 1 item"),
+        (EmbedStage, f"{TINY}.embed.batch_size", 0, "is 0; it should be greater than 0"),
+        (EmbedStage, f"{TINY}.towers.vision.image_size", 8, "is 8; it should be greater than or eq"),
+        (EmbedStage, f"{TINY}.towers.vision.name", "resnet50", "is 'resnet50'; .*'small_cnn'"),
+        (ClusterStage, f"{TINY}.clusterings.default.k", 0, "is 0; it should be greater than or eq"),
+        (ClusterStage, f"{TINY}.clusterings.default.features", "audio", "is 'audio'; .*'vision'"),
+        (PackStage, f"{TINY}.pack.shard_size", -1, "is -1; it should be greater than 0"),
+        (PackStage, f"{TINY}.pack.image_size", 3, "is 3; it should be greater than or equal to 16"),
+        (TrainStage, f"{TINY}.train.batch_size", 1, "is 1; it should be greater than or equal to 2"),
+        (TrainStage, f"{TINY}.train.learning_rate", 0, "is 0; it should be greater than 0"),
+        (TrainStage, f"{TINY}.train.head.dim", 0, "is 0; it should be greater than 0"),
+        (TrainStage, f"{TINY}.train.head.dropout", 1, "is 1; it should be less than 1"),
+        (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or 'cuda'"),
+        (TrainStage, "methods.base.objective", "triplet", "is 'triplet'; it should be 'info_nce' or"),
+        (TrainStage, "methods.base.alpha", -0.1, "is -0.1; it should be greater than or equal to 0"),
+        (TrainStage, "methods.base.oscillations", 0, "is 0; it should be greater than 0"),
+        (EvaluateStage, f"{TINY}.evaluate.bootstrap", 10, "is 10; it should be greater than or equal"),
+        (ReportStage, "grid.methods", [], "at least 1 item"),
+        (ReportStage, "grid.seeds", [-1], "is -1; it should be greater than or equal to 0"),
+        (ReportStage, "grid.datasets", ["a b"], "is 'a b'; it should|is 'a b'; string should"),
+        (ReportStage, "report.tsne_points", 3, "is 3; it should be greater than or equal to 50"),
+        # missing
+        (CaptionsStage, f"{SOURCE}.path", ..., "is missing; add it"),
+        (CaptionsStage, f"{TINY}.captions", ..., "is missing; .*there are: embed"),
+        (ClusterStage, f"{TINY}.clusterings.default.k", ..., "is missing; add it"),
+        (TrainStage, f"{TINY}.train.epochs", ..., "is missing; add it"),
+        (TrainStage, f"{TINY}.methods.base", ..., "is missing; there are: mmts"),
+        (TrainStage, "methods.base", ..., "is missing; there are: mmts"),
+        (ShiftStage, "methods.base.shift_max", ..., "is missing; did you mean shift_min"),
+        (ReportStage, "grid", ..., "is missing"),
+    ],
+)  # fmt: skip
+def test_the_key_is_named(
+    tmp_path: Path, stage: type[StageSettings], key: str, value: Any, message: str
+) -> None:
+    found = refusal(stage, tmp_path, {key: value})
+    assert found.startswith(key), found
+    assert re.search(message, found), found
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "message"),
+    [
+        (CaptionsStage, f"{TINY}.captions.max_bad_shares", "did you mean max_bad_share?"),
+        (CaptionsStage, f"{SOURCE}.caption_colum", "did you mean caption_column?"),
+        (
+            CaptionsStage,
+            f"{SOURCE}.split.vall",
+            "did you mean val? there are: train, val, test, seed",
+        ),
+        (EmbedStage, f"{TINY}.towers.vision.weight", "did you mean weights?"),
+        (EmbedStage, f"{TINY}.towers.audio", "there are: vision, text"),
+        (ClusterStage, f"{TINY}.clusterings.default.kk", "did you mean k?"),
+        (ClusterStage, f"{TINY}.clusterings.kinds.colum", "did you mean column?"),
+        (TrainStage, f"{TINY}.train.lerning_rate", "did you mean learning_rate?"),
+        (TrainStage, f"{TINY}.train.head.hiden", "did you mean hidden?"),
+        (TrainStage, "methods.base.alhpa", "did you mean alpha?"),
+        (TrainStage, f"{TINY}.methods.base.alhpa", "did you mean alpha?"),
+        (ShiftStage, f"{TINY}.methods.base.alhpa", "did you mean alpha?"),
+        (ReportStage, "grid.seed", "did you mean seeds?"),
+        (ReportStage, "report.boostrap", "did you mean bootstrap?"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest(
+    tmp_path: Path, stage: type[StageSettings], key: str, message: str
+) -> None:
+    found = refusal(stage, tmp_path, {key: 1})
+    assert found.startswith(f"{key} is not a setting; ") and message in found
+
+
+def test_an_unknown_key_comes_before_the_one_it_was_meant_to_be(tmp_path: Path) -> None:
+    clustering = {"kind": "kmeans", "kk": 4}
+    found = refusal(ClusterStage, tmp_path, {f"{TINY}.clusterings.default": clustering})
+    assert found.startswith(f"{TINY}.clusterings.default.kk is not a setting")
+
+
+def test_a_source_that_is_called_like_its_kind(tmp_path: Path) -> None:
+    sources = {"table": {"kind": "table", "path": "x.csv", "limit": 0}}
+    found = refusal(CaptionsStage, tmp_path, {f"{TINY}.captions.sources": sources})
+    assert found.startswith(f"{TINY}.captions.sources.table.limit is 0")
+    sources = {"flickr8k": {"kind": "flickr8k", "limt": 3}}
+    found = refusal(CaptionsStage, tmp_path, {f"{TINY}.captions.sources": sources})
+    assert found.startswith(f"{TINY}.captions.sources.flickr8k.limt is not a setting; did you mean")
+
+
+def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
+    found = refusal(CaptionsStage, tmp_path, {f"{SOURCE}.kind": "tabel"})
+    assert found.startswith(f"{SOURCE}.kind is tabel; there are: ")
+    assert all(kind in found for kind in ("openmoji", "table", "flickr8k"))
+    found = refusal(ClusterStage, tmp_path, {f"{TINY}.clusterings.default.kind": ...})
+    assert found.startswith(f"{TINY}.clusterings.default.kind is missing")
+
+
+def test_a_dataset_or_method_that_does_not_exist(tmp_path: Path) -> None:
+    path = write_params(tmp_path / "params.yaml", PARAMS)
+    with pytest.raises(InputError, match="datasets.tony is missing; did you mean tiny"):
+        load(CaptionsStage, path, dataset="tony")
+    with pytest.raises(InputError, match="methods.nope is missing; there are: base, mmts"):
+        load(TrainStage, path, dataset="tiny", method="nope")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({f"{SOURCE}.split": {"train": 0.9, "val": 0.1, "test": 0.1}}, "add up to 1"),
+        ({f"{TINY}.train.min_learning_rate": 0.1}, "min_learning_rate 0.1 is above learning_rate 0.001"),
+        ({f"{TINY}.towers.vision.weights": "random"}, "vision.weights is random and vision.frozen"),
+        ({f"{TINY}.towers.text.frozen": False}, "a sentence tower cannot be trained"),
+        ({f"{TINY}.clusterings": {"a": {"kind": "kmeans", "k": 2}}}, "no `default` clustering"),
+        ({"grid.seeds": [1, 1]}, "names one twice"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_go_together(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    text = [refusal(s, tmp_path, changes) for s in STAGES.values() if reaches(s, tmp_path, changes)]
+    assert text and all(message in found for found in text)
+    assert all(found.startswith((TINY, "grid")) for found in text)
+
+
+def reaches(stage: type[StageSettings], folder: Path, changes: dict[str, Any]) -> bool:
+    try:
+        read(stage, folder, changes)
+    except InputError:
+        return True
+    return False
+
+
+def test_temperature_stays_above_0_and_a_margin_may_reach_it(tmp_path: Path) -> None:
+    for low in (0.03, 0.02):
+        numbers = {"methods.base.alpha": 0.06, "methods.base.shift_min": low}
+        found = refusal(TrainStage, tmp_path, numbers)
+        assert found.startswith("methods.base: shift_min - alpha/2 is") and "above 0" in found
+    read(TrainStage, tmp_path, {"methods.base.alpha": 0.06, "methods.base.shift_min": 0.0301})
+    margin = {"methods.mmts.alpha": 0.2, "methods.mmts.shift_min": 0.1}
+    assert read(TrainStage, tmp_path, margin, method="mmts").method.alpha == 0.2
+    below = {"methods.mmts.alpha": 0.2, "methods.mmts.shift_min": 0.0999}
+    assert "must not fall below 0" in refusal(TrainStage, tmp_path, below, method="mmts")
+    swapped = refusal(TrainStage, tmp_path, {"methods.base.shift_min": 0.08})
+    assert swapped == "methods.base: shift_min 0.08 is above shift_max 0.07"
+
+
+def test_the_datasets_own_numbers_come_on_top(tmp_path: Path) -> None:
+    own = {f"{TINY}.methods.base": {"shift_max": 0.2, "alpha": 0.04}}
+    method = read(TrainStage, tmp_path, own).method
+    assert (method.shift_min, method.shift_max, method.alpha) == (0.07, 0.2, 0.04)
+    shift = read(ShiftStage, tmp_path, own)
+    assert (shift.shift_min, shift.shift_max, shift.clustering) == (0.07, 0.2, "default")
+    assert read(ShiftStage, tmp_path, {}, method="mmts").clustering == "kinds"
+    key = f"{TINY}.methods.base.shift_max"
+    for stage in (TrainStage, ShiftStage):
+        assert refusal(stage, tmp_path, {key: "big"}).startswith(f"{key} is 'big'; ")
+    for empty in (None, [], 3):
+        found = refusal(TrainStage, tmp_path, {f"{TINY}.methods.base": empty})
+        assert found == f"{TINY}.methods.base is {empty!r}; write {{}} for no difference"
+
+
+def test_alpha_does_not_reach_the_shift_stage(tmp_path: Path) -> None:
+    assert read(ShiftStage, tmp_path, {"methods.base.alpha": 9}).shift_min == 0.07
+
+
+def test_numbers_are_read_as_yaml_1_2(tmp_path: Path) -> None:
+    text = json.dumps(PARAMS)
+    assert '"learning_rate": 0.001' in text
+    path = tmp_path / "params.yaml"
+    for written, value in (("2e-4", 2e-4), ("1", 1.0), (".5", 0.5)):
+        path.write_text(text.replace('"learning_rate": 0.001', f'"learning_rate": {written}'))
+        rate = load(TrainStage, path, dataset="tiny", method="base").train.learning_rate
+        assert rate == value and type(rate) is float
+    for written in (".nan", ".inf", "2020-01-01"):
+        path.write_text(text.replace('"learning_rate": 0.001', f'"learning_rate": {written}'))
+        with pytest.raises(InputError, match=r"datasets\.tiny\.train\.learning_rate is "):
+            load(TrainStage, path, dataset="tiny", method="base")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grid: [1,\n", r"line \d+: not valid YAML"),
+        ("a: 1\na: 2\n", 'line 2: not valid YAML: found duplicate key "a"'),
+        (
+            "a: !!python/object/apply:os.system [ls]\n",
+            "line 1: not valid YAML: could not determine",
+        ),
+        ("a: !mine 3\n", "line 1: not valid YAML: could not determine a constructor for the tag"),
+        ("a: b: c\n", "line 1: not valid YAML"),
+        ("- a\n", "expected a mapping with grid"),
+        ("", "expected a mapping with grid"),
+        ("caf\udce9: 1\n", "not valid YAML"),
+    ],
+)
+def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=message) as caught:
+        load(CaptionsStage, path, dataset="tiny")
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nope\.yaml is not there"):
+        load(CaptionsStage, tmp_path / "nope.yaml", dataset="tiny")
+
+
+# --- what a stage can reach ----------------------------------------------------------------------
+
+
+def dvc_stages() -> dict[str, list[str]]:
+    """Parameter keys of each stage in dvc.yaml, in the words of mmts.config."""
+    tree = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    return {
+        name: [re.sub(r"\$\{item\.(\w+)\}", r"{\1}", key) for key in stage.get("params", [])]
+        for name, stage in tree["stages"].items()
+    }
+
+
+def test_stages_declare_in_dvc_yaml_exactly_what_they_read() -> None:
+    declared = dvc_stages()
+    assert set(declared) == set(STAGES)
+    for name, stage in STAGES.items():
+        assert sorted(declared[name]) == sorted(stage.keys.values()), name
+        assert set(stage.keys) - {"override"} == set(stage.model_fields), name
+
+
+def keys_of(tree: Any, prefix: str = "") -> list[str]:
+    if not isinstance(tree, dict):
+        return [prefix]
+    return [k for name in tree for k in keys_of(tree[name], f"{prefix}.{name}".lstrip("."))]
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_a_stage_reads_nothing_else(tmp_path: Path, name: str) -> None:
+    stage = STAGES[name]
+    own = [key.format(dataset="tiny", method="base") for key in stage.keys.values()]
+    others = [k for k in keys_of(PARAMS) if not any(f"{k}.".startswith(f"{o}.") for o in own)]
+    assert others
+    ruins = dict.fromkeys(others, "ruined")
+    assert read(stage, tmp_path, ruins) == read(stage, tmp_path, {})
+
+
+# --- check: the whole file -----------------------------------------------------------------------
+
+
+def refused(folder: Path, changes: dict[str, Any]) -> str:
+    path = write_params(folder / "params.yaml", PARAMS, changes)
+    with pytest.raises(InputError) as caught:
+        check(path)
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_check_of_a_good_file(tmp_path: Path) -> None:
+    grid = check(write_params(tmp_path / "params.yaml", PARAMS))
+    assert (grid.datasets, grid.methods, grid.seeds) == (("tiny",), ("base", "mmts"), (0,))
+
+
+def test_the_projects_own_file_is_fine() -> None:
+    assert check(ROOT / "params.yaml").datasets
+
+
+def test_check_sees_every_section(tmp_path: Path) -> None:
+    assert refused(tmp_path, {"gird": {}}).startswith("gird is not a setting; did you mean grid?")
+    assert refused(tmp_path, {"datasets": ...}).startswith("datasets is missing")
+    assert refused(tmp_path, {"methods": ...}).startswith("methods is missing")
+    assert refused(tmp_path, {"report": ...}).startswith("report is missing")
+    assert "must be a mapping" in refused(tmp_path, {"methods": [1]})
+    assert refused(tmp_path, {"grid.methods": ["base", "best"]}).startswith(
+        "methods.best is missing"
+    )
+    assert refused(tmp_path, {"grid.datasets": ["big"]}).startswith("datasets.big is missing")
+    found = refused(tmp_path, {f"{TINY}.trian": {}})
+    assert found.startswith(f"{TINY}.trian is not a setting; did you mean train?")
+    found = refused(tmp_path, {"methods.mmts.shift_min": 0})
+    assert found.startswith("methods.mmts: shift_min - alpha/2")
+
+
+def test_check_sees_datasets_and_methods_outside_the_grid(tmp_path: Path) -> None:
+    other = changed(PARAMS["datasets"]["tiny"], {"pack.shard_size": 0})
+    assert refused(tmp_path, {"datasets.other": other}).startswith(
+        "datasets.other.pack.shard_size is 0"
+    )
+    other = {**PARAMS["methods"]["base"], "alpha": -1}
+    assert refused(tmp_path, {"methods.other": other}).startswith("methods.other.alpha is -1")

@@ -1,0 +1,135 @@
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmts.errors import InputError
+from mmts.media import MediaReader, decode_image, find_bad, square
+from tests.making import picture, write_picture
+
+
+def tar_of(path: Path, **files: bytes) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"Images/{name}.png")
+            member.size, member.mtime = len(data), 1234
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def test_a_file_and_a_member_of_a_tar(tmp_path: Path) -> None:
+    reader = MediaReader()
+    path = write_picture(tmp_path / "a.png", 1)
+    assert reader.read(str(path)) == picture(1)
+    assert reader.stat(str(path)) == (path.stat().st_size, int(path.stat().st_mtime))
+    tar = tar_of(tmp_path / "t.tar", a=picture(2), b=picture(3))
+    for name, number in (("a", 2), ("b", 3)):
+        reference = f"{tar}::Images/{name}.png"
+        assert reader.read(reference) == picture(number)
+        assert reader.stat(reference) == (len(picture(number)), 1234)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    reader = MediaReader()
+    tar = tar_of(tmp_path / "t.tar", a=b"x")
+    for reference in (f"{tmp_path}/no.png", f"{tar}::Images/no.png", f"{tmp_path}/no.tar::a.png"):
+        for method in (reader.read, reader.stat):
+            with pytest.raises(FileNotFoundError):
+                method(reference)
+
+
+def test_a_tar_that_is_none_or_compressed(tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(b"no tar at all" * 100)
+    with tarfile.open(tmp_path / "z.tar", "w:gz") as tar:
+        tar.add(tmp_path / "t.tar", "a.png")
+    for name in ("t", "z"):
+        with pytest.raises(InputError, match=rf"{name}\.tar is not an uncompressed tar"):
+            MediaReader().read(f"{tmp_path}/{name}.tar::a.png")
+
+
+def test_decode_gives_rgb_with_transparent_parts_on_white() -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    found = decode_image(buffer.getvalue())
+    assert found.mode == "RGB"
+    assert [found.getpixel((x, 0)) for x in (0, 1)] == [(255, 0, 0), (255, 255, 255)]
+    palette = Image.new("P", (1, 1), 0)
+    palette.putpalette([0, 0, 0])
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG", transparency=0)
+    assert decode_image(buffer.getvalue()).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK"])
+def test_decode_of_other_modes(mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (3, 2)).save(buffer, "TIFF" if mode == "CMYK" else "PNG")
+    found = decode_image(buffer.getvalue())
+    assert found.mode == "RGB" and found.size == (3, 2)
+
+
+def test_bytes_that_are_no_picture_always_read_the_same() -> None:
+    messages = set()
+    for _ in range(3):
+        with pytest.raises(InputError) as caught:
+            decode_image(b"hello")
+        messages.add(str(caught.value))
+    assert messages == {"not a picture of a known format"}
+
+
+@pytest.mark.parametrize("coded", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_damaged_pictures_decode_or_say_so(coded: str) -> None:
+    data, rng, refused = picture(0, coded=coded), np.random.default_rng(0), 0
+    damaged = [data[: len(data) * n // 12] for n in range(12)]
+    for _ in range(40):
+        other = bytearray(data)
+        for place in rng.integers(0, len(data), 6):
+            other[place] = rng.integers(0, 256)
+        damaged.append(bytes(other))
+    for found in damaged:
+        try:
+            assert decode_image(found).mode == "RGB"
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and " object at 0x" not in str(error)
+    assert refused >= 10
+
+
+def test_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(InputError, match="too many pixels"):
+        decode_image(picture(0, size=(11, 10)))
+    with pytest.raises(InputError, match="too many pixels"):
+        decode_image(picture(0, size=(40, 32)))
+
+
+def test_square_takes_the_centre() -> None:
+    image = decode_image(picture(0, size=(30, 10)))
+    found = square(image, 5)
+    assert found.shape == (5, 5, 3) and found.dtype == np.uint8
+    whole = np.asarray(image.resize((15, 5), Image.Resampling.BICUBIC))
+    assert (found == whole[:, 5:10]).all()
+    tall = image.transpose(Image.Transpose.TRANSPOSE)
+    assert (square(tall, 5) == found.transpose(1, 0, 2)).all()
+    image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    assert (square(image, 8) == np.asarray(image)).all()
+
+
+def test_find_bad(tmp_path: Path) -> None:
+    good = [str(write_picture(tmp_path / f"{n}.png", n)) for n in range(70)]
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "short.png").write_bytes(picture(1)[:500])
+    (tmp_path / "folder.png").mkdir()
+    bad = [str(tmp_path / f"{name}.png") for name in ("missing", "text", "short", "folder")]
+    found = find_bad([*good[:40], *bad, *good[40:]], MediaReader())
+    assert list(found) == bad
+    assert found[bad[0]] == "missing"
+    assert found[bad[1]] == "undecodable: not a picture of a known format"
+    assert found[bad[2]].startswith("undecodable: not a readable picture")
+    assert found[bad[3]].startswith("unreadable (Is a directory)")
+    assert find_bad([], MediaReader()) == {}

@@ -1,0 +1,50 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmts.errors import InputError
+from mmts.schedule import per_sample_tau, tau_base
+from tests import reference
+
+
+def test_by_hand() -> None:
+    assert tau_base(0, alpha=0.2, period=100) == pytest.approx(0.1)
+    assert tau_base(25, alpha=0.2, period=100) == pytest.approx(0.0, abs=1e-12)
+    assert tau_base(50, alpha=0.2, period=100) == pytest.approx(-0.1)
+    assert tau_base(100, alpha=0.2, period=100) == pytest.approx(0.1)
+    assert tau_base(100 / 6, alpha=0.2, period=100) == pytest.approx(0.05)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 10), st.floats(1, 1e6))
+def test_is_eq_7_and_stays_in_its_range(step: int, alpha: float, period: float) -> None:
+    found = tau_base(step, alpha=alpha, period=period)
+    assert found == pytest.approx(reference.tau_base(step, alpha, period), abs=1e-6)
+    assert abs(found) <= alpha / 2
+
+
+def test_alpha_0_switches_it_off() -> None:
+    assert [tau_base(s, alpha=0, period=7) for s in range(20)] == [0.0] * 20
+
+
+@pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf])
+def test_alpha_must_be_a_number_from_0(alpha: float) -> None:
+    with pytest.raises(InputError, match=f"alpha is {alpha}; .*>= 0"):
+        tau_base(1, alpha=alpha, period=10)
+
+
+@pytest.mark.parametrize("period", [0, -5, math.nan, math.inf])
+def test_period_must_be_above_0(period: float) -> None:
+    with pytest.raises(InputError, match=f"period is {period}; .*> 0"):
+        tau_base(1, alpha=0.1, period=period)
+
+
+def test_tau_of_a_sample_is_base_plus_shift() -> None:
+    shift = torch.tensor([0.05, 0.1, 0.2], dtype=torch.float64, requires_grad=True)
+    tau = per_sample_tau(-0.02, shift)
+    assert tau.dtype == torch.float64
+    torch.testing.assert_close(tau.detach(), torch.tensor([0.03, 0.08, 0.18], dtype=torch.float64))
+    tau.sum().backward()
+    assert shift.grad is not None and shift.grad.tolist() == [1, 1, 1]
