@@ -260,14 +260,15 @@ def _validate(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
 
 def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ...]:
     """pydantic's location as keys of the file: without the tag that it adds at a union."""
-    node, found = values, []
+    node, found, fresh = values, [], True
     for step in location:
-        is_key = isinstance(node, dict) and step in node
-        if not is_key and isinstance(node, dict) and node.get("kind") == step:
+        if fresh and isinstance(node, dict) and node.get("kind") == step:
+            fresh = False  # the tag stands once, before a key that may have the same name
             continue
         found.append(str(step))
+        is_key = isinstance(node, dict) and step in node
         if is_key or (isinstance(node, (list, tuple)) and isinstance(step, int)):
-            node = node[step]
+            node, fresh = node[step], True
     return tuple(found)
 
 

@@ -77,7 +77,8 @@ def load_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} holds no plain tensors ({str(error).splitlines()[0]})") from None
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{path} holds no plain tensors ({problem})") from None
     if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
         raise InputError(f"{path} holds no mapping of names to tensors; save a state_dict")
     return state

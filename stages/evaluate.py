@@ -17,7 +17,7 @@ def main(
 
     from mmts.config import EvaluateStage, load
     from mmts.evaluation import evaluate
-    from mmts.files import output_folder, read_parquet, write_json
+    from mmts.files import output_folder, write_json
     from mmts.training.inputs import Inputs
     from mmts.training.loop import encode_split, pick_device
     from mmts.training.saved import load_model

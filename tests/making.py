@@ -140,7 +140,7 @@ def write_sentence_model(folder: Path, pooling: str = "mean") -> Path:
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    words = "a one the of and ball box cone red green blue white".split()
+    words = ["a", "one", "the", "of", "and", *COLOURS, *SHAPES]
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + [str(d) for d in range(10)]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     vocabulary += [x for x in letters if x not in vocabulary] + [f"##{x}" for x in letters]

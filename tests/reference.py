@@ -94,7 +94,7 @@ def recall(
 def parts(sizes: dict[int, int]) -> dict[int, str]:
     """Head, medium, tail: lay all training rows in a line, largest cluster first; cut at thirds."""
     line = [c for c in sorted(sizes, key=lambda c: (-sizes[c], c)) for _ in range(sizes[c])]
-    found = {c: "tail" for c in sizes}
+    found = dict.fromkeys(sizes, "tail")
     for place in range(len(line) - 1, -1, -1):  # so that a cluster's first row decides
         found[line[place]] = ("head", "medium", "tail")[3 * place // len(line)]
     return found

@@ -70,7 +70,7 @@ def test_splits_are_by_image_seeded_and_do_not_depend_on_the_order_of_rows(raw: 
     of = dict(zip(first["sample_id"], first["split"], strict=True))
     assert again["split"].tolist() == [of[s] for s in again["sample_id"]]
     other = made(raw, settings(split={"train": 0.5, "val": 0.25, "test": 0.25, "seed": 1})).rows
-    assert {s: p for s, p in zip(other["sample_id"], other["split"], strict=True)} != of
+    assert dict(zip(other["sample_id"], other["split"], strict=True)) != of
 
 
 def test_empty_captions_are_dropped_counted_and_listed(raw: Path) -> None:

@@ -64,15 +64,15 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     ("stage", "key", "value", "message"),
     [
         # wrong types
-        (CaptionsStage, f"{TINY}.captions.max_bad_share", "none", "is 'none'; it should be a valid num"),
+        (CaptionsStage, f"{TINY}.captions.max_bad_share", "none", "is 'none'; it should be a va"),
         (CaptionsStage, f"{SOURCE}.path", 5, "is 5; it should be a valid string"),
         (CaptionsStage, f"{SOURCE}.publishable", "yes", "is 'yes'; it should be a valid bool"),
         (CaptionsStage, f"{SOURCE}.split.seed", 1.5, "is 1.5; it should be a valid integer"),
         (CaptionsStage, f"{SOURCE}.class_columns", "kind", "is 'kind'; it should be a valid tuple"),
         (EmbedStage, f"{TINY}.embed.batch_size", "8", "is '8'; it should be a valid integer"),
         (EmbedStage, f"{TINY}.towers.vision.frozen", 1, "is 1; it should be a valid boolean"),
-        (ClusterStage, f"{TINY}.clusterings.default.k", 4.0, "is 4.0; it should be a valid integer"),
-        (TrainStage, f"{TINY}.train.learning_rate", "fast", "is 'fast'; it should be a valid number"),
+        (ClusterStage, f"{TINY}.clusterings.default.k", 4.0, "is 4.0; it should be a valid int"),
+        (TrainStage, f"{TINY}.train.learning_rate", "fast", "is 'fast'; it should be a valid num"),
         (TrainStage, f"{TINY}.train.epochs", True, "is True; it should be a valid integer"),
         (TrainStage, f"{TINY}.train.head", 3, "is 3; it should be a valid dictionary"),
         (TrainStage, "methods.base.alpha", "0.1", "is '0.1'; it should be a valid number"),
@@ -86,21 +86,21 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (CaptionsStage, f"{SOURCE}.limit", 0, "is 0; it should be greater than 0"),
         (CaptionsStage, f"{TINY}.captions.sources", {}, "at least 1 item"),
         (EmbedStage, f"{TINY}.embed.batch_size", 0, "is 0; it should be greater than 0"),
-        (EmbedStage, f"{TINY}.towers.vision.image_size", 8, "is 8; it should be greater than or eq"),
+        (EmbedStage, f"{TINY}.towers.vision.image_size", 8, "is 8; it should be greater than"),
         (EmbedStage, f"{TINY}.towers.vision.name", "resnet50", "is 'resnet50'; .*'small_cnn'"),
         (ClusterStage, f"{TINY}.clusterings.default.k", 0, "is 0; it should be greater than or eq"),
         (ClusterStage, f"{TINY}.clusterings.default.features", "audio", "is 'audio'; .*'vision'"),
         (PackStage, f"{TINY}.pack.shard_size", -1, "is -1; it should be greater than 0"),
         (PackStage, f"{TINY}.pack.image_size", 3, "is 3; it should be greater than or equal to 16"),
-        (TrainStage, f"{TINY}.train.batch_size", 1, "is 1; it should be greater than or equal to 2"),
+        (TrainStage, f"{TINY}.train.batch_size", 1, "is 1; it should be greater than or eq"),
         (TrainStage, f"{TINY}.train.learning_rate", 0, "is 0; it should be greater than 0"),
         (TrainStage, f"{TINY}.train.head.dim", 0, "is 0; it should be greater than 0"),
         (TrainStage, f"{TINY}.train.head.dropout", 1, "is 1; it should be less than 1"),
-        (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or 'cuda'"),
-        (TrainStage, "methods.base.objective", "triplet", "is 'triplet'; it should be 'info_nce' or"),
-        (TrainStage, "methods.base.alpha", -0.1, "is -0.1; it should be greater than or equal to 0"),
+        (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or "),
+        (TrainStage, "methods.base.objective", "triplet", "is 'triplet'; it should be 'info_nce'"),
+        (TrainStage, "methods.base.alpha", -0.1, "is -0.1; it should be greater than or"),
         (TrainStage, "methods.base.oscillations", 0, "is 0; it should be greater than 0"),
-        (EvaluateStage, f"{TINY}.evaluate.bootstrap", 10, "is 10; it should be greater than or equal"),
+        (EvaluateStage, f"{TINY}.evaluate.bootstrap", 10, "is 10; it should be greater than"),
         (ReportStage, "grid.methods", [], "at least 1 item"),
         (ReportStage, "grid.seeds", [-1], "is -1; it should be greater than or equal to 0"),
         (ReportStage, "grid.datasets", ["a b"], "is 'a b'; it should|is 'a b'; string should"),
@@ -169,6 +169,11 @@ def test_a_source_that_is_called_like_its_kind(tmp_path: Path) -> None:
     assert found.startswith(f"{TINY}.captions.sources.flickr8k.limt is not a setting; did you mean")
 
 
+def test_a_setting_that_is_called_like_its_kind(tmp_path: Path) -> None:
+    key = f"{TINY}.clusterings.kinds.column"
+    assert refusal(ClusterStage, tmp_path, {key: 5}).startswith(f"{key} is 5; ")
+
+
 def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
     found = refusal(CaptionsStage, tmp_path, {f"{SOURCE}.kind": "tabel"})
     assert found.startswith(f"{SOURCE}.kind is tabel; there are: ")
@@ -179,9 +184,9 @@ def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
 
 def test_a_dataset_or_method_that_does_not_exist(tmp_path: Path) -> None:
     path = write_params(tmp_path / "params.yaml", PARAMS)
-    with pytest.raises(InputError, match="datasets.tony is missing; did you mean tiny"):
+    with pytest.raises(InputError, match=r"datasets\.tony is missing; did you mean tiny"):
         load(CaptionsStage, path, dataset="tony")
-    with pytest.raises(InputError, match="methods.nope is missing; there are: base, mmts"):
+    with pytest.raises(InputError, match=r"methods\.nope is missing; there are: base, mmts"):
         load(TrainStage, path, dataset="tiny", method="nope")
 
 
@@ -189,7 +194,7 @@ def test_a_dataset_or_method_that_does_not_exist(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({f"{SOURCE}.split": {"train": 0.9, "val": 0.1, "test": 0.1}}, "add up to 1"),
-        ({f"{TINY}.train.min_learning_rate": 0.1}, "min_learning_rate 0.1 is above learning_rate 0.001"),
+        ({f"{TINY}.train.min_learning_rate": 0.1}, "0.1 is above learning_rate 0.001"),
         ({f"{TINY}.towers.vision.weights": "random"}, "vision.weights is random and vision.frozen"),
         ({f"{TINY}.towers.text.frozen": False}, "a sentence tower cannot be trained"),
         ({f"{TINY}.clusterings": {"a": {"kind": "kmeans", "k": 2}}}, "no `default` clustering"),

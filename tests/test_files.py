@@ -1,7 +1,6 @@
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -11,13 +10,17 @@ from mmts.errors import InputError
 from mmts.files import output_folder, read_json, read_parquet, require, sha256_file, write_json
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_output_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
     final = tmp_path / "deep" / "er" / "out"
     with output_folder(final) as work:
         (work / "a").write_text("1")
         assert not final.exists() and work.parent == final.parent
     assert (final / "a").read_text() == "1"
-    assert os.listdir(final.parent) == ["out"]
+    assert names(final.parent) == ["out"]
 
 
 def test_output_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
@@ -27,7 +30,7 @@ def test_output_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
     with output_folder(final) as work:
         (work / "new").write_text("y")
         assert (final / "old").exists()
-    assert os.listdir(final) == ["new"] and os.listdir(tmp_path) == ["out"]
+    assert names(final) == ["new"] and names(tmp_path) == ["out"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
@@ -40,7 +43,7 @@ def test_output_folder_leaves_nothing_half_written(
     with pytest.raises(error), output_folder(final) as work:
         (work / "new").write_text("y")
         raise error
-    assert os.listdir(final) == ["old"] and os.listdir(tmp_path) == ["out"]
+    assert names(final) == ["old"] and names(tmp_path) == ["out"]
 
 
 def test_output_folder_has_the_usual_permissions(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_size_outside_the_training_sizes(size: float) -> None:
 
 
 def test_shifts_the_wrong_way_round() -> None:
-    with pytest.raises(InputError, match="shift_min 0.3 is above shift_max 0.1"):
+    with pytest.raises(InputError, match=r"shift_min 0\.3 is above shift_max 0\.1"):
         cluster_shift(5, size_min=1, size_max=9, shift_min=0.3, shift_max=0.1)
 
 

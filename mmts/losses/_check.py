@@ -27,8 +27,8 @@ def check_pairs(vision: Tensor, text: Tensor) -> None:
             row = int(off.int().argmax())
             if not torch.isfinite(norms[row]):
                 raise InputError(
-                    f"{name} row {row} holds NaN or infinity; lower the learning rate, or mend the "
-                    "features"
+                    f"{name} row {row} holds NaN or infinity; mend the features, or lower the "
+                    "learning rate"
                 )
             raise InputError(
                 f"{name} row {row} has norm {norms[row]:.6g}; rows must have norm 1: use "

@@ -25,7 +25,7 @@ def projection(inputs: int, head: Head) -> nn.Module:
             nn.Dropout(head.dropout),
             nn.Linear(head.hidden, head.dim),
         ]
-    return nn.Sequential(nn.LayerNorm(inputs), *body)
+    return nn.Sequential(nn.LayerNorm(inputs, elementwise_affine=False), *body)
 
 
 class TwoTower(nn.Module):

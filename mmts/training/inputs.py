@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmts.embed import Embeddings, read_embeddings
 from mmts.errors import InputError
-from mmts.files import require
+from mmts.files import read_parquet
 from mmts.settings import Towers
 from mmts.shards import ShardReader
 from mmts.towers.tokens import encode
@@ -32,8 +32,9 @@ class Inputs:
         self.shards = data / "shards" / dataset
         self.towers = towers
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
-        path = require(data / "embed" / dataset / "ids.parquet", "run `dvc repro --force embed`")
-        ids = pd.read_parquet(path)
+        ids = read_parquet(
+            data / "embed" / dataset / "ids.parquet", "run `dvc repro --force embed`"
+        )
         texts = self.embeddings.caption_text
         self._text_row = dict(zip(ids["caption_id"], texts, strict=True))
         samples = ids["sample_id"].drop_duplicates()
@@ -62,8 +63,15 @@ class Inputs:
     ) -> Pairs:
         """The pairs of one split; arguments as in `Pairs`."""
         vision = (self._vision_features(), self._vision_row) if self.towers.vision.frozen else None
+        shards = ShardReader(self.shards, split)
+        wanted = {c for sample in shards.samples for c in sample["caption_ids"]}
+        if not wanted <= self._text_row.keys():
+            raise InputError(
+                f"caption {min(wanted - self._text_row.keys())} of {self.shards} was never "
+                "embedded; run `dvc repro`"
+            )
         return Pairs(
-            ShardReader(self.shards, split),
+            shards,
             vision_rows=vision,
             encode_text=self._text_encoder(tokenizer),
             image_size=self.towers.vision.image_size,

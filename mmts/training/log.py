@@ -20,10 +20,18 @@ class RunLog:
 
     def __init__(self, folder: Path) -> None:
         from dvclive.live import Live
+        from scmrepo.exceptions import SCMError
 
         self._folder = folder
         self._rows: list[dict[str, float]] = []
-        self._live = Live(str(folder / "dvclive"), dvcyaml=None, save_dvc_exp=False, report=None)
+        try:
+            self._live = Live(
+                str(folder / "dvclive"), dvcyaml=None, save_dvc_exp=False, report=None
+            )
+        except SCMError as error:
+            raise InputError(
+                f"dvclive cannot log ({error}); commit something to git first"
+            ) from None
 
     def __enter__(self) -> RunLog:
         return self

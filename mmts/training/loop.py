@@ -69,7 +69,7 @@ def train(
     """
     device = pick_device(settings.device)
     model, modulator = model.to(device), modulator.to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay))
+    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), fused=True)
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     train_pairs.augment = settings.augment
@@ -88,7 +88,12 @@ def train(
                     group["lr"] = rate
                 vision, text = model(batch.vision, batch.text)
                 tau = modulator(step, batch, vision, text)
-                loss = objective(vision, text, tau, index=batch.index)
+                try:
+                    loss = objective(vision, text, tau, index=batch.index)
+                except InputError as error:  # the rows are normalised: they were fine before
+                    raise InputError(
+                        f"training went astray at step {step} ({error}); lower train.learning_rate"
+                    ) from None
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(

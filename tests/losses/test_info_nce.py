@@ -127,7 +127,7 @@ def test_other_positives_are_no_negatives() -> None:
         (lambda v, t: info_nce(v[0], t[0], 0.1), r"both must be \[N, D\]"),
         (lambda v, t: info_nce(v[:0], t[:0], 0.1), "no rows"),
         (lambda v, t: info_nce(2 * v, t, 0.1), "vision row 0 has norm 2; .*normalize"),
-        (lambda v, t: info_nce(v, t * torch.tensor([[1], [1], [0], [1]]), 0.1), "text row 2 has norm 0"),
+        (lambda v, t: info_nce(v, t * (torch.arange(4) != 2)[:, None], 0.1), "row 2 has norm 0"),
         (lambda v, t: info_nce(v * math.nan, t, 0.1), "vision row 0 holds NaN"),
         (lambda v, t: info_nce(v, t, 0.0), "tau is 0; it must be finite and > 0"),
         (lambda v, t: info_nce(v, t, -1), "tau is -1;"),
@@ -137,7 +137,7 @@ def test_other_positives_are_no_negatives() -> None:
         (lambda v, t: info_nce(v, t, torch.ones(3)), r"tau has shape \(3,\); .*\[4\]"),
         (lambda v, t: info_nce(v, t, torch.ones(4, 1)), r"tau has shape \(4, 1\)"),
         (lambda v, t: info_nce(v, t, 1, positives=torch.ones(4, 4)), "positives is torch.float32"),
-        (lambda v, t: info_nce(v, t, 1, positives=torch.ones(4, 3) > 0), r"of shape \(4, 3\); it must"),
+        (lambda v, t: info_nce(v, t, 1, positives=torch.ones(4, 3) > 0), r"of shape \(4, 3\)"),
     ],
 )  # fmt: skip
 def test_wrong_input(make: object, message: str) -> None:

@@ -16,7 +16,12 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "grey": (90, 90, 90)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "grey": (90, 90, 90),
+}
 RUNNING = re.compile(r"^(?:Running stage|Stage) '([^']+)'(?::| is cached)", re.MULTILINE)
 
 
@@ -27,6 +32,7 @@ class Project:
         self.folder = folder
         bin_folder = str(Path(sys.executable).parent)
         self.env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+        self.env["OMP_NUM_THREADS"] = "1"  # threads cost more than they bring at this size
         for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT"):
             self.env.pop(name, None)
 
@@ -59,8 +65,8 @@ class Project:
         YAML().dump(tree, self.folder / "params.yaml")
 
     def metrics(self) -> dict[str, Any]:
-        """Every metrics file that train and evaluate wrote, by path."""
-        files = sorted((self.folder / "data").glob("*/*/*/*/metrics.json"))
+        """Every metrics file that train and evaluate wrote with seed 0, by path."""
+        files = sorted((self.folder / "data").glob("*/*/*/0/metrics.json"))
         return {str(f.relative_to(self.folder)): json.loads(f.read_text()) for f in files}
 
 
@@ -104,7 +110,11 @@ def tiny_pairs(project: Project) -> None:
     """`my_pairs` as the only dataset: two methods, one seed, seconds of work."""
     write_pairs(project.folder / "data/raw/my_pairs")
     tree = project.params()
-    tree["grid"] = {"datasets": ["my_pairs"], "methods": ["info_nce", "info_nce_mmts"], "seeds": [0]}
+    tree["grid"] = {
+        "datasets": ["my_pairs"],
+        "methods": ["info_nce", "info_nce_mmts"],
+        "seeds": [0],
+    }
     dataset = tree["datasets"]["my_pairs"]
     dataset["captions"]["sources"]["my_pairs"]["class_columns"] = ["colour"]
     dataset["towers"]["vision"]["image_size"] = 32

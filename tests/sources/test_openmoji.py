@@ -115,9 +115,9 @@ def test_other_versions_than_pinned(tmp_path: Path) -> None:
     ):
         openmoji.check_pins(pins)
     pins.write_text("no-such-package-here==1.0\n")
-    with pytest.raises(InputError, match="should be 1.0 and is not installed; run `make setup`"):
+    with pytest.raises(InputError, match=r"should be 1\.0 and is not installed; run `make setup`"):
         openmoji.check_pins(pins)
-    with pytest.raises(InputError, match="nope.txt is not there"):
+    with pytest.raises(InputError, match=r"nope\.txt is not there"):
         openmoji.check_pins(tmp_path / "nope.txt")
 
 

@@ -1,0 +1,86 @@
+"""The stages with other towers than the frozen pair of the tiny project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmts.shards import ShardReader
+from mmts.training.data import epoch_picks
+from tests import reference
+from tests.conftest import CELL, CHAIN, Project
+from tests.making import write_sentence_model
+
+CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
+WORDS = {"name": "small_transformer", "weights": "random", "frozen": False}
+BASE = (*CELL, "base", "--seed", "0")
+
+
+def test_trainable_towers(project: Project) -> None:
+    project.set(datasets__tiny__towers={"vision": CNN, "text": WORDS})
+    for stage, *arguments in CHAIN:
+        ran = project.run(stage, *arguments)
+        assert (ran.code, ran.err) == (0, ""), (stage, ran)
+    data = project.root / "data"
+    assert not (data / "embed/tiny/vision.npy").exists()
+    cell = data / "train/tiny/base/0"
+    assert (cell / "tokenizer.json").exists()
+    assert set(json.loads((cell / "model.json").read_text())["dims"]) == {"vocabulary"}
+    queries = pd.read_parquet(data / "evaluate/tiny/base/0/queries.parquet")
+    captions = pd.read_parquet(data / "captions/tiny/captions.parquet")
+    test = captions[captions["split"] == "test"]
+    assert len(queries) == len(test) + test["sample_id"].nunique()
+
+
+def test_the_tokenizer_learns_from_training_captions_alone(project: Project) -> None:
+    project.set(datasets__tiny__towers={"vision": CNN, "text": WORDS})
+    assert project.run("train", *BASE).code == 0
+    path = project.root / "data/train/tiny/base/0/tokenizer.json"
+    vocabulary = json.loads(path.read_text())["model"]["vocab"]
+    captions = pd.read_parquet(project.root / "data/captions/tiny/captions.parquet")
+    numbers = captions["caption"].str.extract(r" (\d+)$")[0]
+    held_out = set(numbers[captions["split"] != "train"].dropna())
+    known = {piece.removeprefix("Ġ") for piece in vocabulary}
+    trained = set(numbers[captions["split"] == "train"].dropna())
+    longer = {n for n in held_out - trained if len(n) == 2}
+    assert longer and not longer <= known
+
+
+def test_clusters_by_one_text_model_and_a_tower_of_another(
+    project: Project, tmp_path: Path
+) -> None:
+    other = write_sentence_model(tmp_path / "other", pooling="cls")
+    project.set(datasets__tiny__embed__model=str(other))
+    for stage in ("embed", "cluster", "shift", "pack", "train", "evaluate"):
+        arguments = next(c[1:] for c in CHAIN if c[0] == stage)
+        assert project.run(stage, *arguments).code == 0, stage
+    folder = project.root / "data/embed/tiny"
+    own, text = np.load(folder / "text_features.npy"), np.load(folder / "text.npy")
+    assert own.shape == text.shape and abs(own - text).max() > 0.01
+    facts = json.loads((folder / "embed.json").read_text())
+    assert facts["text"]["fingerprint"] != facts["text_tower"]["fingerprint"]
+    assert facts["text"]["model"] == str(other)
+
+
+def test_tau_of_each_step_is_that_of_the_drawn_captions(project: Project) -> None:
+    data = project.root / "data"
+    samples = ShardReader(data / "shards/tiny", "train").samples
+    ids = [caption_id for sample in samples for caption_id in sample["caption_ids"]]
+    first = np.cumsum([0, *(len(sample["caption_ids"]) for sample in samples)])
+    picks = epoch_picks(first, 8, 0, 0) + epoch_picks(first, 8, 0, 1)
+    for method, clustering, alpha in (("base", "default", 0.0), ("mmts", "kinds", 0.1)):
+        clusters = pd.read_parquet(data / f"cluster/tiny/{clustering}.parquet")
+        shift = pd.read_parquet(data / f"shift/tiny/{method}/shift.parquet")
+        cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
+        shift_of = dict(zip(shift["cluster_id"], shift["shift"], strict=True))
+        curves = pd.read_csv(data / f"train/tiny/{method}/0/curves.csv")
+        assert curves["step"].tolist() == [0, 1, 2, 3]
+        for step, batch in enumerate(picks):
+            base = reference.tau_base(step, alpha, 4 / 5)
+            tau = [base + shift_of[cluster_of[ids[pick.caption]]] for pick in batch]
+            found = curves.loc[step, ["tau_min", "tau_mean", "tau_max"]].tolist()
+            assert found == pytest.approx([min(tau), np.mean(tau), max(tau)], abs=1e-6)

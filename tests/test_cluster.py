@@ -1,0 +1,144 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmts.cluster import UNKNOWN, cluster
+from mmts.embed import Embeddings, distinct
+from mmts.errors import InputError
+from mmts.settings import ColumnClustering, KMeansClustering
+
+CENTRES = np.array([[10.0, 0], [0, 10], [-10, 0]])
+
+
+def made(per_split: dict[str, list[int]], seed: int = 0) -> tuple[pd.DataFrame, Embeddings]:
+    """A caption near each listed centre; every other caption is a repeat of the one before."""
+    rng = np.random.default_rng(seed)
+    rows, vectors = [], {}
+    for split, centres in per_split.items():
+        for n, centre in enumerate(centres):
+            text = f"{split} {centre} {n - n % 2 if n and centres[n - 1] == centre else n}"
+            vectors.setdefault(text, CENTRES[centre] + 0.1 * rng.standard_normal(2))
+            rows.append(
+                {"split": split, "caption": text, "centre": centre, "class_noun": f"n{centre}"}
+            )
+    captions = pd.DataFrame(rows)
+    captions["caption_id"] = [f"c{n}" for n in range(len(captions))]
+    captions["sample_id"] = [f"s{n}" for n in range(len(captions))]
+    texts, of = distinct(captions["caption"])
+    text = np.array([vectors[t] for t in texts], dtype=np.float32)
+    return captions, Embeddings(text, of, None, None)
+
+
+def kmeans(k: int, **more: Any) -> KMeansClustering:
+    return KMeansClustering(kind="kmeans", k=k, **more)
+
+
+SPLITS = {"train": [0] * 6 + [1] * 13 + [2] * 9, "val": [2, 0], "test": [1, 1, 0]}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clusters_are_found_and_numbered_from_the_largest(seed: int) -> None:
+    captions, embeddings = made(SPLITS)
+    table, centroids, facts = cluster(kmeans(3, seed=seed, starts=3), captions, embeddings)
+    number = captions["centre"].map({1: 0, 2: 1, 0: 2})
+    assert table["cluster_id"].tolist() == number.tolist()
+    assert table["cluster_size"].tolist() == number.map({0: 13, 1: 9, 2: 6}).tolist()
+    assert table["caption_id"].tolist() == captions["caption_id"].tolist()
+    assert [str(t) for t in table.dtypes[1:]] == ["int32", "int64"]
+    assert centroids is not None and centroids.dtype == np.float32
+    np.testing.assert_allclose(centroids, CENTRES[[1, 2, 0]], atol=0.2)
+    assert facts["k"] == 3 and facts["kind"] == "kmeans" and facts["inertia"] > 0
+
+
+def test_repeats_weigh_as_much_as_they_occur() -> None:
+    captions, embeddings = made({"train": [0, 0, 0, 0, 1]})
+    assert len(embeddings.text) < len(captions)
+    _, centroids, _ = cluster(kmeans(1), captions, embeddings)
+    assert centroids is not None
+    plain = embeddings.text[embeddings.caption_text].mean(axis=0)
+    np.testing.assert_allclose(centroids[0], plain, rtol=1e-5)
+    assert abs(embeddings.text.mean(axis=0) - plain).max() > 0.1
+
+
+def test_only_training_captions_shape_the_clusters() -> None:
+    captions, embeddings = made(SPLITS)
+    _, alone, _ = cluster(kmeans(3), captions, embeddings)
+    text = np.array(embeddings.text)
+    held_out = embeddings.caption_text[(captions["split"] != "train").to_numpy()]
+    text[held_out] += 3
+    table, moved, _ = cluster(kmeans(3), captions, embeddings._replace(text=text))
+    assert alone is not None and moved is not None
+    np.testing.assert_array_equal(alone, moved)
+    nearest = ((text[embeddings.caption_text][:, None] - moved[None]) ** 2).sum(-1).argmin(1)
+    assert table["cluster_id"].tolist() == nearest.tolist()
+
+
+def test_seeded() -> None:
+    rng = np.random.default_rng(0)
+    captions, embeddings = made({"train": [0] * 60})
+    embeddings = embeddings._replace(
+        text=rng.standard_normal((len(embeddings.text), 8)).astype("f4")
+    )
+    first, again = (cluster(kmeans(6), captions, embeddings) for _ in range(2))
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert first.facts == again.facts
+    other = cluster(kmeans(6, seed=1), captions, embeddings)
+    assert other.table["cluster_id"].tolist() != first.table["cluster_id"].tolist()
+    best = cluster(kmeans(6, starts=8), captions, embeddings)
+    assert best.facts["inertia"] <= first.facts["inertia"]
+
+
+def test_more_clusters_than_distinct_training_captions() -> None:
+    captions, embeddings = made({"train": [0, 0, 1, 1], "test": [2, 0, 1]})
+    count = captions.loc[captions["split"] == "train", "caption"].nunique()
+    assert count < 4
+    cluster(kmeans(count), captions, embeddings)
+    message = f"k is {count + 1} but the training split has {count} distinct captions; lower k"
+    with pytest.raises(InputError, match=message):
+        cluster(kmeans(count + 1), captions, embeddings)
+
+
+def test_vision_features() -> None:
+    captions, embeddings = made({"train": [0, 1, 0, 1, 2, 2], "test": [1]})
+    captions["sample_id"] = ["b", "a", "b", "a", "c", "c", "d"]
+    vision = np.array([[0, 9.0], [5, 0], [0, -2], [0.1, 1]], dtype=np.float32)  # b, a, c, d
+    settings = kmeans(3, features="vision", starts=3)
+    table, centroids, _ = cluster(settings, captions, embeddings._replace(vision=vision))
+    ids = table["cluster_id"].tolist()
+    assert ids[0] == ids[2] == ids[6] and ids[1] == ids[3] and ids[4] == ids[5]
+    assert len(set(ids)) == 3 and table["cluster_size"].tolist() == [2] * 7
+    assert centroids is not None
+    np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-5)
+    with pytest.raises(InputError, match="the vision tower is not frozen"):
+        cluster(settings, captions, embeddings)
+
+
+def test_classes_of_a_column() -> None:
+    captions, embeddings = made(SPLITS)
+    captions.loc[captions.index[-1], "class_noun"] = "unseen"
+    table, centroids, facts = cluster(
+        ColumnClustering(kind="column", column="noun"), captions, embeddings
+    )
+    assert centroids is None
+    assert facts == {"kind": "column", "k": 3, "column": "noun", "labels": ["n1", "n2", "n0"]}
+    number = captions["class_noun"].map({"n1": 0, "n2": 1, "n0": 2, "unseen": UNKNOWN})
+    assert table["cluster_id"].tolist() == number.tolist()
+    size = {0: 13, 1: 9, 2: 6, UNKNOWN: 0}
+    assert table["cluster_size"].tolist() == number.map(size).tolist()
+
+
+def test_classes_of_one_size_are_numbered_by_name() -> None:
+    captions, embeddings = made({"train": [2, 0, 1]})
+    facts = cluster(ColumnClustering(kind="column", column="noun"), captions, embeddings).facts
+    assert facts["labels"] == ["n0", "n1", "n2"]
+
+
+def test_a_column_that_is_not_there() -> None:
+    captions, embeddings = made(SPLITS)
+    settings = ColumnClustering(kind="column", column="verb")
+    with pytest.raises(InputError, match=r"by column verb: .*there are: noun"):
+        cluster(settings, captions, embeddings)
+    with pytest.raises(InputError, match=r"none \(name them in class_columns\)"):
+        cluster(settings, captions.drop(columns="class_noun"), embeddings)

@@ -1,0 +1,280 @@
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import webdataset
+from PIL import Image
+
+from mmts.captions import SPLITS
+from mmts.errors import InputError
+from mmts.files import read_json, sha256_file, write_json
+from mmts.media import MediaReader, MediaStat, decode_image
+from mmts.settings import Pack
+from mmts.shards import Item, ShardReader, cluster_sizes, items, write_shards
+from tests.making import picture, write_picture
+
+SIZES = {10: 2, 2: 7, -1: 0}
+
+
+def item(path: str, split: str = "train", **more: Any) -> Item:
+    size, mtime = MediaReader().stat(path)
+    names = more.pop("captions", [f"a picture of {Path(path).name}"])
+    ids = [f"{path}#{n}" for n in range(len(names))]
+    return Item("s", split, path, path, size, mtime, names, ids, list(range(len(names))))
+
+
+def found_items(folder: Path, count: int = 12) -> list[Item]:
+    """12 train, 3 val and 2 test pictures."""
+    sizes = [*["train"] * count, *["val"] * 3, *["test"] * 2]
+    paths = [folder / f"{n}.{'png' if n % 2 else 'jpg'}" for n in range(len(sizes))]
+    made = [
+        item(str(write_picture(p, n)), s) for n, (p, s) in enumerate(zip(paths, sizes, strict=True))
+    ]
+    words = ["NA", 'a "quoted" one', "שלום \u200f", "two\r\nlines", "emoji 👩🏽‍🚀"]
+    made[0] = item(made[0].media, captions=words)
+    return made
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> tuple[Path, list[Item]]:
+    found = found_items(tmp_path / "pictures")
+    (tmp_path / "out").mkdir()
+    write_shards(tmp_path / "out", found, SIZES, Pack(shard_size=5))
+    return tmp_path / "out", found
+
+
+def test_names_manifest_and_index(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    shards = {"train-000000.tar": 5, "train-000001.tar": 5, "train-000002.tar": 2,
+              "val-000000.tar": 3, "test-000000.tar": 2}  # fmt: skip
+    assert {p.name for p in folder.iterdir()} == {*shards, "manifest.json", "index.parquet"}
+    manifest = read_json(folder / "manifest.json")
+    assert {n: s["samples"] for n, s in manifest["shards"].items()} == shards
+    assert manifest["samples"] == {"train": 12, "val": 3, "test": 2}
+    for name, facts in manifest["shards"].items():
+        assert facts["sha256"] == sha256_file(folder / name)
+        assert facts["split"] == name.split("-")[0]
+    assert manifest["index_sha256"] == sha256_file(folder / "index.parquet")
+
+
+def test_index_says_where_each_member_is(packed: tuple[Path, list[Item]]) -> None:
+    folder, found = packed
+    index = pd.read_parquet(folder / "index.parquet")
+    assert index["sample_id"].tolist() == [i.sample_id for i in found]
+    for row in index.itertuples():
+        data = (folder / row.shard).read_bytes()
+        image = data[row.image_offset : row.image_offset + row.image_bytes]
+        assert image == Path(row.sample_id).read_bytes()
+        text = json.loads(data[row.json_offset : row.json_offset + row.json_bytes])
+        assert text["sample_id"] == row.sample_id
+        with tarfile.open(folder / row.shard) as tar:
+            assert tar.extractfile(f"{row.key}.{row.extension}").read() == image  # type: ignore[union-attr]
+
+
+def test_byte_for_byte_the_same(packed: tuple[Path, list[Item]], tmp_path: Path) -> None:
+    folder, found = packed
+    again = tmp_path / "again"
+    again.mkdir()
+    write_shards(again, found, SIZES, Pack(shard_size=5))
+    names = sorted(p.name for p in folder.iterdir())
+    assert names == sorted(p.name for p in again.iterdir())
+    for name in names:
+        assert (folder / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_the_reader(packed: tuple[Path, list[Item]]) -> None:
+    folder, found = packed
+    for split in SPLITS:
+        reader, wanted = ShardReader(folder, split), [i for i in found if i.split == split]
+        assert len(reader) == len(wanted) and reader.cluster_size == SIZES
+        for n, one in enumerate(wanted):
+            assert reader.samples[n] == {
+                "sample_id": one.sample_id, "source": "s", "split": split,
+                "captions": one.captions, "caption_ids": one.caption_ids,
+                "cluster_id": one.cluster_id,
+            }  # fmt: skip
+            assert reader.image_bytes(n) == Path(one.media).read_bytes()
+
+
+def test_stock_webdataset_reads_them(packed: tuple[Path, list[Item]]) -> None:
+    folder, found = packed
+    for split in SPLITS:
+        urls = [str(p) for p in sorted(folder.glob(f"{split}-*.tar"))]
+        samples = list(webdataset.WebDataset(urls, shardshuffle=False))
+        wanted = [i for i in found if i.split == split]
+        assert len(samples) == len(wanted)
+        for n, (sample, one) in enumerate(zip(samples, wanted, strict=True)):
+            text = json.loads(sample["json"])
+            assert sample["__key__"] == f"{n:08d}"
+            assert text["captions"] == one.captions and text["cluster_id"] == one.cluster_id
+            image = sample["jpg"] if "jpg" in sample else sample["png"]
+            assert image == Path(one.media).read_bytes()
+    decoded = webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8")
+    assert all(s["json"]["split"] == "test" for s in decoded)
+
+
+def test_items_join_captions_with_their_clusters() -> None:
+    captions = pd.DataFrame(
+        {
+            "source": "s", "split": ["val", "train", "val"], "sample_id": ["b", "a", "b"],
+            "caption_id": ["1", "2", "3"], "caption": ["x", "y", "z"],
+            "media": ["b.png", "a.png", "b.png"],
+            "media_bytes": [5, 6, 5], "media_mtime": [7, 8, 7],
+        }
+    )  # fmt: skip
+    clusters = pd.DataFrame({"caption_id": ["3", "2", "1"], "cluster_id": np.array([30, 20, 10])})
+    assert items(captions, clusters) == [
+        Item("s", "val", "b", "b.png", 5, 7, ["x", "z"], ["1", "3"], [10, 30]),
+        Item("s", "train", "a", "a.png", 6, 8, ["y"], ["2"], [20]),
+    ]
+    with pytest.raises(InputError, match="caption 2 has no cluster; run"):
+        items(captions, clusters[clusters["caption_id"] != "2"])
+
+
+def test_sizes_of_the_clusters() -> None:
+    clusters = pd.DataFrame(
+        {"cluster_id": np.array([3, -1, 3, 0], "i4"), "cluster_size": np.array([2, 0, 2, 9])}
+    )
+    assert cluster_sizes(clusters) == {3: 2, -1: 0, 0: 9}
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flip, "does not match the SHA-256 in manifest.json; run `dvc repro --force pack`"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-512]), "does not match the SHA-256"),
+        (lambda p: p.write_bytes(b""), "does not match the SHA-256"),
+        (Path.unlink, "is not there; run `dvc repro --force pack`"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train-000001.tar", "index.parquet"])
+def test_what_does_not_match_the_manifest_is_named(
+    packed: tuple[Path, list[Item]], damage: Any, message: str, name: str
+) -> None:
+    folder, _ = packed
+    damage(folder / name)
+    with pytest.raises(InputError) as caught:
+        ShardReader(folder, "train")
+    assert str(caught.value).startswith(str(folder / name)) and message in str(caught.value)
+    if name != "index.parquet":
+        assert len(ShardReader(folder, "val")) == 3  # another split does not mind
+
+
+def test_two_shards_that_changed_places(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    shutil.move(folder / "train-000000.tar", folder / "x")
+    shutil.move(folder / "train-000001.tar", folder / "train-000000.tar")
+    shutil.move(folder / "x", folder / "train-000001.tar")
+    with pytest.raises(InputError, match=r"train-000000\.tar does not match"):
+        ShardReader(folder, "train")
+
+
+def test_manifests_that_are_none(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", {**manifest, "shards": {}})
+    with pytest.raises(InputError, match=r"manifest\.json has no shards of split train"):
+        ShardReader(folder, "train")
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json is not JSON"):
+        ShardReader(folder, "train")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"manifest\.json is not there"):
+        ShardReader(folder, "train")
+
+
+def pack_one(one: Item, folder: Path, size: int | None = None) -> tuple[bytes, str]:
+    folder.mkdir(exist_ok=True)
+    write_shards(folder, [one], SIZES, Pack(shard_size=5, image_size=size))
+    extension = pd.read_parquet(folder / "index.parquet")["extension"].iloc[0]
+    return ShardReader(folder, one.split).image_bytes(0), extension
+
+
+@pytest.mark.parametrize("ending", ["webp", "bmp"])
+def test_other_formats_are_packed_as_jpeg(tmp_path: Path, ending: str) -> None:
+    smooth = Image.linear_gradient("L").convert("RGB").resize((40, 32))
+    path = tmp_path / f"a.{ending}"
+    smooth.save(path, lossless=True)
+    data, extension = pack_one(item(str(path)), tmp_path / "out")
+    assert extension == "jpg" and Image.open(io.BytesIO(data)).format == "JPEG"
+    difference = np.asarray(decode_image(data)).astype(int) - np.asarray(smooth)
+    assert abs(difference).max() <= 8
+
+
+def test_the_ending_is_of_the_content_not_of_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(picture(0, coded="PNG"))
+    assert pack_one(item(str(path)), tmp_path / "out") == (picture(0), "png")
+
+
+def test_transparent_png(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", 0, mode="RGBA", size=(64, 48))
+    one = item(str(path))
+    assert pack_one(one, tmp_path / "as-it-is") == (path.read_bytes(), "png")
+    path.write_bytes(b"")
+    clear = Image.new("RGBA", (64, 48), (0, 0, 0, 0))
+    clear.save(path)
+    data, extension = pack_one(item(str(path)), tmp_path / "small", size=16)
+    small = Image.open(io.BytesIO(data))
+    assert extension == "png" and small.mode == "RGB" and small.getpixel((3, 3)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("ending", "size"), [("jpg", (64, 48)), ("png", (48, 100))])
+def test_image_size_shrinks_the_short_side(
+    tmp_path: Path, ending: str, size: tuple[int, int]
+) -> None:
+    path = write_picture(tmp_path / f"a.{ending}", 0, size=size)
+    data, extension = pack_one(item(str(path)), tmp_path / "out", size=24)
+    image = decode_image(data)
+    assert extension == ending and min(image.size) == 24
+    assert image.width / image.height == pytest.approx(size[0] / size[1], rel=0.03)
+    same, _ = pack_one(item(str(path)), tmp_path / "same", size=48)  # nothing is made larger
+    assert same == path.read_bytes()
+
+
+def test_media_inside_a_tar(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "media.tar", "w") as tar:
+        for n in range(3):
+            member = tarfile.TarInfo(f"Images/{n}.png")
+            member.size, member.mtime = len(picture(n)), 99
+            tar.addfile(member, io.BytesIO(picture(n)))
+    one = item(f"{tmp_path}/media.tar::Images/1.png")
+    assert (one.media_bytes, one.media_mtime) == (len(picture(1)), 99)
+    assert pack_one(one, tmp_path / "out") == (picture(1), "png")
+
+
+def test_media_that_changed_since_the_captions_stage(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", 0)
+    one = item(str(path))
+    for changed in (
+        one._replace(media_bytes=one.media_bytes + 1), one._replace(media_mtime=one.media_mtime - 9)
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=r"a\.png.* has changed since the captions stage"):
+            pack_one(changed, tmp_path / "out")
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.png.*: No such file.*put it back, or run"):
+        pack_one(one, tmp_path / "out")
+
+
+def test_media_that_changed_unseen_and_cannot_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("no picture")
+    with pytest.raises(InputError, match=r"a\.png.*: not a picture of a known format; mend it"):
+        pack_one(item(str(path)), tmp_path / "out")
+
+
+def test_stat_is_of_whole_seconds(tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "a.png", 0)
+    assert MediaReader().stat(str(path)) == MediaStat(len(picture(0)), int(path.stat().st_mtime))

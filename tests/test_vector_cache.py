@@ -1,0 +1,99 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mmts.errors import InputError
+from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+
+TEXTS = ["a", "b", "a", "c", "b", "d", "e"]
+
+
+def vector(text: str) -> Vectors:
+    return np.array([ord(text[0]), len(text), -1], dtype=np.float32)
+
+
+class Computer:
+    """Counts what it computes; may stop after some batches of two."""
+
+    def __init__(self, texts: list[str], stop_after: int | None = None) -> None:
+        self.texts, self.stop_after, self.computed = texts, stop_after, []
+
+    def __call__(self, missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        for n, start in enumerate(range(0, len(missing), 2)):
+            if n == self.stop_after:
+                raise KeyboardInterrupt
+            part = missing[start : start + 2]
+            self.computed += [self.texts[i] for i in part]
+            yield part, np.stack([vector(self.texts[i]) for i in part])
+
+
+def run(path: Path, computer: Computer) -> tuple[Vectors, int]:
+    keys = [content_key(text.encode()) for text in computer.texts]
+    with VectorCache(path, 3) as cache:
+        return through_cache(cache, keys, computer)
+
+
+def test_each_distinct_content_is_computed_once(tmp_path: Path) -> None:
+    first = Computer(TEXTS)
+    vectors, computed = run(tmp_path / "deep/c.sqlite", first)
+    np.testing.assert_array_equal(vectors, [vector(t) for t in TEXTS])
+    assert computed == 5 and sorted(first.computed) == ["a", "b", "c", "d", "e"]
+    second = Computer(TEXTS[::-1])
+    vectors, computed = run(tmp_path / "deep/c.sqlite", second)
+    np.testing.assert_array_equal(vectors, [vector(t) for t in TEXTS[::-1]])
+    assert computed == 0 and second.computed == []
+
+
+def test_new_rows_alone_are_computed(tmp_path: Path) -> None:
+    run(tmp_path / "c.sqlite", Computer(TEXTS))
+    more = Computer(["x", *TEXTS, "y", "x"])
+    vectors, computed = run(tmp_path / "c.sqlite", more)
+    assert computed == 2 and more.computed == ["x", "y"]
+    np.testing.assert_array_equal(vectors, [vector(t) for t in more.texts])
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    stopped = Computer(TEXTS, stop_after=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "c.sqlite", stopped)
+    assert stopped.computed == ["a", "b", "c", "d"]
+    rest = Computer(TEXTS)
+    vectors, computed = run(tmp_path / "c.sqlite", rest)
+    assert rest.computed == ["e"] and computed == 1
+    np.testing.assert_array_equal(vectors, [vector(t) for t in TEXTS])
+
+
+def test_more_keys_than_one_query_takes(tmp_path: Path) -> None:
+    keys = [content_key(str(n).encode()) for n in range(1234)]
+    wanted = np.arange(1234 * 3, dtype=np.float32).reshape(-1, 3)
+    with VectorCache(tmp_path / "c.sqlite", 3) as cache:
+        cache.put(keys, wanted)
+        found = cache.get([*keys, content_key(b"other")])
+    assert len(found) == 1234
+    np.testing.assert_array_equal([found[k] for k in keys], wanted)
+
+
+def test_put_is_all_or_nothing(tmp_path: Path) -> None:
+    keys = [content_key(b"a"), content_key(b"b")]
+    with VectorCache(tmp_path / "c.sqlite", 3) as cache:
+        with pytest.raises(ValueError, match="shorter"):
+            cache.put(keys, np.ones((1, 3), dtype=np.float32))
+        assert cache.get(keys) == {}
+
+
+def test_vectors_of_another_length(tmp_path: Path) -> None:
+    run(tmp_path / "c.sqlite", Computer(TEXTS))
+    with (
+        VectorCache(tmp_path / "c.sqlite", 4) as cache,
+        pytest.raises(InputError, match=r"c\.sqlite holds vectors of another length; delete it"),
+    ):
+        cache.get([content_key(b"a")])
+
+
+def test_a_file_that_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "c.sqlite").write_bytes(b"this is no database at all" * 50)
+    with pytest.raises(InputError, match=r"c\.sqlite is not a usable cache .*; delete it"):
+        VectorCache(tmp_path / "c.sqlite", 3)

@@ -1,0 +1,162 @@
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from mmts.errors import InputError
+from mmts.media import MediaReader, decode_image, square
+from mmts.settings import Pack
+from mmts.shards import Item, ShardReader, write_shards
+from mmts.training.batch import Batch
+from mmts.training.data import Pairs, epoch_batches, epoch_picks, steps_per_epoch
+from tests.making import picture, write_picture
+
+CAPTIONS = [1, 3, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1]  # of each of the twelve items
+
+
+def lengths(captions: list[str], _: list[str]) -> Tensor:
+    return torch.tensor([[float(caption.split()[-1])] for caption in captions])
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
+    folder = tmp_path_factory.mktemp("shards")
+    found, number = [], 0
+    for n, count in enumerate(CAPTIONS):
+        path = str(write_picture(folder / f"{n}.png", n))
+        size, mtime = MediaReader().stat(path)
+        ids = [f"c{number + i}" for i in range(count)]
+        captions = [f"caption {number + i}" for i in range(count)]
+        clusters = [(number + i) % 5 for i in range(count)]
+        found.append(Item("s", "train", f"item{n}", path, size, mtime, captions, ids, clusters))
+        number += count
+    (folder / "out").mkdir()
+    write_shards(folder / "out", found, {}, Pack(shard_size=5))
+    return ShardReader(folder / "out", "train")
+
+
+@pytest.fixture
+def make(shards: ShardReader) -> Callable[..., Pairs]:
+    def made(**more: Any) -> Pairs:
+        return Pairs(
+            shards, **{"vision_rows": None, "encode_text": lengths, "image_size": 16, **more}
+        )
+
+    return made
+
+
+def test_lists_of_all_captions(make: Callable[..., Pairs]) -> None:
+    pairs = make()
+    assert len(pairs) == 12 and len(pairs.captions) == sum(CAPTIONS) == 20
+    assert pairs.owner.tolist() == [i for i, n in enumerate(CAPTIONS) for _ in range(n)]
+    assert pairs.cluster_id.tolist() == [n % 5 for n in range(20)]
+    assert pairs.captions[4] == "caption 4" and pairs.caption_ids[4] == "c4"
+    assert pairs.sample_ids == [f"item{n}" for n in range(12)]
+
+
+def test_another_clustering_is_joined_by_caption(make: Callable[..., Pairs]) -> None:
+    ids = [f"c{n}" for n in range(20)][::-1]
+    clusters = pd.DataFrame({"caption_id": ids, "cluster_id": np.arange(20)[::-1] * 10})
+    assert make(clusters=clusters).cluster_id.tolist() == [10 * n for n in range(20)]
+    with pytest.raises(InputError, match="caption c19 has no cluster"):
+        make(clusters=clusters[1:])
+
+
+def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
+    features = np.arange(40, dtype=np.float32).reshape(20, 2)
+    row_of = {f"item{n}": 19 - n for n in range(12)}
+    pairs = make(vision_rows=(features, row_of))
+    assert pairs.pictures([0, 5]).tolist() == [[38, 39], [28, 29]]
+
+
+def test_pictures_are_decoded(make: Callable[..., Pairs]) -> None:
+    pairs = make()
+    found = pairs.pictures([3, 1])
+    assert found.shape == (2, 3, 16, 16) and found.dtype == torch.uint8
+    wanted = square(decode_image(picture(3)), 16)
+    assert (found[0].permute(1, 2, 0).numpy() == wanted).all()
+    seeded = pairs.pictures([3, 1], seeds=[7, 8])
+    assert seeded.shape == found.shape and not torch.equal(seeded, found)
+    assert torch.equal(seeded, pairs.pictures([3, 1], seeds=[7, 8]))
+
+
+def test_every_item_once_an_epoch(make: Callable[..., Pairs]) -> None:
+    first = make().first
+    for epoch in range(3):
+        batches = epoch_picks(first, 4, seed=0, epoch=epoch)
+        assert [len(b) for b in batches] == [4, 4, 4]
+        picks = [pick for b in batches for pick in b]
+        assert sorted(p.item for p in picks) == list(range(12))
+        assert all(first[p.item] <= p.caption < first[p.item + 1] for p in picks)
+    assert [len(b) for b in epoch_picks(first, 5, seed=0, epoch=0)] == [5, 5]
+
+
+def test_what_does_not_fill_a_batch_comes_in_other_epochs(make: Callable[..., Pairs]) -> None:
+    epochs = [epoch_picks(make().first, 5, seed=0, epoch=e) for e in range(30)]
+    seen = Counter(p.item for batches in epochs for b in batches for p in b)
+    assert set(seen) == set(range(12)) and min(seen.values()) > 15
+
+
+def test_picks_come_from_seed_and_epoch(make: Callable[..., Pairs]) -> None:
+    first = make().first
+    assert epoch_picks(first, 4, 1, 2) == epoch_picks(first, 4, 1, 2)
+    others = [epoch_picks(first, 4, seed, epoch) for seed, epoch in ((1, 3), (2, 2), (2, 1))]
+    assert all(other != epoch_picks(first, 4, 1, 2) for other in others)
+    assert others[0] != others[2]
+
+
+def test_captions_are_drawn_uniformly(make: Callable[..., Pairs]) -> None:
+    first, epochs = make().first, 2000
+    drawn = Counter(
+        p.caption for e in range(epochs) for b in epoch_picks(first, 12, 0, e) for p in b
+    )
+    for item, count in enumerate(CAPTIONS):
+        for caption in range(first[item], first[item + 1]):
+            expected = epochs / count
+            spread = np.sqrt(epochs / count * (1 - 1 / count))
+            assert abs(drawn[caption] - expected) <= 5 * spread
+
+
+def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
+    pairs = make()
+    picks = epoch_picks(pairs.first, 4, 0, 0)
+    batches = list(epoch_batches(pairs, picks, workers=0))
+    assert len(batches) == 3
+    for batch, wanted in zip(batches, picks, strict=True):
+        assert isinstance(batch, Batch)
+        assert batch.index.tolist() == [p.item for p in wanted]
+        assert batch.text[:, 0].tolist() == [p.caption for p in wanted]
+        assert batch.cluster_id.tolist() == [p.caption % 5 for p in wanted]
+        assert torch.equal(batch.vision, pairs.pictures([p.item for p in wanted]))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_workers_change_nothing(make: Callable[..., Pairs], augment: bool) -> None:
+    pairs = make()
+    pairs.augment = augment
+    picks = epoch_picks(pairs.first, 3, 0, 0)
+    alone = list(epoch_batches(pairs, picks, workers=0))
+    together = list(epoch_batches(pairs, picks, workers=2))
+    assert len(alone) == len(together) == 4
+    for one, other in zip(alone, together, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    plain = pairs.pictures([p.item for p in picks[0]])
+    assert torch.equal(alone[0].vision, plain) != augment
+
+
+def test_steps_per_epoch() -> None:
+    assert (
+        steps_per_epoch(12, 4) == 3 and steps_per_epoch(12, 5) == 2 and steps_per_epoch(4, 4) == 1
+    )
+    with pytest.raises(InputError, match=r"train\.batch_size 5 is larger than .*\(4 media items\)"):
+        steps_per_epoch(4, 5)
+
+
+def test_batch_moves_whole() -> None:
+    batch = Batch(torch.ones(2), torch.ones(2), torch.ones(2).long(), torch.ones(2).long())
+    assert all(t.device.type == "meta" for t in batch.to(torch.device("meta")))

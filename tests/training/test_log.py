@@ -1,0 +1,45 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from mmts.errors import InputError
+from mmts.training.log import COLUMNS, RunLog
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "curves.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_a_step(tmp_path: Path) -> None:
+    with RunLog(tmp_path) as log:
+        log.point(0, 0, loss=1.5, tau_min=0.1)
+        log.point(10, 1, loss=1.25)
+        log.point(10, 1, **{"val_t2v_R@1": 0.5})
+        log.point(12, 1, val_rsum=2.0)
+    found = rows(tmp_path)
+    assert list(found[0]) == list(COLUMNS)
+    assert [row["step"] for row in found] == ["0", "10", "12"]
+    assert [row["loss"] for row in found] == ["1.5", "1.25", ""]
+    assert [row["val_t2v_R@1"] for row in found] == ["", "0.5", ""]
+    assert found[2]["val_rsum"] == "2.0" and found[1]["epoch"] == "1"
+
+
+def test_dvclive_has_the_same_numbers(tmp_path: Path) -> None:
+    with RunLog(tmp_path) as log:
+        log.point(0, 0, loss=1.5)
+        log.point(10, 1, loss=1.25)
+    text = (tmp_path / "dvclive/plots/metrics/loss.tsv").read_text().split()
+    assert text == ["step", "loss", "0", "1.5", "10", "1.25"]
+    assert json.loads((tmp_path / "dvclive/metrics.json").read_text())["loss"] == 1.25
+
+
+def test_other_names_are_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="accuracy is no column of the log: step, epoch"),
+        RunLog(tmp_path) as log,
+    ):
+        log.point(0, 0, accuracy=1)
+    assert not (tmp_path / "curves.csv").exists()
