@@ -170,5 +170,5 @@ def read_captions(folder: Path) -> pd.DataFrame:
     rows = read_parquet(path, "run `dvc repro` from the captions stage on")
     missing = [column for column in COLUMNS if column not in rows]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; run `dvc repro --force captions`")
+        raise InputError(f"{path} lacks {', '.join(missing)}; run `dvc repro -sf captions`")
     return rows

@@ -111,6 +111,12 @@ def by_column(column: str, captions: pd.DataFrame) -> Clusters:
             f"{', '.join(there) or 'none (name them in class_columns)'}"
         )
     train = (captions["split"] == "train").to_numpy()
+    unknown = train & (captions[name] == "").to_numpy()
+    if unknown.any():
+        raise InputError(
+            f"clustering by column {column}: {int(unknown.sum())} training rows have no class; "
+            f"fill in that of caption {captions['caption_id'].iloc[int(unknown.argmax())]} first"
+        )
     size = captions.loc[train, name].value_counts()
     labels = sorted(size.index, key=lambda label: (-size[label], label))
     number = {label: i for i, label in enumerate(labels)}

@@ -162,9 +162,7 @@ def read_embeddings(folder: Path) -> Embeddings:
         try:
             found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise InputError(
-                f"{path} is damaged ({error}); run `dvc repro --force embed`"
-            ) from None
+            raise InputError(f"{path} is damaged ({error}); run `dvc repro -sf embed`") from None
         return found
 
     vision = array("vision.npy") if (folder / "vision.npy").exists() else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmts.errors import InputError
 
 SEPARATOR = "::"
+MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 
 
 class MediaStat(NamedTuple):
@@ -76,23 +76,27 @@ def _index_tar(path: str) -> dict[str, tuple[int, int, int]]:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """The picture as RGB, transparent parts on white.
+    """The picture as RGB, upright by its EXIF orientation, transparent parts on white.
 
     Raises:
         InputError: the bytes are no picture, are cut short, or hold an absurd number of pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-            image.load()
-            return _on_white(image)
+        image = Image.open(io.BytesIO(data))
+        if image.width * image.height > MAX_PIXELS:
+            raise InputError(
+                f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
+            )
+        image.load()
+        return _on_white(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:  # its own words hold an address in memory
         raise InputError("not a picture of a known format") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"too many pixels ({error})") from None
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"not a readable picture ({error})") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"too many pixels to be a photograph ({error})") from None
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -100,6 +104,8 @@ def _on_white(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode.startswith("I;16"):  # 16-bit grey, which a plain conversion would clip to white
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
     return image.convert("RGB")
 
 

@@ -51,7 +51,7 @@ class ScheduledShift(nn.Module):
             first = int(cluster_id[~ok][0])
             raise InputError(
                 f"cluster_id {first} of a training row is not in the shift table; run "
-                "`dvc repro --force shift`"
+                "`dvc repro -sf shift`"
             )
 
     def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:

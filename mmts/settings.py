@@ -129,7 +129,7 @@ class TableSource(Settings):
     publishable: bool = False
     """Whether pictures and captions may stand on the results page that git keeps."""
     limit: Positive | None = None
-    """Keep only this many images of each split (for a quick try)."""
+    """Keep only this many images, of each split where the table has them (for a quick try)."""
 
 
 class Flickr8kSource(Settings):

@@ -25,7 +25,7 @@ from mmts.files import read_json, read_parquet, require, sha256_file, write_json
 from mmts.media import MediaReader, decode_image
 from mmts.settings import Pack
 
-REMEDY = "run `dvc repro --force pack`"
+REMEDY = "run `dvc repro -sf pack`"
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
 
@@ -51,7 +51,7 @@ def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
     for row in rows:
         if row.caption_id not in cluster_of:
             raise InputError(
-                f"caption {row.caption_id} has no cluster; run `dvc repro --force cluster`"
+                f"caption {row.caption_id} has no cluster; run `dvc repro -sf cluster`"
             )
         item = found.get(row.sample_id)
         if item is None:
@@ -155,12 +155,12 @@ def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, s
     except OSError as error:
         raise InputError(
             f"{item.media} ({item.sample_id}): {error.strerror or error}; it was there in the "
-            "captions stage: put it back, or run `dvc repro --force captions`"
+            "captions stage: put it back, or run `dvc repro -sf captions`"
         ) from None
     if (stat.size, stat.mtime) != (item.media_bytes, item.media_mtime):
         raise InputError(
             f"{item.media} ({item.sample_id}) has changed since the captions stage saw it; run "
-            "`dvc repro --force captions`"
+            "`dvc repro -sf captions`"
         )
     try:
         image = decode_image(data)

@@ -10,7 +10,10 @@ from typing import Any
 
 
 def run(command: Callable[..., Any]) -> None:
-    """Run a Typer command; what the user can mend is one line on stderr and exit code 1."""
+    """Run a Typer command; what the user can mend is one line on stderr and exit code 1.
+
+    Typer itself turns Ctrl-C into exit code 130.
+    """
     import typer
 
     from mmts.errors import InputError
@@ -24,9 +27,6 @@ def run(command: Callable[..., Any]) -> None:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'file'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
 
 
 def _fail(message: str) -> None:

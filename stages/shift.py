@@ -25,7 +25,8 @@ def main(
     if not path.exists():
         there = ", ".join(sorted(p.stem for p in folder.glob("*.parquet"))) or "none"
         raise InputError(
-            f"method {method}: no clustering {settings.clustering}; there are: {there}"
+            f"method {method}: no clustering {settings.clustering}; there are: {there} "
+            "(name one of them, or run `dvc repro` from the cluster stage on)"
         )
     clusters = read_parquet(path)
     table = shift_table(clusters, shift_min=settings.shift_min, shift_max=settings.shift_max)

@@ -142,3 +142,12 @@ def test_a_column_that_is_not_there() -> None:
         cluster(settings, captions, embeddings)
     with pytest.raises(InputError, match=r"none \(name them in class_columns\)"):
         cluster(settings, captions.drop(columns="class_noun"), embeddings)
+
+
+def test_a_training_row_without_a_class() -> None:
+    captions, embeddings = made({"train": [0, 1, 1], "test": [0]})
+    captions["class_noun"] = ["cup", "", "pan", ""]
+    with pytest.raises(InputError) as failure:
+        cluster(ColumnClustering(kind="column", column="noun"), captions, embeddings)
+    assert "1 training rows have no class" in str(failure.value)
+    assert captions["caption_id"][1] in str(failure.value)

@@ -177,7 +177,7 @@ def test_arrays_that_are_damaged(tmp_path: Path, data: bytes | None) -> None:
     np.save(tmp_path / "text.npy", np.zeros((40, 40), dtype=np.float32))
     path = tmp_path / "text.npy"
     path.write_bytes(path.read_bytes()[:500] if data is None else data)
-    with pytest.raises(InputError, match=r"text\.npy is damaged .*; run `dvc repro --force embed`"):
+    with pytest.raises(InputError, match=r"text\.npy is damaged .*; run `dvc repro -sf embed`"):
         read_embeddings(tmp_path)
     path.unlink()
     with pytest.raises(InputError, match=r"text\.npy is not there; run `dvc repro`"):

@@ -134,3 +134,32 @@ def test_find_bad(tmp_path: Path) -> None:
     assert found[bad[2]].startswith("undecodable: not a readable picture")
     assert found[bad[3]].startswith("unreadable (Is a directory)")
     assert find_bad([], MediaReader()) == {}
+
+
+def test_a_photograph_is_turned_upright_by_its_exif_orientation() -> None:
+    pixels = np.zeros((4, 8, 3), dtype=np.uint8)
+    pixels[:, :4] = 255  # the left half is white; orientation 6: turn clockwise to see it upright
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", exif=exif)
+    upright = np.asarray(decode_image(buffer.getvalue()))
+    assert upright.shape == (8, 4, 3)
+    assert upright[:4].min() == 255 and upright[4:].max() == 0
+
+
+def test_sixteen_bit_grey_keeps_its_shades() -> None:
+    shades = np.array([[0, 1 << 14, 1 << 15, (1 << 16) - 1]], dtype=np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(shades).save(buffer, "PNG")
+    assert np.asarray(decode_image(buffer.getvalue()))[0, :, 0].tolist() == [0, 64, 128, 255]
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mmts.media.MAX_PIXELS", 99)
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 10)).save(buffer, "PNG")
+    with pytest.raises(InputError, match="10 x 10 pixels; a picture has 99 at most"):
+        decode_image(buffer.getvalue())

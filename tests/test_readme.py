@@ -38,7 +38,7 @@ def smoke(tree: Any) -> None:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A fresh checkout, the programs of the tests in its .venv, the pairs of the README in place."""
+    """A fresh checkout with the tests' programs in its .venv, and the pairs of the README."""
     project = copy_project(tmp_path_factory.mktemp("clone"))
     (project.folder / ".venv").mkdir()
     (project.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)

@@ -153,10 +153,10 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip, "does not match the SHA-256 in manifest.json; run `dvc repro --force pack`"),
+        (flip, "does not match the SHA-256 in manifest.json; run `dvc repro -sf pack`"),
         (lambda p: p.write_bytes(p.read_bytes()[:-512]), "does not match the SHA-256"),
         (lambda p: p.write_bytes(b""), "does not match the SHA-256"),
-        (Path.unlink, "is not there; run `dvc repro --force pack`"),
+        (Path.unlink, "is not there; run `dvc repro -sf pack`"),
     ],
 )
 @pytest.mark.parametrize("name", ["train-000001.tar", "index.parquet"])

@@ -76,9 +76,7 @@ class Pairs(Dataset[Batch]):
         cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
         missing = [c for c in self.caption_ids if c not in cluster_of]
         if missing:
-            raise InputError(
-                f"caption {missing[0]} has no cluster; run `dvc repro --force cluster`"
-            )
+            raise InputError(f"caption {missing[0]} has no cluster; run `dvc repro -sf cluster`")
         return torch.tensor([int(cluster_of[c]) for c in self.caption_ids])
 
     def __len__(self) -> int:

@@ -32,9 +32,7 @@ class Inputs:
         self.shards = data / "shards" / dataset
         self.towers = towers
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
-        ids = read_parquet(
-            data / "embed" / dataset / "ids.parquet", "run `dvc repro --force embed`"
-        )
+        ids = read_parquet(data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`")
         texts = self.embeddings.caption_text
         self._text_row = dict(zip(ids["caption_id"], texts, strict=True))
         samples = ids["sample_id"].drop_duplicates()
