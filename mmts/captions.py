@@ -2,7 +2,7 @@
 
 Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the media item),
 `caption_id` (unique), `caption`, `media` (a reference, see mmts.media), `media_bytes`,
-`media_mtime`, then any `class_<name>`.
+`media_sha256`, then any `class_<name>`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.media import MediaReader, find_bad
+from mmts.media import MediaReader, inspect
 from mmts.settings import Captions, Split
 from mmts.sources import SourceRows, read_source
 
 SPLITS = ("train", "val", "test")
 COLUMNS = (
-    "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_mtime",
+    "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
 )  # fmt: skip
 DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
 
@@ -86,8 +86,8 @@ def clean(
     reason[rows["sample_id"].str.strip() == ""] = "no image named"
     references = list(rows.loc[reason == "", "media"].drop_duplicates())
     in_work = {r: r.replace(str(final), str(work), 1) for r in references}
-    bad_in_work = find_bad(list(in_work.values()), reader, name)
-    bad = {r: bad_in_work[w] for r, w in in_work.items() if w in bad_in_work}
+    seen, unusable = inspect(list(in_work.values()), reader, name)
+    bad = {r: unusable[w] for r, w in in_work.items() if w in unusable}
     if len(bad) > max_bad_share * len(references):
         first, why = next(iter(bad.items()))
         raise InputError(
@@ -96,10 +96,10 @@ def clean(
             "captions.max_bad_share"
         )
     reason = reason.where(~rows["media"].isin(list(bad)), rows["media"].map(bad))
-    stats = {r: reader.stat(w) for r, w in in_work.items() if r not in bad}
     good = rows[reason == ""].copy()
-    good["media_bytes"] = np.array([stats[r].size for r in good["media"]], dtype=np.int64)
-    good["media_mtime"] = np.array([stats[r].mtime for r in good["media"]], dtype=np.int64)
+    facts = [seen[in_work[reference]] for reference in good["media"]]
+    good["media_bytes"] = np.array([found.size for found in facts], dtype=np.int64)
+    good["media_sha256"] = [found.sha256 for found in facts]
     if "caption_id" not in good:
         nth = good.groupby("sample_id", sort=False).cumcount().astype(str)
         good["caption_id"] = good["sample_id"] + "#" + nth

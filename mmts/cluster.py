@@ -82,20 +82,24 @@ def kmeans(
         numbered from the largest (in training captions) to the smallest.
     """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     used, weight = np.unique(train_rows, return_counts=True)
-    if settings.k > len(used):
+    distinct = len(np.unique(vectors[used], axis=0))
+    if settings.k > distinct:
         raise InputError(
-            f"k is {settings.k} but the training split has {len(used)} distinct captions; lower "
-            "k under `clusterings`"
+            f"k is {settings.k} but the training split has {distinct} distinct captions; lower k "
+            "under `clusterings`"
         )
     model = KMeans(settings.k, n_init=settings.starts, random_state=settings.seed)
-    model.fit(vectors[used], sample_weight=weight.astype(np.float64))
+    with threadpool_limits(1):  # several threads add up in an order of chance
+        model.fit(vectors[used], sample_weight=weight.astype(np.float64))
+        predicted = model.predict(vectors)
     size = np.bincount(model.labels_, weights=weight, minlength=settings.k)
     order = np.argsort(-size, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(settings.k)
-    assigned = rank[model.predict(vectors)]
+    assigned = rank[predicted]
     assigned[used] = rank[model.labels_]
     centroids: NDArray[np.float32] = model.cluster_centers_[order].astype(np.float32)
     return assigned.astype(np.int64), centroids, float(model.inertia_)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import model_validator
 
 from mmts.errors import InputError
-from mmts.params import lookup, only_keys, read_params, validated
+from mmts.params import known, lookup, only_keys, read_params, validated
 from mmts.settings import (
     Captions,
     Clustering,
@@ -89,6 +89,15 @@ class TrainStage(StageSettings):
     towers: Towers
     train: Train
 
+    @model_validator(mode="after")
+    def _augment(self) -> TrainStage:
+        if self.train.augment and self.towers.vision.frozen:
+            raise ValueError(
+                "train.augment is true but towers.vision.frozen is too, so no picture is seen in "
+                "training; set one of them to false"
+            )
+        return self
+
 
 class ShiftStage(StageSettings):
     """What `shift` reads: of a method only what Eq. 6 needs, so that `alpha` does not touch it."""
@@ -163,11 +172,33 @@ def check(path: Path | str = "params.yaml") -> Grid:
         validated(Dataset, dataset, {(): f"datasets.{name}"}, where)
     for method in tree["methods"]:
         validated(Method, tree["methods"][method], {(): f"methods.{method}"}, where)
+    for name, dataset in tree["datasets"].items():
+        _check_overrides(dataset["methods"], tree["methods"], f"datasets.{name}.methods", where)
     for dataset in grid.datasets:
         for stage in STAGES.values():
             for method in grid.methods:
-                _from_tree(stage, tree, where, {"dataset": dataset, "method": method})
+                found = _from_tree(stage, tree, where, {"dataset": dataset, "method": method})
+                if isinstance(found, ShiftStage):
+                    clusterings = tree["datasets"][dataset]["clusterings"]
+                    if found.clustering not in clusterings:
+                        raise InputError(
+                            f"{where}: method {method} wants clustering {found.clustering}, which "
+                            f"datasets.{dataset}.clusterings lacks; {known('', clusterings)}"
+                        )
     return grid
+
+
+def _check_overrides(
+    overrides: dict[str, Any], methods: dict[str, Any], place: str, where: str
+) -> None:
+    """InputError unless each override belongs to a method and makes a sound one."""
+    only_keys(overrides, tuple(methods), where, place)
+    for name, override in overrides.items():
+        key = f"{place}.{name}"
+        only_keys(override, tuple(Method.model_fields), where, key)
+        places: dict[tuple[str, ...], str] = {(field,): f"{key}.{field}" for field in override}
+        places[()] = key
+        validated(Method, {**methods[name], **override}, places, where)
 
 
 def _from_tree(stage: type[S], tree: dict[str, Any], where: str, cell: dict[str, str]) -> S:

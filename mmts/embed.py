@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from mmts.errors import InputError
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mmts.towers.tower import Tower
 
 TEXTS_A_TRANSACTION = 1024
+PROBE_TEXT = "a probe of two or more words"
 PICTURES_A_TRANSACTION = 512
 PICTURES_A_BATCH = {"cpu": 8, "cuda": 256}  # on a CPU, activations that fit its cache win
 
@@ -48,27 +51,30 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
         InputError: the model cannot be found or loaded.
     """
     encoder = _load_sentence_model(model)
-    mark = _encoder_mark(encoder)
     lengths = np.array([len(text) for text in texts])
+
+    def encode(batch: list[str]) -> Vectors:
+        vectors = encoder.encode(
+            batch,
+            batch_size=batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return np.asarray(vectors, dtype=np.float32)
 
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
         order = missing[np.argsort(-lengths[missing], kind="stable")]
         with tqdm(total=len(order), desc="embed", unit="text") as bar:
             for start in range(0, len(order), TEXTS_A_TRANSACTION):
                 part = order[start : start + TEXTS_A_TRANSACTION]
-                vectors = encoder.encode(
-                    [texts[i] for i in part],
-                    batch_size=batch_size,
-                    normalize_embeddings=True,
-                    convert_to_numpy=True,
-                    show_progress_bar=False,
-                )
-                yield part, np.asarray(vectors, dtype=np.float32)
+                yield part, encode([texts[i] for i in part])
                 bar.update(len(part))
 
-    dim = int(encoder.encode(["dim"], show_progress_bar=False).shape[1])
+    probe = encode([PROBE_TEXT])
+    mark = _mark(_encoder_facts(encoder), probe)
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
-    with VectorCache(cache / f"text-{mark[:32]}.sqlite", dim) as store:
+    with VectorCache(cache / f"text-{mark[:32]}.sqlite", probe.shape[1]) as store:
         vectors, computed = through_cache(store, keys, compute)
     return Embedded(vectors, computed, mark)
 
@@ -90,48 +96,72 @@ def _load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
         ) from None
 
 
-def _encoder_mark(encoder: Any) -> str:
-    """Hex SHA-256 of all that a sentence's vector depends on: weights, modules, tokenizer."""
+def _encoder_facts(encoder: Any) -> str:
+    """All that a sentence's vector depends on: weights, modules, tokenizer."""
     tokenizer = encoder.tokenizer.backend_tokenizer.to_str()
-    facts = (fingerprint(encoder.state_dict()), str(encoder), tokenizer)
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    return "\n".join((fingerprint(encoder.state_dict()), str(encoder), tokenizer))
 
 
 def embed_pictures(
     references: Sequence[str], tower: Tower, settings: VisionTower, cache: Path
 ) -> Embedded:
     """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once."""
-    import torch
-
-    mark = fingerprint(tower.state_dict())
     reader = MediaReader()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batch = PICTURES_A_BATCH[device.type]
-    tower = tower.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    run = _PictureEncoder(tower, settings.image_size)
 
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        with tqdm(total=len(missing), desc="features", unit="img") as bar, torch.inference_mode():
+        with tqdm(total=len(missing), desc="features", unit="img") as bar:
             for start in range(0, len(missing), PICTURES_A_TRANSACTION):
                 part = missing[start : start + PICTURES_A_TRANSACTION]
-                batches = np.split(part, cuts(len(part)))
-                yield part, np.concatenate([forward(rows, bar) for rows in batches])
+                found = []
+                for first in range(0, len(part), run.batch):
+                    rows = part[first : first + run.batch]
+                    found.append(run([reader.read(references[i]) for i in rows]))
+                    bar.update(len(rows))
+                yield part, np.concatenate(found)
 
-    def cuts(count: int) -> list[int]:
-        return list(range(batch, count, batch))
-
-    def forward(rows: NDArray[np.int64], bar: tqdm[Any]) -> Vectors:
-        pictures = [decode_image(reader.read(references[i])) for i in rows]
-        pixels = np.stack([square(picture, settings.image_size) for picture in pictures])
-        features = tower(torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2))
-        bar.update(len(rows))
-        found: Vectors = features.float().cpu().numpy()
-        return found
-
+    mark = _mark(fingerprint(tower.state_dict()), run([_probe_picture()]))
     keys = [content_key(reader.read(reference)) for reference in references]
     name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
     with VectorCache(cache / name, tower.dim) as store:
         vectors, computed = through_cache(store, keys, compute)
     return Embedded(vectors, computed, mark)
+
+
+class _PictureEncoder:
+    """Files of pictures -> features, on the fastest device there is."""
+
+    def __init__(self, tower: Tower, size: int) -> None:
+        import torch
+
+        self.size = size
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.batch = PICTURES_A_BATCH[self.device.type]
+        tower = tower.to(self.device).eval()
+        self.tower = tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, files: list[bytes]) -> Vectors:
+        import torch
+
+        pixels = np.stack([square(decode_image(data), self.size) for data in files])
+        with torch.inference_mode():
+            features = self.tower(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2))
+        found: Vectors = features.float().cpu().numpy()
+        return found
+
+
+def _probe_picture() -> bytes:
+    """A PNG whose features change when decoding, resizing or the tower does."""
+    ramp = np.arange(97 * 61 * 4, dtype=np.uint32).reshape(61, 97, 4)
+    buffer = io.BytesIO()
+    Image.fromarray((ramp * 37 // 16 % 256).astype(np.uint8), "RGBA").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _mark(facts: str, probe: Vectors) -> str:
+    """What names a cache: facts about a model, and what it makes of a probe, to two decimals."""
+    rounded = np.round(probe, 2) + 0.0  # + 0.0: no negative zero
+    return hashlib.sha256(facts.encode() + rounded.astype(np.float32).tobytes()).hexdigest()
 
 
 class Embeddings(NamedTuple):

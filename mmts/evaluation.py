@@ -125,21 +125,21 @@ def examples(
     count = min(settings.examples, len(items))
     shown = []
     for c in rng.choice(captions, count, replace=False):
-        order, scores = top_k(text[[c]], vision[items], 5)
+        order, scores = top_k(text[c], vision[items], items == pairs.owner[c], 5)
         top = [
             {"id": pairs.sample_ids[i], "sample_id": pairs.sample_ids[i],
              "score": round(float(s), 4), "match": bool(i == pairs.owner[c])}
-            for i, s in zip(items[order[0]], scores[0], strict=True)
+            for i, s in zip(items[order], scores, strict=True)
         ]  # fmt: skip
         shown.append(_example(source, "t2v", pairs.caption_ids[c], pairs, pairs.owner[c],
                               pairs.captions[c], top))  # fmt: skip
     for i in rng.choice(items, count, replace=False):
-        order, scores = top_k(vision[[i]], text[captions], 5)
+        order, scores = top_k(vision[i], text[captions], pairs.owner[captions] == i, 5)
         top = [
             {"id": pairs.caption_ids[c], "text": pairs.captions[c],
              "sample_id": pairs.sample_ids[pairs.owner[c]], "score": round(float(s), 4),
              "match": bool(pairs.owner[c] == i)}
-            for c, s in zip(captions[order[0]], scores[0], strict=True)
+            for c, s in zip(captions[order], scores, strict=True)
         ]  # fmt: skip
         sample_id = pairs.sample_ids[i]
         shown.append(_example(source, "v2t", sample_id, pairs, i, sample_id, top))

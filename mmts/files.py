@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +20,13 @@ if TYPE_CHECKING:
 def output_folder(path: Path | str) -> Iterator[Path]:
     """Yield a fresh sibling folder that replaces `path` when the block ends without an error.
 
-    Whatever goes wrong inside the block, `path` is untouched and the sibling is removed.
+    Whatever goes wrong inside the block, `path` is untouched and the sibling is removed. One that
+    a killed process has left (`.<name>.partial`, which git and DVC ignore) goes with the next run.
     """
     final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    work.chmod(0o777 & ~_umask())
+    work = final.parent / f".{final.name}.partial"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     try:
         yield work
         if final.exists():
@@ -35,12 +34,6 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         work.rename(final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def require(path: Path | str, remedy: str) -> Path:

@@ -5,11 +5,11 @@ A reference is a path (relative to the working folder, or absolute), or `<tar>::
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,42 +20,45 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from mmts.errors import InputError
 
 SEPARATOR = "::"
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # none that starts another program
 MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 
 
-class MediaStat(NamedTuple):
-    """Size in bytes and modification time in whole seconds of one picture file."""
+class MediaFacts(NamedTuple):
+    """Size in bytes and hex SHA-256 of one picture file."""
 
     size: int
-    mtime: int
+    sha256: str
+
+    @staticmethod
+    def of(data: bytes) -> MediaFacts:
+        """The facts of a file's bytes."""
+        return MediaFacts(len(data), hashlib.sha256(data).hexdigest())
 
 
 class MediaReader:
-    """Bytes and facts of referenced pictures; a tar is indexed once and read in place."""
+    """Bytes of referenced pictures; a tar is indexed once and read in place."""
 
     def __init__(self) -> None:
-        self._tars: dict[str, dict[str, tuple[int, int, int]]] = {}
-
-    def stat(self, reference: str) -> MediaStat:
-        """Size and mtime; FileNotFoundError where there is no such picture."""
-        tar, _, member = reference.partition(SEPARATOR)
-        if not member:
-            status = Path(reference).stat()
-            return MediaStat(status.st_size, int(status.st_mtime))
-        _, size, mtime = self._find(tar, member)
-        return MediaStat(size, mtime)
+        self._tars: dict[str, dict[str, tuple[int, int]]] = {}
 
     def read(self, reference: str) -> bytes:
         """The file's bytes; FileNotFoundError where there is no such picture."""
         tar, _, member = reference.partition(SEPARATOR)
         if not member:
             return Path(reference).read_bytes()
-        offset, size, _ = self._find(tar, member)
+        offset, size = self._find(tar, member)
         with open(tar, "rb") as file:
             file.seek(offset)
             return file.read(size)
 
-    def _find(self, tar: str, member: str) -> tuple[int, int, int]:
+    def index(self, references: list[str]) -> None:
+        """Index the tars of `references` now, before threads read from them."""
+        for tar in {r.partition(SEPARATOR)[0] for r in references if SEPARATOR in r}:
+            if tar not in self._tars and Path(tar).exists():
+                self._tars[tar] = _index_tar(tar)
+
+    def _find(self, tar: str, member: str) -> tuple[int, int]:
         if tar not in self._tars:
             self._tars[tar] = _index_tar(tar)
         try:
@@ -64,11 +67,11 @@ class MediaReader:
             raise FileNotFoundError(f"{tar} has no member {member}") from None
 
 
-def _index_tar(path: str) -> dict[str, tuple[int, int, int]]:
-    """Offset, size and mtime of the regular files of an uncompressed tar, by member name."""
+def _index_tar(path: str) -> dict[str, tuple[int, int]]:
+    """Offset and size of the regular files of an uncompressed tar, by member name."""
     try:
         with tarfile.open(path, "r:") as tar:
-            return {m.name: (m.offset_data, m.size, int(m.mtime)) for m in tar if m.isreg()}
+            return {m.name: (m.offset_data, m.size) for m in tar if m.isreg()}
     except tarfile.TarError as error:
         raise InputError(
             f"{path} is not an uncompressed tar ({error}); unpack or repack it"
@@ -82,13 +85,13 @@ def decode_image(data: bytes) -> Image.Image:
         InputError: the bytes are no picture, are cut short, or hold an absurd number of pixels.
     """
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise InputError(
                 f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
             )
         image.load()
-        return _on_white(ImageOps.exif_transpose(image))
+        return _on_white(_upright(image))
     except UnidentifiedImageError:  # its own words hold an address in memory
         raise InputError("not a picture of a known format") from None
     except Image.DecompressionBombError as error:
@@ -97,6 +100,14 @@ def decode_image(data: bytes) -> Image.Image:
         raise
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"not a readable picture ({error})") from None
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation; as it is where the EXIF block is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever Pillow's EXIF reader raises on broken bytes
+        return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -118,13 +129,13 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
 
 
-def find_bad(
+def inspect(
     references: list[str], reader: MediaReader, progress: str = "pictures"
-) -> dict[str, str]:
-    """Which of the referenced pictures are missing or cannot be decoded, and why."""
+) -> tuple[dict[str, MediaFacts], dict[str, str]]:
+    """Read and decode each picture: the facts of the good ones, what is wrong with the others."""
     from tqdm import tqdm
 
-    def reason(reference: str) -> str | None:
+    def look(reference: str) -> MediaFacts | str:
         try:
             data = reader.read(reference)
         except FileNotFoundError:
@@ -135,17 +146,22 @@ def find_bad(
             decode_image(data)
         except InputError as error:
             return f"undecodable: {error}"
-        return None
+        return MediaFacts.of(data)
 
-    if references:
-        with suppress(OSError):
-            reader.stat(references[0])  # index a tar once, before the threads start
+    good: dict[str, MediaFacts] = {}
+    bad: dict[str, str] = {}
+    reader.index(references)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        reasons = tqdm(
-            pool.map(reason, references, chunksize=64),
+        found = tqdm(
+            pool.map(look, references, chunksize=64),
             total=len(references),
             desc=f"check {progress}",
             unit="img",
             mininterval=0.5,
         )
-        return {r: why for r, why in zip(references, reasons, strict=True) if why is not None}
+        for reference, facts in zip(references, found, strict=True):
+            if isinstance(facts, str):
+                bad[reference] = facts
+            else:
+                good[reference] = facts
+    return good, bad

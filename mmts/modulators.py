@@ -23,7 +23,7 @@ class ScheduledShift(nn.Module):
     """MM-TS and its parts: cosine schedule plus cluster shift (Eq. 6-8, arXiv 2603.08202).
 
     alpha 0 and equal shifts are a fixed tau (the baseline); alpha alone is TS, shifts alone ICS.
-    The shift of a cluster_id is looked up in a buffer, so that it is saved with the model.
+    The shift of a cluster_id is looked up in a buffer, which moves to the device with the module.
     """
 
     shift_of: Tensor

@@ -239,7 +239,7 @@ class Pack(Settings):
     shard_size: Positive
     """Media items a shard at most."""
     image_size: Annotated[int, Field(ge=16)] | None = None
-    """Shrink pictures to this short side, in pixels; null packs the files as they are."""
+    """Shrink pictures to this short side, in pixels; null packs JPEG and PNG files as they are."""
 
 
 # --- datasets: training and evaluation ---------------------------------------------------------

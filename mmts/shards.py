@@ -22,7 +22,7 @@ from tqdm import tqdm
 from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, read_parquet, require, sha256_file, write_json
-from mmts.media import MediaReader, decode_image
+from mmts.media import FORMATS, MediaFacts, MediaReader, decode_image
 from mmts.settings import Pack
 
 REMEDY = "run `dvc repro -sf pack`"
@@ -37,7 +37,7 @@ class Item(NamedTuple):
     sample_id: str
     media: str
     media_bytes: int
-    media_mtime: int
+    media_sha256: str
     captions: list[str]
     caption_ids: list[str]
     cluster_id: list[int]
@@ -56,7 +56,7 @@ def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
         item = found.get(row.sample_id)
         if item is None:
             item = found[row.sample_id] = Item(
-                row.source, row.split, row.sample_id, row.media, row.media_bytes, row.media_mtime,
+                row.source, row.split, row.sample_id, row.media, row.media_bytes, row.media_sha256,
                 [], [], [],
             )  # fmt: skip
         item.captions.append(row.caption)
@@ -151,13 +151,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> int:
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:
     """The bytes to pack and their extension: the file itself, or smaller or re-encoded."""
     try:
-        stat, data = reader.stat(item.media), reader.read(item.media)
+        data = reader.read(item.media)
     except OSError as error:
         raise InputError(
             f"{item.media} ({item.sample_id}): {error.strerror or error}; it was there in the "
             "captions stage: put it back, or run `dvc repro -sf captions`"
         ) from None
-    if (stat.size, stat.mtime) != (item.media_bytes, item.media_mtime):
+    if MediaFacts.of(data) != (item.media_bytes, item.media_sha256):
         raise InputError(
             f"{item.media} ({item.sample_id}) has changed since the captions stage saw it; run "
             "`dvc repro -sf captions`"
@@ -166,7 +166,7 @@ def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, s
         image = decode_image(data)
     except InputError as error:
         raise InputError(f"{item.media} ({item.sample_id}): {error}; mend it") from None
-    extension = EXTENSIONS.get(Image.open(io.BytesIO(data)).format or "")
+    extension = EXTENSIONS.get(Image.open(io.BytesIO(data), formats=FORMATS).format or "")
     shrink = size is not None and min(image.size) > size
     if extension and not shrink:
         return data, extension

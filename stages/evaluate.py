@@ -12,7 +12,7 @@ def main(
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
     seed: Annotated[int, typer.Option(min=0, help="Which of the grid's seeds.")],
 ) -> None:
-    """Evaluate one cell on the test split, which no other stage reads."""
+    """Evaluate one cell on the test split, on which no other stage fits or selects."""
     from pathlib import Path
 
     from mmts.config import EvaluateStage, load

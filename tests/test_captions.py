@@ -6,6 +6,7 @@ import pytest
 
 from mmts.captions import COLUMNS, DROPPED_COLUMNS, build, read_captions
 from mmts.errors import InputError
+from mmts.files import sha256_file
 from mmts.settings import Captions
 from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
 
@@ -49,7 +50,7 @@ def test_the_table(raw: Path) -> None:
     first = Path(found.rows["media"].iloc[0])
     assert first == raw / "images/000.jpg"
     assert found.rows["media_bytes"].iloc[0] == first.stat().st_size
-    assert found.rows["media_mtime"].iloc[0] == int(first.stat().st_mtime)
+    assert found.rows["media_sha256"].iloc[0] == sha256_file(first)
     assert found.dropped.empty and tuple(found.dropped.columns) == DROPPED_COLUMNS
     media = found.rows.drop_duplicates("sample_id")["split"].value_counts().to_dict()
     assert media == {"train": 16, "val": 8, "test": 8}

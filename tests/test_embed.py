@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmts.embed import distinct, embed_pictures, embed_texts, read_embeddings
+from mmts.embed import PROBE_TEXT, distinct, embed_pictures, embed_texts, read_embeddings
 from mmts.errors import InputError
 from mmts.media import decode_image, square
 from mmts.settings import VisionTower
@@ -27,7 +27,7 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     plain = SentenceTransformer.encode
 
     def spy(self: Any, sentences: list[str], *rest: Any, **more: Any) -> Any:
-        seen.extend(s for s in sentences if s != "dim")
+        seen.extend(s for s in sentences if s != PROBE_TEXT)
         return plain(self, sentences, *rest, **more)
 
     monkeypatch.setattr(SentenceTransformer, "encode", spy)
@@ -138,16 +138,29 @@ def test_pictures(tmp_path: Path) -> None:
     settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
     tower = Mean()
     found = embed_pictures(paths, tower, settings, tmp_path / "cache")
-    assert found.computed == tower.seen == 11
+    assert found.computed == 11 and tower.seen == 12  # and the probe
     wanted = [2 * square(decode_image(picture(n % 11)), 16).mean(axis=(0, 1)) for n in range(22)]
     np.testing.assert_allclose(found.vectors, wanted, rtol=1e-5)
     write_picture(tmp_path / "0.png", 99)
     again = Mean()
-    assert embed_pictures(paths, again, settings, tmp_path / "cache").computed == again.seen == 1
+    assert embed_pictures(paths, again, settings, tmp_path / "cache").computed == 1
+    assert again.seen == 2
     with torch.no_grad():
         again.scale.fill_(3)
     changed = embed_pictures(paths, again, settings, tmp_path / "cache")
     assert changed.computed == 12 and changed.fingerprint != found.fingerprint
+
+
+def test_pictures_that_are_read_otherwise_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(write_picture(tmp_path / f"{n}.png", n)) for n in range(3)]
+    settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
+    before = embed_pictures(paths, Mean(), settings, tmp_path / "cache")
+    monkeypatch.setattr("mmts.embed.square", lambda image, size: 255 - square(image, size))
+    after = embed_pictures(paths, Mean(), settings, tmp_path / "cache")
+    assert after.computed == 3
+    np.testing.assert_allclose(after.vectors, 510 - before.vectors, rtol=1e-5)
 
 
 def test_distinct_keeps_the_order_of_first_appearance() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, sha256_file, write_json
-from mmts.media import MediaReader, MediaStat, decode_image
+from mmts.media import MediaFacts, MediaReader, decode_image
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, cluster_sizes, items, write_shards
 from tests.making import picture, write_picture
@@ -23,10 +23,10 @@ SIZES = {10: 2, 2: 7, -1: 0}
 
 
 def item(path: str, split: str = "train", **more: Any) -> Item:
-    size, mtime = MediaReader().stat(path)
+    size, sha256 = MediaFacts.of(MediaReader().read(path))
     names = more.pop("captions", [f"a picture of {Path(path).name}"])
     ids = [f"{path}#{n}" for n in range(len(names))]
-    return Item("s", split, path, path, size, mtime, names, ids, list(range(len(names))))
+    return Item("s", split, path, path, size, sha256, names, ids, list(range(len(names))))
 
 
 def found_items(folder: Path, count: int = 12) -> list[Item]:
@@ -125,13 +125,13 @@ def test_items_join_captions_with_their_clusters() -> None:
             "source": "s", "split": ["val", "train", "val"], "sample_id": ["b", "a", "b"],
             "caption_id": ["1", "2", "3"], "caption": ["x", "y", "z"],
             "media": ["b.png", "a.png", "b.png"],
-            "media_bytes": [5, 6, 5], "media_mtime": [7, 8, 7],
+            "media_bytes": [5, 6, 5], "media_sha256": ["7", "8", "7"],
         }
     )  # fmt: skip
     clusters = pd.DataFrame({"caption_id": ["3", "2", "1"], "cluster_id": np.array([30, 20, 10])})
     assert items(captions, clusters) == [
-        Item("s", "val", "b", "b.png", 5, 7, ["x", "z"], ["1", "3"], [10, 30]),
-        Item("s", "train", "a", "a.png", 6, 8, ["y"], ["2"], [20]),
+        Item("s", "val", "b", "b.png", 5, "7", ["x", "z"], ["1", "3"], [10, 30]),
+        Item("s", "train", "a", "a.png", 6, "8", ["y"], ["2"], [20]),
     ]
     with pytest.raises(InputError, match="caption 2 has no cluster; run"):
         items(captions, clusters[clusters["caption_id"] != "2"])
@@ -251,7 +251,7 @@ def test_media_inside_a_tar(tmp_path: Path) -> None:
             member.size, member.mtime = len(picture(n)), 99
             tar.addfile(member, io.BytesIO(picture(n)))
     one = item(f"{tmp_path}/media.tar::Images/1.png")
-    assert (one.media_bytes, one.media_mtime) == (len(picture(1)), 99)
+    assert (one.media_bytes, one.media_sha256) == MediaFacts.of(picture(1))
     assert pack_one(one, tmp_path / "out") == (picture(1), "png")
 
 
@@ -259,7 +259,7 @@ def test_media_that_changed_since_the_captions_stage(tmp_path: Path) -> None:
     path = write_picture(tmp_path / "a.png", 0)
     one = item(str(path))
     for changed in (
-        one._replace(media_bytes=one.media_bytes + 1), one._replace(media_mtime=one.media_mtime - 9)
+        one._replace(media_bytes=one.media_bytes + 1), one._replace(media_sha256="0" * 64)
     ):  # fmt: skip
         with pytest.raises(InputError, match=r"a\.png.* has changed since the captions stage"):
             pack_one(changed, tmp_path / "out")
@@ -273,8 +273,3 @@ def test_media_that_changed_unseen_and_cannot_be_decoded(tmp_path: Path) -> None
     path.write_text("no picture")
     with pytest.raises(InputError, match=r"a\.png.*: not a picture of a known format; mend it"):
         pack_one(item(str(path)), tmp_path / "out")
-
-
-def test_stat_is_of_whole_seconds(tmp_path: Path) -> None:
-    path = write_picture(tmp_path / "a.png", 0)
-    assert MediaReader().stat(str(path)) == MediaStat(len(picture(0)), int(path.stat().st_mtime))

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mmts.errors import InputError
 
 PARTS = ("head", "medium", "tail")
@@ -39,8 +36,3 @@ def item_cluster(cluster_ids: Sequence[int]) -> int:
     if not cluster_ids:
         raise InputError("a media item has no caption, hence no cluster")
     return Counter(cluster_ids).most_common(1)[0][0]
-
-
-def rows_of_part(parts: Sequence[str], part: str) -> NDArray[np.bool_]:
-    """Which queries belong to `part`."""
-    return np.array([p == part for p in parts], dtype=bool)

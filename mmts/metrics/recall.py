@@ -82,11 +82,18 @@ def recall_at(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
     }
 
 
-def top_k(queries: Array, answers: Array, k: int) -> tuple[NDArray[np.int64], Array]:
-    """Rows of the k most similar answers of each query, best first, and their similarities."""
-    scores = queries @ answers.T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return order, np.take_along_axis(scores, order, axis=1)
+def top_k(
+    query: Array, answers: Array, right: NDArray[np.bool_], k: int
+) -> tuple[NDArray[np.int64], Array]:
+    """Rows of the k answers most similar to one query, best first, and their similarities.
+
+    Args:
+        query: [D]. answers: [A, D].
+        right: [A], which answers are right; of equal ones they come last, as in the ranks.
+    """
+    scores = answers @ query
+    order = np.lexsort((right, -scores))[:k]
+    return order, scores[order]
 
 
 def as_numpy(values: Any) -> Array:

@@ -69,7 +69,7 @@ def _drawn(train: pd.DataFrame, points: int, seed: int) -> pd.DataFrame:
 def _tsne(vectors: np.ndarray, perplexity: float, seed: int) -> np.ndarray:
     """Two coordinates a row. One thread: sums in another order would move the points."""
     from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if len(vectors) < 5:
         return np.asarray(vectors[:, :2], dtype=np.float64)

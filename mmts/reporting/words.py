@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import mean
+
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row
@@ -51,7 +53,7 @@ def verdict(best: Row) -> str:
 
 
 def notes(dataset: Dataset, resamples: int) -> list[str]:
-    """How the numbers were made: seeds, parts, ties and the interval."""
+    """Median ranks and intervals, and how the numbers were made: seeds, parts, ties."""
     seeds = ", ".join(str(seed) for seed in dataset.seeds)
     if len(dataset.seeds) > 1:
         spread = f"Numbers are mean ± standard deviation over the seeds {seeds}."
@@ -76,7 +78,29 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    return [scale, spread, parts, interval, ties, best]
+    return [*_ranks(dataset), scale, spread, parts, interval, ties, best]
+
+
+def _ranks(dataset: Dataset) -> list[str]:
+    """A line a source: median ranks and the interval of rsum, means over seeds."""
+    lines = []
+    for source in dataset.test_sources:
+        told = []
+        for method in dataset.methods:
+            of = {
+                key: mean(dataset.values(method, source, key))
+                for key in ("t2v/median_rank", "v2t/median_rank", "rsum/low", "rsum/high")
+            }
+            told.append(
+                f"{method} {of['t2v/median_rank']:.3g} and {of['v2t/median_rank']:.3g}, "
+                f"{100 * of['rsum/low']:.0f} to {100 * of['rsum/high']:.0f}"
+            )
+        where = f" on {source}" if len(dataset.test_sources) > 1 else ""
+        lines.append(
+            f"Median rank of the right answer{where}, text to vision and vision to text, and the "
+            f"95 % interval of rsum over test items: {'; '.join(told)}."
+        )
+    return lines
 
 
 def capital(text: str) -> str:

@@ -33,11 +33,12 @@ def read(settings: Flickr8kSource, raw: Path) -> SourceRows:
             raise InputError(
                 f"{raw / 'captions.txt'} has no column {column}; its first line is image,caption"
             )
-    split_of = {
-        name: split
-        for split, word in LISTS.items()
-        for name in names_in(require(raw / f"Flickr_8k.{word}Images.txt", LAYOUT))
-    }
+    split_of = read_lists(raw)
+    alone = sorted(split_of.keys() - set(table["image"]))
+    if alone:
+        raise InputError(
+            f"{raw / 'captions.txt'} has no caption of {alone[0]}, which a split list names"
+        )
     folder = media_folder(raw)
     table["split"] = table["image"].map(split_of)
     table = table[table["split"].notna()]
@@ -50,6 +51,17 @@ def read(settings: Flickr8kSource, raw: Path) -> SourceRows:
         }
     )
     return SourceRows(first_per_split(rows, settings.limit), CREDIT, publishable=False)
+
+
+def read_lists(raw: Path) -> dict[str, str]:
+    """The split of each photograph that one of the three lists names."""
+    split_of: dict[str, str] = {}
+    for split, word in LISTS.items():
+        path = require(raw / f"Flickr_8k.{word}Images.txt", LAYOUT)
+        for name in names_in(path):
+            if split_of.setdefault(name, split) != split:
+                raise InputError(f"{path}: {name} is in the {split_of[name]} list too; keep one")
+    return split_of
 
 
 def names_in(path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
                 f"{path} has no column {column}; it has {', '.join(map(str, table.columns))}"
             )
     images = text_column(table, settings.image_column, path)
+    images = images.map(lambda image: os.path.normpath(image) if image.strip() else "")
     root = Path(settings.image_root) if settings.image_root else path.parent
     rows = pd.DataFrame(
         {

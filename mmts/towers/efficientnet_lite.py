@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -121,8 +120,3 @@ class EfficientNetLite0(Tower):
         except RuntimeError as error:
             problem = " ".join(str(error).split())[:160]
             raise InputError(f"{where} holds no EfficientNet-Lite0 weights ({problem})") from None
-
-
-def classifier(state: dict[str, Tensor], features: Tensor) -> Tensor:
-    """[N, 1000] ImageNet logits of pooled features, with the checkpoint's own `_fc`."""
-    return torch.addmm(state["_fc.bias"], features, state["_fc.weight"].T)

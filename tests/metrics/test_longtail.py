@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmts.errors import InputError
-from mmts.metrics.longtail import item_cluster, parts_of_clusters, rows_of_part
+from mmts.metrics.longtail import item_cluster, parts_of_clusters
 from tests import reference
 
 
@@ -40,7 +40,3 @@ def test_an_item_has_its_captions_most_frequent_cluster() -> None:
     assert item_cluster([9]) == 9
     with pytest.raises(InputError, match="no caption"):
         item_cluster([])
-
-
-def test_rows_of_a_part() -> None:
-    assert rows_of_part(["head", "tail", "head"], "head").tolist() == [True, False, True]

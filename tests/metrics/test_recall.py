@@ -118,7 +118,14 @@ def test_wrong_input(vision: object, text: object, owner: object, message: str) 
 
 
 def test_top_k_is_sorted_and_cut() -> None:
-    order, scores = top_k(np.array([[1.0, 0]]), np.array([[0.1, 5], [0.3, 5], [0.2, 5]]), 2)
-    assert order.tolist() == [[1, 2]] and scores.tolist() == [[0.3, 0.2]]
-    order, _ = top_k(np.array([[1.0, 0]]), np.array([[0.1, 5], [0.3, 5]]), 5)
-    assert order.shape == (1, 2)
+    query, answers = np.array([1.0, 0]), np.array([[0.1, 5], [0.3, 5], [0.2, 5]])
+    order, scores = top_k(query, answers, np.array([False, False, True]), 2)
+    assert order.tolist() == [1, 2] and scores.tolist() == [0.3, 0.2]
+    order, _ = top_k(query, answers, np.array([True, False, False]), 5)
+    assert order.tolist() == [1, 2, 0]
+
+
+def test_top_k_puts_the_right_one_of_equals_last_as_the_ranks_do() -> None:
+    answers = np.array([[0.5, 0], [0.5, 0], [0.2, 0]])
+    order, _ = top_k(np.array([1.0, 0]), answers, np.array([True, False, False]), 3)
+    assert order.tolist() == [1, 0, 2]

@@ -94,7 +94,7 @@ def _captions(name: str, sources: tuple[str, ...]) -> pd.DataFrame:
                 text = f"{words[number % 8]} {number} {k} {HOSTILE}"
                 rows.append((source, "test", item, f"{item}#{k}", text))
     table = pd.DataFrame(rows, columns=["source", "split", "sample_id", "caption_id", "caption"])
-    return table.assign(media="x.png", media_bytes=1, media_mtime=1)
+    return table.assign(media="x.png", media_bytes=1, media_sha256="0")
 
 
 def _clusters(captions: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmts.errors import InputError
-from mmts.media import MediaReader, decode_image, square
+from mmts.media import MediaFacts, decode_image, square
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
@@ -29,11 +30,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
     found, number = [], 0
     for n, count in enumerate(CAPTIONS):
         path = str(write_picture(folder / f"{n}.png", n))
-        size, mtime = MediaReader().stat(path)
+        size, sha256 = MediaFacts.of(Path(path).read_bytes())
         ids = [f"c{number + i}" for i in range(count)]
         captions = [f"caption {number + i}" for i in range(count)]
         clusters = [(number + i) % 5 for i in range(count)]
-        found.append(Item("s", "train", f"item{n}", path, size, mtime, captions, ids, clusters))
+        found.append(Item("s", "train", f"item{n}", path, size, sha256, captions, ids, clusters))
         number += count
     (folder / "out").mkdir()
     write_shards(folder / "out", found, {}, Pack(shard_size=5))
