@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.clusters import Cluster, described_clusters
@@ -15,30 +14,7 @@ from mmts.reporting.figure_training import training_figure
 from mmts.reporting.gallery import Gallery, Pictures, gallery
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Table, best_row, overall_table, part_table
-
-
-class Settings(Protocol):
-    """The section `report` of params.yaml (`mmts.settings.Report`)."""
-
-    @property
-    def bootstrap(self) -> int:
-        """Resamples of the intervals."""
-
-    @property
-    def tsne_points(self) -> int:
-        """Captions on the map."""
-
-    @property
-    def tsne_perplexity(self) -> float:
-        """Perplexity of the map."""
-
-    @property
-    def examples(self) -> int:
-        """Retrievals shown a direction."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of every draw."""
+from mmts.settings import Report as ReportSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +34,7 @@ class Report:
         return tuple(figure for figure in self.figures if not figure.private)
 
 
-def dataset_report(dataset: Dataset, settings: Settings, pictures: Pictures) -> Report:
+def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Pictures) -> Report:
     """Tables, figures, clusters and examples of one dataset."""
     sources = dataset.test_sources
     draws = {"resamples": settings.bootstrap, "seed": settings.seed}
