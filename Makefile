@@ -4,7 +4,7 @@ VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup repro test lint clean
+.PHONY: help setup repro test lint bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ lint: setup  ## ruff and mypy alone
 	ruff check .
 	ruff format --check .
 	mypy
+
+bench: setup  ## time the losses and measure their memory; benchmarks/results/*.json (minutes)
+	python -m benchmarks.losses
+	python -m benchmarks.memory
 
 clean:  ## remove .venv; data, caches and results stay
 	rm -rf $(VENV) *.egg-info

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import model_validator
 
 from mmts.errors import InputError
+from mmts.method import Method, ShiftSettings
 from mmts.params import known, lookup, only_keys, read_params, validated
 from mmts.settings import (
     Captions,
@@ -20,7 +21,6 @@ from mmts.settings import (
     Embed,
     Evaluate,
     Grid,
-    Method,
     Name,
     Pack,
     Report,
@@ -99,18 +99,17 @@ class TrainStage(StageSettings):
         return self
 
 
-class ShiftStage(StageSettings):
+class ShiftStage(ShiftSettings, StageSettings):
     """What `shift` reads: of a method only what Eq. 6 needs, so that `alpha` does not touch it."""
 
     keys: ClassVar[dict[str, str]] = {
+        "tau_default": "methods.{method}.tau_default",
         "shift_min": "methods.{method}.shift_min",
         "shift_max": "methods.{method}.shift_max",
+        "shift_mapping": "methods.{method}.shift_mapping",
         "clustering": "methods.{method}.clustering",
         "override": "datasets.{dataset}.methods.{method}",
     }
-    shift_min: float
-    shift_max: float
-    clustering: Name
 
 
 class EvaluateStage(StageSettings):
@@ -180,11 +179,12 @@ def check(path: Path | str = "params.yaml") -> Grid:
                 found = _from_tree(stage, tree, where, {"dataset": dataset, "method": method})
                 if isinstance(found, ShiftStage):
                     clusterings = tree["datasets"][dataset]["clusterings"]
-                    if found.clustering not in clusterings:
-                        raise InputError(
-                            f"{where}: method {method} wants clustering {found.clustering}, which "
-                            f"datasets.{dataset}.clusterings lacks; {known('', clusterings)}"
-                        )
+                    for name in found.clustering.names:
+                        if name not in clusterings:
+                            raise InputError(
+                                f"{where}: method {method} wants clustering {name}, which "
+                                f"datasets.{dataset}.clusterings lacks; {known(name, clusterings)}"
+                            )
     return grid
 
 

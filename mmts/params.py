@@ -66,9 +66,10 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
     if error["type"] == "missing":
         raise InputError(f"{where}: {key} is missing; add it")
     if error["type"].startswith("union_tag"):
-        kinds = error["ctx"].get("expected_tags") or "see params.yaml"
-        tag = error["ctx"].get("tag", "missing")
-        raise InputError(f"{where}: {key}.kind is {tag}; there are: {kinds}")
+        tag = str(error["ctx"].get("tag", "missing"))
+        named = not isinstance(_value_at(values, location), dict)  # a name is short for its kind
+        kinds = known(tag, [_kind(member) for member in _members_at(model, location, values)])
+        raise InputError(f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}")
     if error["type"] == "value_error":
         raise InputError(f"{where}: {key}: {error['ctx']['error']}")
     message = error["msg"][0].lower() + error["msg"][1:]
@@ -80,6 +81,8 @@ def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ..
     """pydantic's location as keys of the file: without the tag that it adds at a union."""
     node, found, fresh = values, [], True
     for step in location:
+        if isinstance(node, str):
+            break  # a name that is short for a mapping
         if fresh and isinstance(node, dict) and node.get("kind") == step:
             fresh = False  # the tag stands once, before a key that may have the same name
             continue
@@ -90,19 +93,43 @@ def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ..
     return tuple(found)
 
 
+def _value_at(values: Any, location: tuple[str, ...]) -> Any:
+    """What the file has at `location`."""
+    for part in location:
+        values = values[int(part)] if isinstance(values, (list, tuple)) else values[part]
+    return values
+
+
+def _members_at(
+    model: type[Settings], location: tuple[str, ...], values: Any
+) -> list[type[Settings]]:
+    """The settings classes that may stand at `location`: one, or the members of a union."""
+    annotation: Any = model
+    for depth, part in enumerate(location):
+        members = _members(annotation)
+        if members:
+            owner = _of_kind(members, _value_at(values, location[:depth]))
+            annotation = owner.model_fields[part].annotation
+        else:
+            annotation = get_args(annotation)[-1]  # of a mapping, the type of its values
+    return _members(annotation)
+
+
+def _members(annotation: Any) -> list[type[Settings]]:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    found = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    return [m for m in found if isinstance(m, type) and issubclass(m, Settings)]
+
+
+def _of_kind(members: list[type[Settings]], value: Any) -> type[Settings]:
+    return next(m for m in members if len(members) == 1 or _kind(m) == value["kind"])
+
+
 def _fields_at(model: type[Settings], location: tuple[str, ...], values: Any) -> list[str]:
     """The settings that may stand at `location`; of a union those of the value's `kind`."""
-    found: Any = model
-    for part in location:
-        values = values[part]
-        is_model = isinstance(found, type) and issubclass(found, Settings)
-        found = found.model_fields[part].annotation if is_model else get_args(found)[-1]
-        if get_origin(found) is Annotated:
-            found = get_args(found)[0]
-        if get_origin(found) is UnionType:
-            members = [m for m in get_args(found) if issubclass(m, Settings)]
-            found = next(m for m in members if len(members) == 1 or _kind(m) == values["kind"])
-    return list(found.model_fields)
+    members = _members_at(model, location, values)
+    return list(_of_kind(members, _value_at(values, location)).model_fields)
 
 
 def _kind(model: type[Settings]) -> str:

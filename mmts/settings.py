@@ -37,46 +37,6 @@ class Grid(Settings):
         return self
 
 
-# --- methods: objective x modulator ------------------------------------------------------------
-
-
-class Method(Settings):
-    """An objective and the numbers of its tau (the margin, for max_margin), Eq. 6-8.
-
-    tau_i(step) = alpha cos(2 pi step / period) / 2 + shift(cluster_i), the shifts lying between
-    shift_min (rarest cluster) and shift_max (largest).
-    """
-
-    objective: Literal["info_nce", "max_margin"]
-    alpha: Annotated[float, Field(ge=0)]
-    """Peak-to-peak range of the cosine; 0 for none."""
-    oscillations: Annotated[float, Field(gt=0)] = 5.0
-    """Oscillations over the whole training: period = total steps / oscillations."""
-    shift_min: float
-    """Shift of the smallest cluster. shift_min = shift_max is one tau for all."""
-    shift_max: float
-    """Shift of the largest cluster."""
-    clustering: Name = "default"
-    """Which of the dataset's clusterings gives cluster_id and cluster_size."""
-
-    @model_validator(mode="after")
-    def _lowest_tau(self) -> Method:
-        if self.shift_min > self.shift_max:
-            raise ValueError(f"shift_min {self.shift_min} is above shift_max {self.shift_max}")
-        lowest = self.shift_min - self.alpha / 2
-        if self.objective == "info_nce" and lowest <= 1e-9:
-            raise ValueError(
-                f"shift_min - alpha/2 is {self.shift_min} - {self.alpha}/2 = {lowest:.4g}; a "
-                "temperature must stay above 0: raise shift_min or lower alpha"
-            )
-        if self.objective == "max_margin" and lowest < -1e-9:
-            raise ValueError(
-                f"shift_min - alpha/2 is {self.shift_min} - {self.alpha}/2 = {lowest:.4g}; a "
-                "margin must not fall below 0: raise shift_min or lower alpha"
-            )
-        return self
-
-
 # --- datasets: sources -------------------------------------------------------------------------
 
 

@@ -21,17 +21,19 @@ def main(
 
     from mmts.config import TrainStage, load
     from mmts.files import output_folder, read_parquet, write_json
-    from mmts.losses import objective
-    from mmts.modulators import ScheduledShift
     from mmts.towers.tokens import train_tokenizer
     from mmts.towers.two_tower import TwoTower
+    from mmts.training.build import build_modulator, build_objective, period
     from mmts.training.data import steps_per_epoch
     from mmts.training.inputs import Inputs
     from mmts.training.log import RunLog
     from mmts.training.loop import train
-    from mmts.training.saved import save_model
+    from mmts.training.saved import save_model, save_state
 
     settings = load(TrainStage, dataset=dataset, method=method)
+    how = settings.method
+    if how.auto:
+        print(how.auto)
     shift = Path("data/shift") / dataset / method
     shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
     other = shift / "clusters.parquet"
@@ -44,23 +46,26 @@ def main(
     pairs = inputs.pairs("train", tokenizer, clusters)
     held_out = inputs.pairs("val", tokenizer)
     steps = settings.train.epochs * steps_per_epoch(len(pairs), settings.train.batch_size)
-    period = steps / settings.method.oscillations
-    modulator = ScheduledShift(shifts, alpha=settings.method.alpha, period=period)
-    modulator.check(pairs.cluster_id)
     torch.manual_seed(seed)
     model = TwoTower(settings.towers, settings.train.head, inputs.dims)
+    objective = build_objective(how, len(pairs))
+    modulator = build_modulator(
+        how, shifts, pairs, total_steps=steps, epochs=settings.train.epochs,
+        dim=settings.train.head.dim,
+    )  # fmt: skip
     with output_folder(Path("data/train") / dataset / method / str(seed)) as work:
         with RunLog(work) as log:
             trained = train(
-                model, objective(settings.method.objective), modulator, pairs, held_out,
-                settings.train, seed, log,
+                model, objective, modulator, pairs, held_out, settings.train, seed, log,
+                how.relevancy_threshold,
             )  # fmt: skip
         save_model(work, model, settings.towers, settings.train.head, inputs.dims, tokenizer)
+        save_state(work, objective, modulator)
         write_json(work / "metrics.json", trained.metrics)
         write_json(work / "run.json", {
-            "dataset": dataset, "method": method, "seed": seed, **settings.method.model_dump(),
+            "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
             "epochs": settings.train.epochs, "batch_size": settings.train.batch_size,
-            "total_steps": trained.total_steps, "period": period,
+            "total_steps": trained.total_steps, "period": period(how, steps),
         })  # fmt: skip
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s, "

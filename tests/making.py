@@ -110,7 +110,8 @@ PARAMS: dict[str, Any] = {
     "report": {},
 }  # fmt: skip
 for _method in PARAMS["methods"].values():
-    _method |= {"oscillations": 5, "clustering": "default"}
+    _method |= {"oscillations": 5, "clustering": "default", "shift_mapping": "linear"}
+    _method |= {"tau_default": (_method["shift_min"] + _method["shift_max"]) / 2}
 
 
 def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""The slow, obvious versions that formulas are checked against: plain Python, double loops."""
+"""The slow, obvious versions that formulas are checked against: plain Python, double loops.
+
+`tests/straightforward.py` has both losses as they are usually written with tensors.
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from tests.making import PARAMS, changed, write_params
 ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
 SOURCE = f"{TINY}.captions.sources.pairs"
+OBJECTIVE = "methods.base.objective"
 FLICKR = {"kind": "flickr8k", "limit": 5}
 
 
@@ -50,7 +51,7 @@ def test_every_stage_loads(tmp_path: Path) -> None:
         read(stage, tmp_path, {})
     settings = read(TrainStage, tmp_path, {})
     assert settings.train.batch_size == 8 and settings.train.learning_rate == 1e-3
-    assert settings.method.objective == "info_nce" and settings.towers.vision.frozen
+    assert settings.method.objective.kind == "info_nce" and settings.towers.vision.frozen
     assert read(CaptionsStage, tmp_path, {}).captions.sources["pairs"].path == "pairs.csv"
 
 
@@ -97,7 +98,24 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (TrainStage, f"{TINY}.train.head.dim", 0, "is 0; it should be greater than 0"),
         (TrainStage, f"{TINY}.train.head.dropout", 1, "is 1; it should be less than 1"),
         (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or "),
-        (TrainStage, "methods.base.objective", "triplet", "is 'triplet'; it should be 'info_nce'"),
+        (TrainStage, OBJECTIVE, "triplet", "is triplet; there are: info_nce, max_m"),
+        (TrainStage, OBJECTIVE, "sogcrl", r"is sogcrl; did you mean sogclr\?"),
+        (TrainStage, "methods.base.modulator", "learned", r"is learned; did you mean learnable\?"),
+        (TrainStage, OBJECTIVE, {"kind": "cyclip", "inmodal": -1}, r"\.inmodal is -1"),
+        (TrainStage, OBJECTIVE, {"kind": "sogclr", "gamma": 0}, r"\.gamma is 0; it sh"),
+        (TrainStage, OBJECTIVE, {"kind": "siglip", "bais": 0}, r"\.bais is not a se.*"
+         "did you mean bias"),
+        (TrainStage, OBJECTIVE, {}, r"\.kind is missing; there are: info_nce"),
+        (TrainStage, "methods.base.modulator", {"kind": "tempnt"}, r"\.kind is tempnt; did you me"),
+        (TrainStage, OBJECTIVE, 3, "is 3; it should be a valid dictionary"),
+        (TrainStage, "methods.base.tau_default", 0, "is 0; it should be greater than 0"),
+        (TrainStage, "methods.base.tau_default", "auto", "is 'auto'; it should be a valid number"),
+        (TrainStage, "methods.base.alpha", "atuo", "is 'atuo'; it should be a valid number"),
+        (ShiftStage, "methods.base.shift_mapping", "sqrt", "is 'sqrt'; it should be 'linear'"),
+        (ShiftStage, "methods.base.clustering", "a b", "is 'a b'; string should match"),
+        (ShiftStage, "methods.base.clustering", {"relevancy": []}, r"\.shift is missing; add it"),
+        (ShiftStage, "methods.base.clustering", {"shift": "a", "relevancy": ["b", "b"]}, "twice"),
+        (TrainStage, "methods.base.update_every", "batch", "is 'batch'; it should be 'step'"),
         (TrainStage, "methods.base.alpha", -0.1, "is -0.1; it should be greater than or"),
         (TrainStage, "methods.base.oscillations", 0, "is 0; it should be greater than 0"),
         (EvaluateStage, f"{TINY}.evaluate.bootstrap", 10, "is 10; it should be greater than"),
@@ -113,6 +131,8 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (TrainStage, f"{TINY}.methods.base", ..., "is missing; there are: mmts"),
         (TrainStage, "methods.base", ..., "is missing; there are: mmts"),
         (ShiftStage, "methods.base.shift_max", ..., "is missing; did you mean shift_min"),
+        (ShiftStage, "methods.base.tau_default", ..., "is missing; there are: objective"),
+        (ShiftStage, "methods.base.shift_mapping", ..., "is missing; "),
         (ReportStage, "grid", ..., "is missing"),
     ],
 )  # fmt: skip
@@ -176,10 +196,19 @@ def test_a_setting_that_is_called_like_its_kind(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
     found = refusal(CaptionsStage, tmp_path, {f"{SOURCE}.kind": "tabel"})
-    assert found.startswith(f"{SOURCE}.kind is tabel; there are: ")
+    assert found.startswith(f"{SOURCE}.kind is tabel; did you mean table? there are: ")
     assert all(kind in found for kind in ("openmoji", "table", "flickr8k"))
     found = refusal(ClusterStage, tmp_path, {f"{TINY}.clusterings.default.kind": ...})
-    assert found.startswith(f"{TINY}.clusterings.default.kind is missing")
+    assert found == f"{TINY}.clusterings.default.kind is missing; there are: kmeans, column"
+
+
+def test_a_name_that_is_short_for_a_mapping_is_named_as_it_stands(tmp_path: Path) -> None:
+    found = refusal(ShiftStage, tmp_path, {"methods.base.clustering": "a b"})
+    assert found.startswith("methods.base.clustering is 'a b'; ")
+    found = refusal(ShiftStage, tmp_path, {"methods.base.clustering": {"shift": "a b"}})
+    assert found.startswith("methods.base.clustering.shift is 'a b'; ")
+    found = refusal(TrainStage, tmp_path, {OBJECTIVE: "siglib"})
+    assert found.startswith(f"{OBJECTIVE} is siglib; did you mean siglip? there are: info_nce, ")
 
 
 def test_a_dataset_or_method_that_does_not_exist(tmp_path: Path) -> None:
@@ -236,8 +265,8 @@ def test_the_datasets_own_numbers_come_on_top(tmp_path: Path) -> None:
     method = read(TrainStage, tmp_path, own).method
     assert (method.shift_min, method.shift_max, method.alpha) == (0.07, 0.2, 0.04)
     shift = read(ShiftStage, tmp_path, own)
-    assert (shift.shift_min, shift.shift_max, shift.clustering) == (0.07, 0.2, "default")
-    assert read(ShiftStage, tmp_path, {}, method="mmts").clustering == "kinds"
+    assert (shift.shift_min, shift.shift_max, shift.clustering.shift) == (0.07, 0.2, "default")
+    assert read(ShiftStage, tmp_path, {}, method="mmts").clustering.shift == "kinds"
     key = f"{TINY}.methods.base.shift_max"
     for stage in (TrainStage, ShiftStage):
         assert refusal(stage, tmp_path, {key: "big"}).startswith(f"{key} is 'big'; ")
@@ -248,6 +277,22 @@ def test_the_datasets_own_numbers_come_on_top(tmp_path: Path) -> None:
 
 def test_alpha_does_not_reach_the_shift_stage(tmp_path: Path) -> None:
     assert read(ShiftStage, tmp_path, {"methods.base.alpha": 9}).shift_min == 0.07
+
+
+def test_auto_is_resolved_from_the_datasets_own_default(tmp_path: Path) -> None:
+    auto = {f"methods.base.{name}": "auto" for name in ("alpha", "shift_min", "shift_max")}
+    for own, default in (({}, 0.07), ({"tau_default": 0.04}, 0.04)):
+        changes = {**auto, f"{TINY}.methods.base": own}
+        method = read(TrainStage, tmp_path, changes).method
+        found = (method.alpha, method.shift_min, method.shift_max)
+        assert found == pytest.approx((default, 0.75 * default, 1.25 * default))
+        shift = read(ShiftStage, tmp_path, changes)
+        assert (shift.shift_min, shift.shift_max) == found[1:]
+    assert method.auto == "auto: alpha 0.04, shift_min 0.03, shift_max 0.05 (tau_default 0.04)"
+    assert shift.auto == "auto: shift_min 0.03, shift_max 0.05 (tau_default 0.04)"
+    assert read(TrainStage, tmp_path, {}).method.auto == ""
+    own = {**auto, f"{TINY}.methods.base": {"shift_min": 0.06}}
+    assert read(ShiftStage, tmp_path, own).auto == "auto: shift_max 0.0875 (tau_default 0.07)"
 
 
 def test_numbers_are_read_as_yaml_1_2(tmp_path: Path) -> None:
@@ -384,5 +429,8 @@ def test_check_holds_sections_against_each_other(tmp_path: Path) -> None:
     found = refused(tmp_path, {f"{own}.mmts": {"clustering": "verbs"}})
     assert found.startswith(f"method mmts wants clustering verbs, which {TINY}.clusterings lacks")
     assert found.endswith("there are: default, kinds")
+    both = {"shift": "default", "relevancy": ["kinds", "kidns"]}
+    found = refused(tmp_path, {"methods.base.clustering": both})
+    assert found.startswith("method base wants clustering kidns") and "did you mean kinds" in found
     found = refused(tmp_path, {f"{TINY}.train.augment": True})
     assert "train.augment is true but towers.vision.frozen is too" in found

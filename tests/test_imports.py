@@ -23,7 +23,7 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 )
 COMMANDS = sorted(name for name in MODULES if name.startswith("stages.") and name != "stages.cli")
-PURE = ("schedule", "shift", "losses", "metrics", "errors", "settings", "config")
+PURE = ("schedule", "shift", "losses", "metrics", "errors", "settings", "kinds", "method", "config")
 IMPURE = ("training", "reporting", "sources", "towers", "shards", "embed", "captions")
 
 

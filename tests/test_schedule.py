@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmts.errors import InputError
-from mmts.schedule import per_sample_tau, tau_base
+from mmts.schedule import AutoRange, auto_range, per_sample_tau, tau_base
 from tests import reference
 
 
@@ -48,3 +48,22 @@ def test_tau_of_a_sample_is_base_plus_shift() -> None:
     torch.testing.assert_close(tau.detach(), torch.tensor([0.03, 0.08, 0.18], dtype=torch.float64))
     tau.sum().backward()
     assert shift.grad is not None and shift.grad.tolist() == [1, 1, 1]
+
+
+def test_the_automatic_range_by_hand() -> None:
+    assert auto_range(0.08) == AutoRange(alpha=0.08, shift_min=0.06, shift_max=0.1)
+
+
+@given(st.floats(1e-3, 10))
+def test_the_automatic_range_keeps_the_papers_rule(tau_default: float) -> None:
+    alpha, low, high = auto_range(tau_default)
+    assert tau_default - alpha / 2 > 0
+    assert tau_default - alpha / 2 <= low < tau_default < high <= tau_default + alpha / 2
+    lowest = low + tau_base(50, alpha=alpha, period=100)
+    assert lowest == pytest.approx(tau_default / 4) and lowest > 0
+
+
+@pytest.mark.parametrize("tau_default", [0, -0.1, math.nan, math.inf])
+def test_the_automatic_range_needs_a_default_above_0(tau_default: float) -> None:
+    with pytest.raises(InputError, match=f"tau_default is {tau_default}; .*> 0"):
+        auto_range(tau_default)

@@ -90,3 +90,96 @@ def test_table_of_nothing() -> None:
     clusters = pd.DataFrame({"cluster_id": [-1], "cluster_size": [0]})
     with pytest.raises(InputError, match="no cluster has a training row"):
         shift_table(clusters, shift_min=0.1, shift_max=0.5)
+
+
+# --- other mappings ------------------------------------------------------------------------------
+
+ZIPF = [max(2, round(3600 / (n + 1))) for n in range(290)]  # a long tail such as EK-100's nouns
+ALL = ("linear", "log", "rank")
+
+
+def of_sizes(sizes: list[int], mapping: str, low: float = 0.17, high: float = 0.30) -> np.ndarray:
+    found = cluster_shift(
+        sizes, size_min=min(sizes), size_max=max(sizes), shift_min=low, shift_max=high,
+        mapping=mapping, sizes=sizes,
+    )  # fmt: skip
+    assert isinstance(found, np.ndarray)
+    return found
+
+
+def test_log_by_hand() -> None:
+    np.testing.assert_allclose(of_sizes([1, 10, 100], "log", 0.1, 0.5), [0.1, 0.3, 0.5])
+    assert cluster_shift(
+        4, size_min=2, size_max=16, shift_min=0, shift_max=3, mapping="log"
+    ) == pytest.approx(1)
+
+
+def test_rank_by_hand() -> None:
+    np.testing.assert_allclose(of_sizes([7, 1000, 8], "rank", 0.1, 0.5), [0.1, 0.5, 0.3])
+    # ranks 1, 2 and 3 (their mean, 2.5), 4, 5
+    np.testing.assert_allclose(of_sizes([3, 5, 5, 6, 9], "rank", 0, 4), [0, 1.5, 1.5, 3, 4])
+    # the smallest are many: their mean rank is the lower end
+    np.testing.assert_allclose(of_sizes([2, 2, 2, 4, 8], "rank", 0, 1), [0, 0, 0, 2 / 3, 1])
+
+
+def test_rank_of_a_size_that_no_cluster_has_is_interpolated() -> None:
+    sizes = {"size_min": 10, "size_max": 30, "sizes": [30, 10, 20]}
+    found = cluster_shift([10, 15, 28], **sizes, shift_min=0, shift_max=1, mapping="rank")  # type: ignore[arg-type]
+    np.testing.assert_allclose(found, [0, 0.25, 0.9])
+
+
+@given(
+    st.lists(st.integers(1, 10**6), min_size=2, max_size=20).filter(lambda s: len(set(s)) > 1),
+    st.floats(0, 1), st.floats(0, 1), st.sampled_from(ALL),
+)  # fmt: skip
+def test_every_mapping_rises_from_end_to_end(
+    sizes: list[int], low: float, width: float, mapping: str
+) -> None:
+    high = low + width
+    found = of_sizes(sizes, mapping, low, high)
+    assert found[sizes.index(min(sizes))] == low and found[sizes.index(max(sizes))] == high
+    assert (np.diff(found[np.argsort(sizes)]) >= -1e-12).all()
+    assert (found >= low).all() and (found <= high + 1e-12).all()
+
+
+@pytest.mark.parametrize("mapping", ALL)
+def test_the_ends_are_exact_where_their_difference_is_not(mapping: str) -> None:
+    assert (0.46 - 0.03) + 0.03 != 0.46
+    assert of_sizes([1, 5, 9], mapping, 0.03, 0.46)[[0, 2]].tolist() == [0.03, 0.46]
+
+
+def test_what_a_long_tail_does_to_each_mapping() -> None:
+    median = {mapping: float(np.median(of_sizes(ZIPF, mapping))) for mapping in ALL}
+    assert median["linear"] == pytest.approx(0.17 + 0.13 * (25 - 12) / (3600 - 12), abs=2e-4)
+    assert median["log"] == pytest.approx(0.17 + 0.13 * math.log(25 / 12) / math.log(300), abs=1e-3)
+    assert median["rank"] == pytest.approx((0.17 + 0.30) / 2, abs=2e-3)
+    assert median["linear"] < 0.172 < 0.18 < median["log"] < median["rank"]
+
+
+@pytest.mark.parametrize("mapping", ALL)
+def test_one_size_is_the_middle_in_every_mapping(mapping: str) -> None:
+    with pytest.warns(UserWarning, match="middle of 0.1..0.3"):
+        np.testing.assert_allclose(of_sizes([5, 5, 5], mapping, 0.1, 0.3), [0.2] * 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"mapping": "sqrt"}, "mapping is 'sqrt'; there are: linear, log, rank"),
+        ({"mapping": "log", "size_min": 0}, "size_min is 0; mapping log needs sizes above 0"),
+        ({"mapping": "rank"}, "mapping rank needs sizes"),
+        ({"mapping": "rank", "sizes": []}, "sizes are empty"),
+        ({"mapping": "rank", "sizes": [10, 90]}, r"sizes are 10\.\.90, but .* are 10 and 110"),
+    ],
+)
+def test_mappings_that_cannot_be(more: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cluster_shift(50, **{**PAPER, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mapping", ALL)
+def test_the_table_takes_a_mapping(mapping: str) -> None:
+    sizes = [100, 10, 10, 1]
+    clusters = pd.DataFrame({"cluster_id": np.arange(4), "cluster_size": sizes})
+    table = shift_table(clusters, shift_min=0.1, shift_max=0.5, mapping=mapping)
+    np.testing.assert_allclose(table["shift"], of_sizes(sizes, mapping, 0.1, 0.5))

@@ -9,11 +9,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mmts.errors import InputError
-from mmts.losses.info_nce import info_nce
-from mmts.losses.max_margin import max_margin
+from mmts.losses._check import Tau
+from mmts.losses.info_nce import InfoNCE, info_nce
+from mmts.losses.max_margin import MaxMargin, max_margin
 
-__all__ = ["OBJECTIVES", "Objective", "info_nce", "max_margin", "objective"]
+__all__ = ["InfoNCE", "MaxMargin", "Objective", "Tau", "info_nce", "max_margin"]
 
 
 class Objective(Protocol):
@@ -23,7 +23,7 @@ class Objective(Protocol):
         self,
         vision: Tensor,
         text: Tensor,
-        tau: float | Tensor,
+        tau: Tau,
         /,
         *,
         index: Tensor | None = None,
@@ -31,14 +31,3 @@ class Objective(Protocol):
     ) -> Tensor:
         """The scalar to minimise."""
         ...
-
-
-OBJECTIVES: dict[str, Objective] = {"info_nce": info_nce, "max_margin": max_margin}
-
-
-def objective(name: str) -> Objective:
-    """The objective of that name; InputError listing those that exist."""
-    try:
-        return OBJECTIVES[name]
-    except KeyError:
-        raise InputError(f"no objective {name}; there are: {', '.join(OBJECTIVES)}") from None

@@ -9,6 +9,9 @@ from mmts.errors import InputError
 
 NORM_TOLERANCE = 1e-2  # wide enough for bfloat16 rows
 
+Tau = float | Tensor | tuple[float | Tensor, float | Tensor]
+"""A number for all samples, [N], or a pair (v2t, t2v) of these."""
+
 
 def check_pairs(vision: Tensor, text: Tensor) -> None:
     """InputError unless both are [N, D] unit rows; norms are checked on the CPU only."""
@@ -16,12 +19,16 @@ def check_pairs(vision: Tensor, text: Tensor) -> None:
         raise InputError(
             f"vision is {tuple(vision.shape)} and text {tuple(text.shape)}; both must be [N, D]"
         )
+    if not vision.is_floating_point() or vision.dtype != text.dtype:
+        raise InputError(
+            f"vision is {vision.dtype} and text {text.dtype}; both must be of one floating type"
+        )
     if vision.shape[0] == 0:
         raise InputError("vision and text have no rows; a batch needs at least one pair")
     for name, rows in (("vision", vision), ("text", text)):
-        if rows.device.type != "cpu" or torch.compiler.is_compiling():
+        if not _readable(rows):
             continue
-        norms = rows.detach().float().norm(dim=1)
+        norms = torch.linalg.vector_norm(rows.detach(), dim=1, dtype=sum_type(rows))
         off = ~((norms - 1).abs() <= NORM_TOLERANCE)
         if off.any():
             row = int(off.int().argmax())
@@ -36,21 +43,39 @@ def check_pairs(vision: Tensor, text: Tensor) -> None:
             )
 
 
-def per_row(tau: float | Tensor, like: Tensor, name: str, lowest: str) -> Tensor:
-    """tau as [N, 1] in the type of the similarities.
+def sum_type(rows: Tensor) -> torch.dtype:
+    """The type that similarities of such rows are summed in: float32 at least."""
+    return torch.promote_types(rows.dtype, torch.float32)
+
+
+def both_directions(tau: Tau, vision: Tensor, name: str, lowest: str) -> tuple[Tensor, Tensor]:
+    """tau of each anchor, for v2t and for t2v: two times [N] in the type of the similarities.
 
     Args:
-        tau: a number or [N].
-        like: [N, N] similarities.
+        tau: a number, [N], or a pair of these.
+        vision: [N, D].
         name: what to call it in an error: tau or margin.
         lowest: "> 0" or ">= 0".
     """
-    values = torch.as_tensor(tau, dtype=like.dtype, device=like.device)
-    if values.ndim > 1 or (values.ndim == 1 and values.shape[0] != like.shape[0]):
-        raise InputError(
-            f"{name} has shape {tuple(values.shape)}; it must be a number or [{like.shape[0]}]"
+    if isinstance(tau, tuple):
+        if len(tau) != 2:
+            raise InputError(f"{name} is a tuple of {len(tau)}; it must be a pair (v2t, t2v)")
+        v2t, t2v = tau
+        return (
+            _rows(v2t, vision, f"{name} (v2t)", lowest),
+            _rows(t2v, vision, f"{name} (t2v)", lowest),
         )
-    if values.device.type == "cpu" and not torch.compiler.is_compiling():
+    rows = _rows(tau, vision, name, lowest)
+    return rows, rows
+
+
+def _rows(tau: float | Tensor, vision: Tensor, name: str, lowest: str) -> Tensor:
+    values = torch.as_tensor(tau, dtype=sum_type(vision), device=vision.device)
+    if values.ndim > 1 or (values.ndim == 1 and values.shape[0] != vision.shape[0]):
+        raise InputError(
+            f"{name} has shape {tuple(values.shape)}; it must be a number or [{vision.shape[0]}]"
+        )
+    if _readable(values):
         low = values > 0 if lowest == "> 0" else values >= 0
         off = ~(low & torch.isfinite(values)).reshape(-1)
         if off.any():
@@ -58,17 +83,20 @@ def per_row(tau: float | Tensor, like: Tensor, name: str, lowest: str) -> Tensor
             value = values.detach().reshape(-1)[row].item()
             where = f"{name}[{row}]" if values.ndim else name
             raise InputError(f"{where} is {value:.6g}; it must be finite and {lowest}")
-    return values.reshape(-1, 1).expand(like.shape[0], 1)
+    return values.expand(vision.shape[0])
 
 
-def other_positives(positives: Tensor | None, like: Tensor) -> Tensor | None:
-    """Pairs beside the diagonal that are no negatives: [N, N] bool, or None."""
+def check_positives(positives: Tensor | None, shape: tuple[int, int]) -> None:
+    """InputError unless positives is None or bool of that shape."""
     if positives is None:
-        return None
-    if positives.shape != like.shape or positives.dtype != torch.bool:
+        return
+    if tuple(positives.shape) != shape or positives.dtype != torch.bool:
         raise InputError(
             f"positives is {positives.dtype} of shape {tuple(positives.shape)}; it must be bool "
-            f"{tuple(like.shape)}"
+            f"{shape}"
         )
-    diagonal = torch.eye(like.shape[0], dtype=torch.bool, device=like.device)
-    return positives & ~diagonal
+
+
+def _readable(values: Tensor) -> bool:
+    """Whether values may be looked at: on CUDA that would wait for the device."""
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
+from mmts.kinds import quantity
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cell:
 
     @property
     def objective(self) -> str:
-        """The objective the model was trained with: info_nce or max_margin."""
+        """The objective the model was trained with, such as info_nce."""
         return str(self.run["objective"])
 
 
@@ -76,10 +77,24 @@ class Dataset:
         """The method's objective."""
         return self.of(method)[0].objective
 
+    def quantity(self, method: str) -> str:
+        """What the method's objective takes as tau: temperature or margin."""
+        return quantity(self.objective(method))
+
     def baseline(self, method: str) -> str:
-        """The first method of the grid with the same objective."""
-        objective = self.objective(method)
-        return next(other for other in self.methods if self.objective(other) == objective)
+        """The first method of the grid with the same quantity."""
+        wanted = self.quantity(method)
+        return next(other for other in self.methods if self.quantity(other) == wanted)
+
+    def learned(self, method: str) -> bool:
+        """Whether the method learns its tau, so that only the log knows it."""
+        return bool(self.of(method)[0].run["modulator"] != "scheduled")
+
+    def logged_tau(self, method: str) -> pd.DataFrame:
+        """tau_min, tau_mean and tau_max of the logged batches by step, means over seeds."""
+        columns = ["tau_min", "tau_mean", "tau_max"]
+        logged = pd.concat([cell.curves.dropna(subset=columns) for cell in self.of(method)])
+        return logged.groupby("step")[columns].mean()
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

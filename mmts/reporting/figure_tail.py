@@ -32,7 +32,7 @@ def tail_figure(dataset: Dataset, source: str, *, name: str = "tail") -> Figure:
         if gains:
             _bars(axes[1], gains, colours)
             axes[1].axhline(0, color=INK, linewidth=0.8)
-            axes[1].set_title("Difference to the baseline (same objective)")
+            axes[1].set_title("Difference to the baseline")
         method_legend(figure, dataset)
         headline(figure, f"{dataset.name}: retrieval in head, medium and tail clusters")
         data = png(figure)

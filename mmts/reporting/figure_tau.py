@@ -1,4 +1,4 @@
-"""What the schedules do: the temperature (or margin) of three clusters over the training."""
+"""How the temperature (or margin) moves: by the schedule for three clusters, or as learned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.style import Figure, canvas, headline, png
-from mmts.reporting.tables import setting
+from mmts.reporting.tables import setting, tau_range
 from mmts.reporting.words import OBJECTIVES
 from mmts.schedule import tau_base
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _ROW = 4  # panels a row
+_UNLIKE = 4.0  # times larger or smaller than its baseline: a row of its own, on its own scale
 _COLOURS = {"largest": "#08306b", "median": "#2b8cbe", "smallest": "#f28e2b"}
-_ALIKE = "#6e7781"
-_KNOBS = {"info_nce": "temperature τ", "max_margin": "margin"}
+_ALIKE, _LEARNED = "#6e7781", "#117733"
+_KNOBS = {"temperature": "temperature τ", "margin": "margin"}
 
 
 def tau_figure(dataset: Dataset) -> Figure:
-    """tau_i over the training for the largest, median and smallest cluster, a panel a method."""
-    objectives = dict.fromkeys(dataset.objective(method) for method in dataset.methods)
-    groups = {o: [m for m in dataset.methods if dataset.objective(m) == o] for o in objectives}
-    rows = [(o, ms[i : i + _ROW]) for o, ms in groups.items() for i in range(0, len(ms), _ROW)]
-    columns = max(len(methods) for _, methods in rows)
-    with canvas(0.8 + 2.1 * len(rows), width=max(2.6 * columns, 6.5)) as figure:
+    """tau_i over the training, a panel a method; a row has one scale."""
+    rows = _rows(dataset)
+    columns = max(len(methods) for methods in rows)
+    width = max(2.6 * columns, 6.5)
+    with canvas(0.8 + 2.1 * len(rows), width=width) as figure:
         grid = figure.subplots(len(rows), columns, squeeze=False, sharex=True, sharey="row")
-        for (objective, methods), axes in zip(rows, grid, strict=True):
-            axes[0].set_ylabel(_KNOBS[objective])
+        for methods, axes in zip(rows, grid, strict=True):
+            axes[0].set_ylabel(_KNOBS[dataset.quantity(methods[0])])
             for panel in axes[len(methods) :]:
                 panel.set_visible(False)
             for method, panel in zip(methods, axes, strict=False):
@@ -39,25 +39,44 @@ def tau_figure(dataset: Dataset) -> Figure:
             top = max(panel.get_ylim()[1] for panel in axes[: len(methods)])
             axes[0].set_ylim(0, top * 1.06)
         lines = {str(line.get_label()): line for panel in grid.flat for line in panel.lines}
-        figure.legend(handles=list(lines.values()), ncols=4, loc="outside lower left")
-        headline(figure, f"{dataset.name}: {_subject(list(objectives))} over the training")
+        entries = list(lines.values())
+        figure.legend(handles=entries, ncols=int(width // 1.5), loc="outside lower left")
+        quantities = dict.fromkeys(dataset.quantity(method) for method in dataset.methods)
+        headline(figure, f"{dataset.name}: {' and '.join(quantities)} over the training")
         data = png(figure)
-    caption = (
-        "One value a sample: the cosine schedule (Eq. 7) plus the shift of the sample's cluster "
-        "(Eq. 6 and 8), or one line where all clusters have the same shift."
-    )
-    return Figure("tau", caption, _alt(dataset), data)
+    return Figure("tau", _caption(dataset), _alt(dataset), data)
 
 
-def _subject(objectives: list[str]) -> str:
-    names = {"info_nce": "temperature", "max_margin": "margin"}
-    return " and ".join(names[objective] for objective in objectives)
+def _rows(dataset: Dataset) -> list[list[str]]:
+    """Methods of one quantity and of about one size of tau, at most _ROW in a row."""
+    groups: dict[tuple[str, int], list[str]] = {}
+    for method in dataset.methods:
+        top, usual = (tau_range(dataset, m)[1] for m in (method, dataset.baseline(method)))
+        size = int(top > _UNLIKE * usual) - int(top * _UNLIKE < usual)
+        groups.setdefault((dataset.quantity(method), size), []).append(method)
+    order = list(dict.fromkeys(quantity for quantity, _ in groups))
+    ordered = [groups[key] for key in sorted(groups, key=lambda key: order.index(key[0]))]
+    return [ms[i : i + _ROW] for ms in ordered for i in range(0, len(ms), _ROW)]
 
 
 def _panel(axes: Axes, dataset: Dataset, method: str) -> None:
+    epochs = dataset.of(method)[0].run["epochs"]
+    if dataset.learned(method):
+        _learned(axes, dataset, method)
+    else:
+        _scheduled(axes, dataset, method)
+    axes.set_title(method, fontsize=10)
+    axes.set_xticks(np.linspace(0, epochs, 3))
+    axes.margins(x=0.04)
+    axes.tick_params(length=0, labelbottom=True)
+
+
+def _scheduled(axes: Axes, dataset: Dataset, method: str) -> None:
     run = dataset.of(method)[0].run
     steps = np.linspace(0, run["total_steps"], 400)
-    base = np.array([tau_base(s, alpha=run["alpha"], period=run["period"]) for s in steps.tolist()])
+    hold = max(1, run["total_steps"] // run["epochs"]) if run["update_every"] == "epoch" else 0
+    moved = steps - steps % hold if hold else steps
+    base = np.array([tau_base(s, alpha=run["alpha"], period=run["period"]) for s in moved.tolist()])
     epochs = steps / run["total_steps"] * run["epochs"]
     shifts = {name: shift for name, (_, shift) in three_clusters(dataset, method).items()}
     if len(set(shifts.values())) == 1:
@@ -65,10 +84,14 @@ def _panel(axes: Axes, dataset: Dataset, method: str) -> None:
     else:
         for name, shift in shifts.items():
             axes.plot(epochs, base + shift, color=_COLOURS[name], label=f"{name} cluster")
-    axes.set_title(method, fontsize=10)
-    axes.set_xticks(np.linspace(0, run["epochs"], 3))
-    axes.margins(x=0.04)
-    axes.tick_params(length=0, labelbottom=True)
+
+
+def _learned(axes: Axes, dataset: Dataset, method: str) -> None:
+    run, logged = dataset.of(method)[0].run, dataset.logged_tau(method)
+    epochs = logged.index.to_numpy() / run["total_steps"] * run["epochs"]
+    low, high = logged["tau_min"].to_numpy(), logged["tau_max"].to_numpy()
+    axes.fill_between(epochs, low, high, color=_LEARNED, alpha=0.18, linewidth=0)
+    axes.plot(epochs, logged["tau_mean"].to_numpy(), color=_LEARNED, label="learned: batch mean")
 
 
 def three_clusters(dataset: Dataset, method: str) -> dict[str, tuple[int, float]]:
@@ -82,19 +105,43 @@ def three_clusters(dataset: Dataset, method: str) -> dict[str, tuple[int, float]
     return {name: (int(sizes[row]), float(shifts[row])) for name, row in rows.items()}
 
 
-def _alt(dataset: Dataset) -> str:
+def _caption(dataset: Dataset) -> str:
+    learned = [dataset.learned(method) for method in dataset.methods]
     told = []
-    for method in dataset.methods:
-        run = dataset.of(method)[0].run
-        ends = three_clusters(dataset, method)
-        (large, high), (small, low) = ends["largest"], ends["smallest"]
-        wave = f"{run['oscillations']:g} cosine waves of height {run['alpha']:g}"
-        shape = wave if run["alpha"] else "no wave"
-        spread = (
-            f"shifts from {low:.3g} ({small:,} captions) to {high:.3g} ({large:,} captions)"
-            if abs(high - low) > 1e-9
-            else f"every cluster at {high:.3g}"
+    if not all(learned):
+        told.append(
+            "One value a sample: the cosine schedule (Eq. 7) plus the shift of the sample's "
+            "cluster (Eq. 6 and 8), or one line where all clusters have the same shift."
         )
-        kind = OBJECTIVES[dataset.objective(method)]
-        told.append(f"{method} ({kind}, {setting(dataset, method)}): {shape}, {spread}")
-    return "Lines for the largest, median and smallest cluster. " + "; ".join(told) + "."
+    if any(learned):
+        told.append(
+            "Learned: the logged batches, means over seeds; the band goes from the lowest to the "
+            "highest tau of a batch."
+        )
+    if len({dataset.quantity(m) for m in dataset.methods}) < len(_rows(dataset)):
+        told.append("Each row of panels has its own scale.")
+    return " ".join(told)
+
+
+def _alt(dataset: Dataset) -> str:
+    told = "; ".join(_told(dataset, method) for method in dataset.methods)
+    return f"Lines for the largest, median and smallest cluster, or for what is learned. {told}."
+
+
+def _told(dataset: Dataset, method: str) -> str:
+    kind = OBJECTIVES[dataset.objective(method)]
+    start = f"{method} ({kind}, {setting(dataset, method)}): "
+    if dataset.learned(method):
+        mean = dataset.logged_tau(method)["tau_mean"]
+        return f"{start}batch mean from {mean.iloc[0]:.3g} to {mean.iloc[-1]:.3g}"
+    run = dataset.of(method)[0].run
+    ends = three_clusters(dataset, method)
+    (large, high), (small, low) = ends["largest"], ends["smallest"]
+    wave = f"{run['oscillations']:g} cosine waves of height {run['alpha']:g}"
+    shape = wave if run["alpha"] else "no wave"
+    spread = (
+        f"shifts from {low:.3g} ({small:,} captions) to {high:.3g} ({large:,} captions)"
+        if abs(high - low) > 1e-9
+        else f"every cluster at {high:.3g}"
+    )
+    return f"{start}{shape}, {spread}"

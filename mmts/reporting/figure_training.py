@@ -13,23 +13,26 @@ from mmts.reporting.words import OBJECTIVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 Curve = tuple[np.ndarray, np.ndarray]
 _BINS = 60  # a longer loss curve is averaged in so many bins
+_ROW = 3  # panels a row
 
 
 def training_figure(dataset: Dataset) -> Figure:
     """Training loss of each objective and validation rsum over the epochs."""
     objectives = list(dict.fromkeys(dataset.objective(method) for method in dataset.methods))
     colours = method_colours(dataset)
-    with canvas(3.6) as figure:
-        grid = figure.subplots(1, len(objectives) + 1, squeeze=False)[0]
-        panels: dict[str, Axes] = dict(zip(objectives, grid, strict=False))
+    count = len(objectives) + 1
+    with canvas(0.8 + 2.8 * -(-count // _ROW)) as figure:
+        grid = panels(figure, count)
+        of_objective: dict[str, Axes] = dict(zip(objectives, grid, strict=False))
         for method in dataset.methods:
             cells = dataset.of(method)
-            _lines(panels[cells[0].objective], [_loss(c) for c in cells], colours[method])
+            _lines(of_objective[cells[0].objective], [_loss(c) for c in cells], colours[method])
             _lines(grid[-1], [_validation(c) for c in cells], colours[method])
-        for objective, axes in panels.items():
+        for objective, axes in of_objective.items():
             axes.set_title(f"{OBJECTIVES[objective]} loss")
         grid[-1].set_title("Validation rsum")
         for axes in grid:
@@ -44,6 +47,14 @@ def training_figure(dataset: Dataset) -> Figure:
         "margins) have different scales and do not rank the methods; the validation rsum does."
     )
     return Figure("training", caption, _alt(dataset), data)
+
+
+def panels(figure: Canvas, count: int) -> list[Axes]:
+    """`count` empty panels in rows of _ROW."""
+    grid = figure.subplots(-(-count // _ROW), min(count, _ROW), squeeze=False).flatten().tolist()
+    for unused in grid[count:]:
+        unused.remove()
+    return list(grid[:count])
 
 
 def _lines(axes: Axes, seeds: list[Curve], colour: str) -> None:

@@ -45,7 +45,15 @@ def method_colours(dataset: Dataset) -> dict[str, str]:
     baselines = [m for m in dataset.methods if dataset.baseline(m) == m]
     others = [m for m in dataset.methods if m not in baselines]
     colours = {m: _BASELINES[i % len(_BASELINES)] for i, m in enumerate(baselines)}
-    return colours | {m: _OTHERS[i % len(_OTHERS)] for i, m in enumerate(others)}
+    return colours | {m: _other(i) for i, m in enumerate(others)}
+
+
+def _other(number: int) -> str:
+    """The colours in turn; in a second round paler, in a third darker, then again."""
+    turn, at = divmod(number, len(_OTHERS))
+    parts = [int(_OTHERS[at][i : i + 2], 16) for i in (1, 3, 5)]
+    paper, share = ((0, 0.0), (255, 0.55), (0, 0.5))[turn % 3]
+    return "#" + "".join(f"{round(p + share * (paper - p)):02x}" for p in parts)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from mmts.metrics.longtail import PARTS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval, rsum_difference
 
-KNOBS = {"info_nce": "\N{GREEK SMALL LETTER TAU}", "max_margin": "margin"}
+KNOBS = {"temperature": "\N{GREEK SMALL LETTER TAU}", "margin": "margin"}
 
 _OVERALL = (
     ("text to vision", (("R@1", "t2v/R@1"), ("R@5", "t2v/R@5"), ("R@10", "t2v/R@10"))),
@@ -94,11 +94,19 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
 
 def setting(dataset: Dataset, method: str) -> str:
     """The range of the method's temperature or margin, such as `margin 0.1–0.3`."""
-    run = dataset.of(method)[0].run
+    low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
+    knob = ("learned " if dataset.learned(method) else "") + KNOBS[dataset.quantity(method)]
+    return f"{knob} {low}" + ("" if low == high else f"–{high}")
+
+
+def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:
+    """Lowest and highest tau: by the schedule and the shifts, or where learned, as logged."""
+    if dataset.learned(method):
+        logged = dataset.logged_tau(method)
+        return float(logged["tau_min"].min()), float(logged["tau_max"].max())
+    half = dataset.of(method)[0].run["alpha"] / 2
     shifts = dataset.shifts[method]["shift"]
-    low = f"{shifts.min() - run['alpha'] / 2:.3g}"
-    high = f"{shifts.max() + run['alpha'] / 2:.3g}"
-    return f"{KNOBS[str(run['objective'])]} {low}" + ("" if low == high else f"–{high}")
+    return float(shifts.min() - half), float(shifts.max() + half)
 
 
 def _table(

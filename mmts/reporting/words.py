@@ -8,7 +8,10 @@ from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row
 
-OBJECTIVES = {"info_nce": "InfoNCE", "max_margin": "max-margin"}
+OBJECTIVES = {
+    "info_nce": "InfoNCE", "max_margin": "max-margin", "siglip": "SigLIP", "cyclip": "CyCLIP",
+    "sogclr": "SogCLR", "arctanh": "arctanh InfoNCE",
+}  # fmt: skip
 
 
 def signed(value: float) -> str:
@@ -70,8 +73,9 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
         "training rows; a vision query belongs to its captions' most frequent cluster."
     )
     interval = (
-        "The baseline is the first method in the grid with the same objective; the 95 % interval "
-        f"of the difference is a paired bootstrap ({resamples:,} resamples) {draws}."
+        "The baseline is the first method in the grid that has a temperature too, or a margin too; "
+        "the 95 % interval of the difference is a paired bootstrap "
+        f"({resamples:,} resamples) {draws}."
     )
     ties = "Ties count against: a wrong answer with the right one's score ranks before it."
     best = (

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+NO_CLASSES = torch.empty(0, 0, dtype=torch.int64)
+
 
 class Batch(NamedTuple):
     """N pairs.
@@ -15,12 +17,15 @@ class Batch(NamedTuple):
     text: [N, Dt] features of a frozen tower, or [N, L] token ids.
     cluster_id: [N] int64, the cluster of each drawn caption.
     index: [N] int64, stable number of each media item.
+    classes: [N, C] int64, the cluster of each drawn caption in each of the clusterings that give
+        the relevancy; C is 0 where there are none.
     """
 
     vision: Tensor
     text: Tensor
     cluster_id: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    classes: Tensor = NO_CLASSES
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""

@@ -19,6 +19,8 @@ from mmts.training.augment import random_crop
 from mmts.training.batch import Batch
 
 Ints = NDArray[np.int64]
+CLASS = "class_"
+"""Start of the names of the columns whose classes give the relevancy."""
 
 
 class Pick(NamedTuple):
@@ -35,6 +37,7 @@ class Pairs(Dataset[Batch]):
     Attributes:
         captions: all captions, item by item; first: [items + 1], where each item's start.
         cluster_id: [captions].
+        classes: [captions, C], their clusters in the clusterings that give the relevancy.
     """
 
     def __init__(
@@ -53,7 +56,8 @@ class Pairs(Dataset[Batch]):
                 and decodes the pictures.
             encode_text: (captions, caption_ids) -> what the text side of the model takes.
             image_size: pixels a side of decoded pictures.
-            clusters: caption_id, cluster_id of another clustering than the packed one.
+            clusters: caption_id; cluster_id of another clustering than the packed one; a column
+                CLASS + name of each clustering that gives the relevancy.
         """
         self.shards, self.image_size = shards, image_size
         self.augment = False
@@ -63,8 +67,9 @@ class Pairs(Dataset[Batch]):
         self.caption_ids: list[str] = [c for s in shards.samples for c in s["caption_ids"]]
         self.sample_ids: list[str] = [s["sample_id"] for s in shards.samples]
         self.cluster_id = torch.tensor([c for s in shards.samples for c in s["cluster_id"]])
+        self.classes = torch.empty(len(self.captions), 0, dtype=torch.int64)
         if clusters is not None:
-            self.cluster_id = self._joined(clusters)
+            self._join(clusters)
         self.text = encode_text(self.captions, self.caption_ids)
         self.features: Tensor | None = None
         if vision_rows is not None:
@@ -72,12 +77,16 @@ class Pairs(Dataset[Batch]):
             rows = [row_of[sample_id] for sample_id in self.sample_ids]
             self.features = torch.from_numpy(np.asarray(features[rows], dtype=np.float32))
 
-    def _joined(self, clusters: pd.DataFrame) -> Tensor:
-        cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
-        missing = [c for c in self.caption_ids if c not in cluster_of]
+    def _join(self, clusters: pd.DataFrame) -> None:
+        row_of = dict(zip(clusters["caption_id"], range(len(clusters)), strict=True))
+        missing = [c for c in self.caption_ids if c not in row_of]
         if missing:
             raise InputError(f"caption {missing[0]} has no cluster; run `dvc repro -sf cluster`")
-        return torch.tensor([int(cluster_of[c]) for c in self.caption_ids])
+        table = clusters.iloc[[row_of[c] for c in self.caption_ids]]
+        if "cluster_id" in table:
+            self.cluster_id = torch.from_numpy(table["cluster_id"].to_numpy().astype(np.int64))
+        names = [name for name in table.columns if str(name).startswith(CLASS)]
+        self.classes = torch.from_numpy(table[names].to_numpy().astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -106,7 +115,7 @@ class Pairs(Dataset[Batch]):
         rows = torch.tensor([pick.caption for pick in picks])
         seeds = [pick.seed for pick in picks] if self.augment else None
         return Batch(self.pictures(items, seeds), self.text[rows], self.cluster_id[rows],
-                     torch.tensor(items))  # fmt: skip
+                     torch.tensor(items), self.classes[rows])  # fmt: skip
 
     def __getitem__(self, pick: Any) -> Batch:
         return self.__getitems__([pick])

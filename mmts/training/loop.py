@@ -11,12 +11,13 @@ from torch import nn
 from tqdm import tqdm
 
 from mmts.errors import InputError
-from mmts.losses import Objective
+from mmts.losses import Objective, Tau
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups
 from mmts.training.data import Pairs, epoch_batches, epoch_picks, steps_per_epoch
 from mmts.training.log import RunLog
+from mmts.training.relevancy import relevant_pairs
 
 
 class Trained(NamedTuple):
@@ -55,21 +56,31 @@ def train(
     settings: Train,
     seed: int,
     log: RunLog,
+    relevancy_threshold: float = 0.1,
 ) -> Trained:
     """Train `model` in place and return its validation metrics.
 
+    An objective or a modulator that is a module is trained with the model, at the same learning
+    rate and without weight decay.
+
     Args:
         model: on the CPU; moved to the device that the settings name.
-        objective: (vision, text, tau) -> loss.
+        objective: (vision, text, tau, index=, positives=) -> loss.
         modulator: (step, batch, vision, text) -> tau.
         seed: of the order, the drawn captions, augmentation and dropout.
+        relevancy_threshold: where the pairs have classes, see `relevant_pairs`.
 
     Raises:
         InputError: the loss is not finite; the message has the step and the range of tau.
     """
     device = pick_device(settings.device)
-    model, modulator = model.to(device), modulator.to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(model, settings.weight_decay), fused=True)
+    model = model.to(device)
+    beside = [m.to(device).train() for m in (objective, modulator) if isinstance(m, nn.Module)]
+    groups = parameter_groups(model, settings.weight_decay)
+    others = [p for module in beside for p in module.parameters() if p.requires_grad]
+    if others:
+        groups.append({"params": others, "weight_decay": 0.0})
+    optimizer = torch.optim.AdamW(groups, fused=True)
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     train_pairs.augment = settings.augment
@@ -88,8 +99,9 @@ def train(
                     group["lr"] = rate
                 vision, text = model(batch.vision, batch.text)
                 tau = modulator(step, batch, vision, text)
+                positives = relevant_pairs(batch.classes, relevancy_threshold)
                 try:
-                    loss = objective(vision, text, tau, index=batch.index)
+                    loss = objective(vision, text, tau, index=batch.index, positives=positives)
                 except InputError as error:  # the rows are normalised: they were fine before
                     raise InputError(
                         f"training went astray at step {step} ({error}); lower train.learning_rate"
@@ -97,7 +109,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(
-                    model.parameters(), settings.clip_grad_norm or math.inf
+                    [*model.parameters(), *others], settings.clip_grad_norm or math.inf
                 )
                 optimizer.step()
                 if step % settings.log_every == 0 or step == total - 1:
@@ -119,10 +131,11 @@ def train(
 
 
 def _numbers(
-    loss: torch.Tensor, tau: torch.Tensor | float, norm: torch.Tensor, rate: float, step: int
+    loss: torch.Tensor, tau: Tau, norm: torch.Tensor, rate: float, step: int
 ) -> dict[str, Any]:
     """What is logged of one step; stops the run where the loss is not finite."""
-    taus = torch.as_tensor(tau).detach()
+    parts = tau if isinstance(tau, tuple) else (tau,)
+    taus = torch.cat([torch.as_tensor(part).detach().reshape(-1) for part in parts])
     point = {
         "loss": loss.item(),
         "tau_min": taus.min().item(),

@@ -1,4 +1,7 @@
-"""A trained model on disk: model.safetensors, model.json, and tokenizer.json where it has one."""
+"""A trained model on disk: model.safetensors, model.json, and tokenizer.json where it has one.
+
+state.safetensors beside it has the state of the objective and of the modulator.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 from tokenizers import Tokenizer
+from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.files import read_json, require, write_json
+from mmts.losses import Objective
 from mmts.settings import Head, Towers
 from mmts.towers.tokens import read_tokenizer
 from mmts.towers.two_tower import TwoTower
@@ -56,3 +61,45 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
         raise InputError(f"{path} and model.json do not fit ({problem}); {REMEDY}") from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")
     return model, towers, tokenizer
+
+
+def save_state(folder: Path, objective: Objective, modulator: nn.Module) -> None:
+    """Write parameters and buffers of both into state.safetensors, as `objective.*` and so on."""
+    from safetensors.torch import save_file
+
+    save_file(
+        {
+            f"{name}.{key}": value.contiguous().cpu()
+            for name, part in (("objective", objective), ("modulator", modulator))
+            for key, value in _state(part).items()
+        },
+        folder / "state.safetensors",
+    )
+
+
+def load_state(folder: Path, objective: Objective, modulator: nn.Module) -> None:
+    """Put what `save_state` wrote back into an objective and a modulator of the same settings.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another objective or modulator.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = require(folder / "state.safetensors", REMEDY)
+    try:
+        state = load_file(path)
+        for name, part in (("objective", objective), ("modulator", modulator)):
+            own = {k.removeprefix(f"{name}."): state.pop(k) for k in list(state)
+                   if k.startswith(f"{name}.")}  # fmt: skip
+            if isinstance(part, nn.Module):
+                part.load_state_dict(own)
+            elif own:
+                raise KeyError(f"{name} has no state, the file has {min(own)}")
+    except (KeyError, RuntimeError, SafetensorError) as error:
+        problem = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} does not fit ({problem}); {REMEDY}") from None
+
+
+def _state(part: object) -> dict[str, Tensor]:
+    return part.state_dict() if isinstance(part, nn.Module) else {}

@@ -90,7 +90,7 @@ def test_one_pair_has_no_negative() -> None:
     v = unit(1).requires_grad_()
     loss = info_nce(v, unit(1, seed=1), 0.05)
     loss.backward()
-    assert loss.item() == 0 and v.grad is not None and v.grad.abs().max() == 0
+    assert loss.item() == 0 and v.grad is not None and v.grad.abs().max() < 1e-12
 
 
 def test_duplicates_share_the_probability() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmts.errors import InputError
-from mmts.losses import OBJECTIVES, info_nce, max_margin, objective
+from mmts.losses import max_margin
 from tests import reference
 from tests.losses.test_info_nce import taus, unit
 
@@ -121,13 +121,3 @@ def test_other_positives_are_left_out_of_sum_and_mean() -> None:
 def test_wrong_input(make: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(unit(4, seed=1), unit(4, seed=2))  # type: ignore[operator]
-
-
-def test_objectives_by_name() -> None:
-    assert objective("info_nce") is info_nce
-    assert objective("max_margin") is max_margin
-    with pytest.raises(InputError, match="no objective triplet; there are: info_nce, max_margin"):
-        objective("triplet")
-    v, t = unit(4, seed=1), unit(4, seed=2)
-    for found in OBJECTIVES.values():
-        assert found(v, t, 0.1, index=torch.arange(4), positives=None).ndim == 0

@@ -53,9 +53,17 @@ def test_alpha_reruns_its_methods_cells_and_the_report_and_back_only_the_report(
     assert "Running stage 'train" not in back and "Running stage 'evaluate" not in back
 
 
-def test_shift_min_reruns_also_its_shift(project: Project) -> None:
-    project.set(methods__info_nce_mmts__shift_min=0.06)
+@pytest.mark.parametrize(("name", "value"), [("shift_min", 0.06), ("shift_mapping", "log")])
+def test_shift_min_and_the_mapping_rerun_also_its_shift(
+    project: Project, name: str, value: float | str
+) -> None:
+    project.set(**{f"methods__info_nce_mmts__{name}": value})
     assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
+
+
+def test_an_automatic_alpha_leaves_the_shift(project: Project) -> None:
+    project.set(methods__info_nce_mmts__alpha="auto")
+    assert project.repro() == MMTS_CELL | {"report"}
 
 
 def test_a_datasets_own_alpha_reruns_no_other_method(project: Project) -> None:

@@ -17,10 +17,17 @@ from mmts.reporting.cells import Dataset, load_dataset
 from mmts.reporting.report import Report, dataset_report
 
 HOSTILE = "<script>alert('x')</script> & a <img src=http://evil.example/x.png> $a_b$"
-METHODS = {  # objective, alpha, shift_min, shift_max
-    "plain": ("info_nce", 0.0, 0.05, 0.05),
-    "mmts": ("info_nce", 0.04, 0.03, 0.08),
-    "margin": ("max_margin", 0.0, 0.2, 0.2),
+METHODS = {  # objective, alpha, shift_min, shift_max, modulator
+    "plain": ("info_nce", 0.0, 0.05, 0.05, "scheduled"),
+    "mmts": ("info_nce", 0.04, 0.03, 0.08, "scheduled"),
+    "margin": ("max_margin", 0.0, 0.2, 0.2, "scheduled"),
+}
+MANY = METHODS | {
+    "sigmoid": ("siglip", 0.0, 0.1, 0.1, "learnable"),
+    "cyclip": ("cyclip", 0.0, 0.05, 0.05, "learnable"),
+    "margin_mmts": ("max_margin", 0.2, 0.1, 0.3, "scheduled"),
+    "individual": ("sogclr", 0.0, 0.05, 0.05, "individual"),
+    "free": ("arctanh", 0.0, 1.0, 1.0, "scheduled"),
 }
 SEEDS = (0, 1, 2)
 SETTINGS = SimpleNamespace(
@@ -47,7 +54,7 @@ class FakeShards:
 
 def write_tree(
     data: Path, name: str, *, publishable: bool = True, seeds: tuple[int, ...] = SEEDS,
-    sources: tuple[str, ...] = ("main",),
+    sources: tuple[str, ...] = ("main",), methods: dict[str, Any] = METHODS,
 ) -> FakeShards:  # fmt: skip
     """All artifacts of one dataset under `data`; the shards come back as a stand-in."""
     captions = _captions(name, sources)
@@ -66,10 +73,10 @@ def write_tree(
     clusters.to_parquet(data / "cluster" / name / "default.parquet")
     _json(data / "shards" / name / "manifest.json", {})
     test = captions[captions["split"] == "test"].merge(clusters, on="caption_id")
-    for number, (method, (objective, alpha, low, high)) in enumerate(METHODS.items()):
+    for number, (method, (objective, alpha, low, high, how)) in enumerate(methods.items()):
         _shift(data / "shift" / name / method, low, high)
         for seed in seeds:
-            _train(data / "train" / name / method / str(seed), objective, alpha, seed)
+            _train(data / "train" / name / method / str(seed), objective, how, alpha, low, seed)
             folder = data / "evaluate" / name / method / str(seed)
             _evaluate(folder, test, sources, np.random.default_rng([number, seed]), 9 - number)
     return FakeShards(
@@ -118,13 +125,20 @@ def _shift(folder: Path, low: float, high: float) -> None:
     pd.DataFrame(table).to_parquet(folder / "shift.parquet")
 
 
-def _train(folder: Path, objective: str, alpha: float, seed: int) -> None:
-    run = {"objective": objective, "alpha": alpha, "oscillations": 5, "epochs": 4,
-           "total_steps": 40, "period": 8.0, "seed": seed}  # fmt: skip
+def _train(
+    folder: Path, objective: str, modulator: str, alpha: float, tau: float, seed: int
+) -> None:
+    run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
+           "update_every": "step", "epochs": 4, "total_steps": 40, "period": 8.0,
+           "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)
     steps = np.arange(0, 40, 2)
+    falling = tau * (1 - steps / 80) + seed / 1000
+    spread = 0.0 if modulator == "learnable" else 0.01
     rsum = np.where(steps % 10 == 0, steps / 20 + seed / 100, np.nan)
-    curves = {"step": steps, "epoch": steps // 10, "loss": 3 - steps / 20, "val_rsum": rsum}
+    curves = {"step": steps, "epoch": steps // 10, "loss": 3 - steps / 20, "val_rsum": rsum,
+              "tau_min": falling - spread, "tau_mean": falling,
+              "tau_max": falling + 2 * spread}  # fmt: skip
     pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
 
 
@@ -194,9 +208,11 @@ def _json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def loaded(data: Path, name: str, seeds: tuple[int, ...] = SEEDS) -> Dataset:
+def loaded(
+    data: Path, name: str, seeds: tuple[int, ...] = SEEDS, methods: dict[str, Any] = METHODS
+) -> Dataset:
     """The dataset as `load_dataset` reads it."""
-    return load_dataset(data, name, methods=tuple(METHODS), seeds=seeds)
+    return load_dataset(data, name, methods=tuple(methods), seeds=seeds)
 
 
 @pytest.fixture(scope="session")
@@ -223,6 +239,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def dataset(data: SimpleNamespace) -> Dataset:
     """The publishable dataset."""
     return loaded(data.folder, "open")
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report of a dataset with more objectives, two of them with a learned temperature."""
+    folder = tmp_path_factory.mktemp("many")
+    shards = write_tree(folder, "open", methods=MANY)
+    return dataset_report(loaded(folder, "open", methods=MANY), SETTINGS, shards)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.reporting.cells import Dataset
+from mmts.reporting.report import Report
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,24 @@ def test_cells_evaluated_on_other_sources_are_refused(
         tree.loaded(tmp_path / "data", "open")
 
 
-def test_the_baseline_is_the_first_method_with_the_same_objective(dataset: Dataset) -> None:
+def test_the_baseline_is_the_first_method_with_the_same_quantity(
+    dataset: Dataset, many: Report
+) -> None:
     assert [dataset.baseline(method) for method in dataset.methods] == ["plain", "plain", "margin"]
+    found = {method: many.dataset.baseline(method) for method in many.dataset.methods}
+    margins = [method for method, baseline in found.items() if baseline == "margin"]
+    assert margins == ["margin", "margin_mmts"]
+    assert set(found.values()) == {"plain", "margin"}
+
+
+def test_what_is_learned_and_its_logged_values(many: Report) -> None:
+    dataset = many.dataset
+    learned = [method for method in dataset.methods if dataset.learned(method)]
+    assert learned == ["sigmoid", "cyclip", "individual"]
+    logged = dataset.logged_tau("individual")
+    assert logged.index.tolist() == list(range(0, 40, 2))
+    # tau 0.05 (1 - step / 80) + seed / 1000, from 0.01 below to 0.02 above, means over seeds 0 to 2
+    assert logged.loc[20].tolist() == pytest.approx([0.0285, 0.0385, 0.0585])
 
 
 def test_a_dataset_is_publishable_only_if_all_its_sources_are(

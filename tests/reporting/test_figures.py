@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 from statistics import mean
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from PIL import Image
 
 from mmts.reporting.cells import Dataset
-from mmts.reporting.figure_tau import tau_figure, three_clusters
+from mmts.reporting.figure_tau import _rows, _scheduled, tau_figure, three_clusters
+from mmts.reporting.figure_training import panels
 from mmts.reporting.labels import Box, label_places
 from mmts.reporting.report import Report
-from mmts.reporting.style import method_colours
+from mmts.reporting.style import _other, canvas, method_colours
 
 
 def _figure(report: Report, name: str):  # type: ignore[no-untyped-def]
@@ -73,6 +76,46 @@ def test_tau_shows_the_largest_median_and_smallest_cluster(dataset: Dataset) -> 
     assert "shifts from 0.03 (2 captions) to 0.08 (24 captions)" in alt
 
 
+def test_tau_of_what_is_learned_is_as_logged(many: Report) -> None:
+    figure = _figure(many, "tau")
+    assert "sigmoid (SigLIP, learned τ 0.0535–0.101): batch mean from 0.101 to 0.0535" in figure.alt
+    assert "margin_mmts (max-margin, margin 0–0.4): 5 cosine waves of height 0.2" in figure.alt
+    assert "Learned: the logged batches" in figure.caption
+
+
+def test_tau_is_drawn_on_a_scale_that_shows_it(many: Report) -> None:
+    rows = _rows(many.dataset)
+    assert rows == [
+        ["plain", "mmts", "sigmoid", "cyclip"], ["individual"], ["free"], ["margin", "margin_mmts"],
+    ]  # fmt: skip
+
+
+def test_tau_that_moves_once_an_epoch_is_drawn_as_steps(dataset: Dataset) -> None:
+    from matplotlib.figure import Figure as Canvas
+
+    drawn = {}
+    for every in ("step", "epoch"):
+        cells = {
+            key: dataclasses.replace(cell, run={**cell.run, "update_every": every})
+            for key, cell in dataset.cells.items()
+        }
+        axes = Canvas().subplots()
+        _scheduled(axes, dataclasses.replace(dataset, cells=cells), "mmts")
+        drawn[every] = [line.get_ydata() for line in axes.lines]
+    for smooth, stepped in zip(drawn["step"], drawn["epoch"], strict=True):
+        assert len(np.unique(stepped)) <= 5 < len(np.unique(smooth))
+        assert stepped[0] == smooth[0]
+
+
+def test_the_training_has_a_panel_an_objective_in_rows_of_three(many: Report) -> None:
+    with canvas(3.6) as figure:
+        grid = panels(figure, 6)
+        places = {tuple(axes.get_subplotspec().rowspan) for axes in grid}
+    assert len(grid) == 6 and len(places) == 2
+    alt = _figure(many, "training").alt
+    assert all(f"{method}: loss from" in alt for method in many.dataset.methods)
+
+
 def test_a_method_has_one_colour_and_baselines_are_grey(dataset: Dataset) -> None:
     colours = method_colours(dataset)
     assert list(colours) == ["plain", "margin", "mmts"]
@@ -81,6 +124,12 @@ def test_a_method_has_one_colour_and_baselines_are_grey(dataset: Dataset) -> Non
         red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
         grey = max(red, green, blue) - min(red, green, blue) < 25
         assert grey == (dataset.baseline(method) == method)
+
+
+def test_many_methods_have_different_colours(dataset: Dataset) -> None:
+    colours = [_other(number) for number in range(24)]
+    assert len(set(colours)) == 24 and all(re.fullmatch("#[0-9a-f]{6}", c) for c in colours)
+    assert _other(24) == _other(0) == "#0072b2"
 
 
 def test_labels_do_not_lie_on_each_other() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.markdown import markdown
+from mmts.reporting.report import Report
 from mmts.reporting.tables import (
     Table,
     best_row,
@@ -171,6 +172,27 @@ def test_the_setting_is_the_range_of_tau(dataset: Dataset) -> None:
     assert setting(dataset, "plain") == "τ 0.05"
     assert setting(dataset, "mmts") == "τ 0.01–0.1"
     assert setting(dataset, "margin") == "margin 0.2"
+
+
+def test_the_setting_of_a_learned_tau_is_as_logged(many: Report) -> None:
+    # 0.1 (1 - step / 80) up to step 38, plus 0.001, the mean over seeds of seed / 1000
+    assert setting(many.dataset, "sigmoid") == "learned τ 0.0535–0.101"
+    assert setting(many.dataset, "individual") == "learned τ 0.0173–0.071"
+    assert setting(many.dataset, "free") == "τ 1"
+    assert setting(many.dataset, "margin_mmts") == "margin 0–0.4"
+
+
+def test_every_method_but_the_two_baselines_has_a_difference(many: Report) -> None:
+    table, _ = many.tables[0]
+    means = {row.method: row.entries[-1].mean for row in table.rows}
+    for row in table.rows:
+        assert (row.difference is None) == (row.method in ("plain", "margin"))
+        if row.difference is not None:
+            assert row.difference.value == pytest.approx(means[row.method] - means[row.baseline])
+    text = markdown(many.dataset, many.tables, many.public_figures, resamples=100)
+    for words in ("| SigLIP, learned τ 0.0535–0.101 |", "| arctanh InfoNCE, τ 1 |", "| SogCLR, "):
+        assert words in text
+    assert "the first method in the grid that has a temperature too, or a margin too" in text
 
 
 def test_a_part_that_a_source_lacks_is_a_dash(dataset: Dataset) -> None:

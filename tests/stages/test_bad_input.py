@@ -114,7 +114,9 @@ def test_what_the_stages_hand_on(project: Project) -> None:
     assert joined.equals(clusters[["caption_id", "cluster_id"]])
     assert not (data / "shift/tiny/base/clusters.parquet").exists()
     facts = json.loads((data / "train/tiny/mmts/0/run.json").read_text())
-    assert facts["objective"] == "max_margin" and facts["clustering"] == "kinds"
+    assert (facts["objective"], facts["modulator"]) == ("max_margin", "scheduled")
+    assert facts["clustering"] == {"shift": "kinds", "relevancy": []}
+    assert (data / "train/tiny/mmts/0/state.safetensors").exists()
     assert facts["total_steps"] == 4 and facts["period"] == 4 / 5
     metrics = json.loads((data / "evaluate/tiny/base/0/metrics.json").read_text())
     assert set(metrics) == {"pairs"} and 0 <= metrics["pairs"]["t2v/R@1"] <= 1

@@ -68,6 +68,20 @@ def test_another_clustering_is_joined_by_caption(make: Callable[..., Pairs]) -> 
         make(clusters=clusters[1:])
 
 
+def test_classes_are_joined_by_caption(make: Callable[..., Pairs]) -> None:
+    assert make().classes.shape == (20, 0)
+    clusters = pd.DataFrame({
+        "caption_id": [f"c{n}" for n in range(20)][::-1], "class_verb": np.arange(20)[::-1],
+        "class_noun": np.arange(20)[::-1] * 2,
+    })  # fmt: skip
+    pairs = make(clusters=clusters)
+    assert pairs.classes.tolist() == [[n, 2 * n] for n in range(20)]
+    assert torch.equal(pairs.cluster_id, make().cluster_id)  # the packed one
+    picks = epoch_picks(pairs.first, 4, 0, 0)
+    for batch, wanted in zip(epoch_batches(pairs, picks, workers=0), picks, strict=True):
+        assert batch.classes[:, 0].tolist() == [p.caption for p in wanted]
+
+
 def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
     features = np.arange(40, dtype=np.float32).reshape(20, 2)
     row_of = {f"item{n}": 19 - n for n in range(12)}
@@ -159,5 +173,6 @@ def test_steps_per_epoch() -> None:
 
 
 def test_batch_moves_whole() -> None:
-    batch = Batch(torch.ones(2), torch.ones(2), torch.ones(2).long(), torch.ones(2).long())
+    ids = torch.ones(2).long()
+    batch = Batch(torch.ones(2), torch.ones(2), ids, ids, ids.reshape(2, 1))
     assert all(t.device.type == "meta" for t in batch.to(torch.device("meta")))

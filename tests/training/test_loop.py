@@ -83,12 +83,13 @@ def settings(**more: Any) -> Train:
 
 
 def run(
-    folder: Path, *, seed: int = 0, objective: Any = info_nce, alpha: float = 0.1, **more: Any
-) -> tuple[Trained, TwoTower]:
+    folder: Path, *, seed: int = 0, objective: Any = info_nce, modulator: Any = None,
+    alpha: float = 0.1, pairs: Pairs | None = None, **more: Any,
+) -> tuple[Trained, TwoTower]:  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = feature_pairs()
+    pairs = pairs or feature_pairs()
     chosen = settings(**more)
-    modulator = ScheduledShift(SHIFTS, alpha=alpha, period=6)
+    modulator = modulator or ScheduledShift(SHIFTS, alpha=alpha, period=6)
     torch.manual_seed(seed)
     model = TwoTower(FROZEN, chosen.head, {"vision": 12, "text": 10})
     with RunLog(folder) as log:
@@ -173,7 +174,9 @@ def test_the_seed_orders_the_batches_too(tmp_path: Path) -> None:
     seen: dict[int, list[list[int]]] = {}
 
     def spy(seed: int) -> Callable[..., Tensor]:
-        def objective(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor) -> Tensor:
+        def objective(
+            v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: None
+        ) -> Tensor:
             seen.setdefault(seed, []).append(index.tolist())
             return info_nce(v, t, tau)
 
@@ -202,7 +205,7 @@ def test_clipping(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_a_number_stops(tmp_path: Path) -> None:
     calls = []
 
-    def broken(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor) -> Tensor:
+    def broken(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: None) -> Tensor:
         calls.append(1)
         return info_nce(v, t, tau) * (math.nan if len(calls) > 4 else 1)
 

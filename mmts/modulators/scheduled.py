@@ -1,7 +1,4 @@
-"""Modulators: (step, batch, vision, text) -> the tau of each sample.
-
-Any objective takes what a modulator returns, as its temperature or as its margin.
-"""
+"""Cosine schedule plus cluster shift: MM-TS and its parts."""
 
 from __future__ import annotations
 
@@ -23,20 +20,25 @@ class ScheduledShift(nn.Module):
     """MM-TS and its parts: cosine schedule plus cluster shift (Eq. 6-8, arXiv 2603.08202).
 
     alpha 0 and equal shifts are a fixed tau (the baseline); alpha alone is TS, shifts alone ICS.
+    TS with `hold` = the steps of an epoch is the unimodal schedule of Kukleva et al. 2023
+    (arXiv 2303.13664), which moves once an epoch.
     The shift of a cluster_id is looked up in a buffer, which moves to the device with the module.
     """
 
     shift_of: Tensor
 
-    def __init__(self, shifts: pd.DataFrame, *, alpha: float, period: float) -> None:
+    def __init__(self, shifts: pd.DataFrame, *, alpha: float, period: float, hold: int = 1) -> None:
         """
         Args:
             shifts: the shift table, columns `cluster_id` and `shift`.
             alpha, period: see `mmts.schedule.tau_base`.
+            hold: steps between two moves of the base temperature.
         """
         super().__init__()
         tau_base(0, alpha=alpha, period=period)
-        self.alpha, self.period = alpha, period
+        if hold < 1:
+            raise InputError(f"hold is {hold}; it must be a number of steps >= 1")
+        self.alpha, self.period, self.hold = alpha, period, hold
         ids = torch.from_numpy(shifts["cluster_id"].to_numpy().astype("int64"))
         table = torch.full((int(ids.max()) + 1,), torch.nan, dtype=torch.float32)
         table[ids] = torch.from_numpy(shifts["shift"].to_numpy().astype("float32"))
@@ -56,5 +58,5 @@ class ScheduledShift(nn.Module):
 
     def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:
         """tau of each sample of the batch, [N] float32."""
-        base = tau_base(step, alpha=self.alpha, period=self.period)
+        base = tau_base(step - step % self.hold, alpha=self.alpha, period=self.period)
         return per_sample_tau(base, self.shift_of[batch.cluster_id])

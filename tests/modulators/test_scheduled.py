@@ -50,6 +50,14 @@ def test_the_four_methods() -> None:
     np.testing.assert_allclose(mmts, [[0.08, 0.23], [0.02, 0.17]], atol=1e-7)
 
 
+def test_hold_moves_the_base_once_in_so_many_steps() -> None:
+    modulator = ScheduledShift(table(c0=0.2), alpha=0.1, period=12, hold=3)
+    for step in range(13):
+        base = reference.tau_base(3 * (step // 3), 0.1, 12)
+        found = modulator(step, batch(0, 0), NOTHING, NOTHING)
+        np.testing.assert_allclose(found, [0.2 + base] * 2, rtol=1e-6)
+
+
 def test_shifts_are_saved_with_it() -> None:
     modulator = ScheduledShift(table(c0=0.2, c1=0.1), alpha=0, period=1)
     assert list(modulator.state_dict()) == ["shift_of"] and not list(modulator.parameters())
@@ -71,3 +79,5 @@ def test_numbers_are_checked_at_once() -> None:
         ScheduledShift(table(c0=0.2), alpha=-1, period=1)
     with pytest.raises(InputError, match="period is 0"):
         ScheduledShift(table(c0=0.2), alpha=0.1, period=0)
+    with pytest.raises(InputError, match="hold is 0; it must be a number of steps >= 1"):
+        ScheduledShift(table(c0=0.2), alpha=0.1, period=1, hold=0)

@@ -1,0 +1,177 @@
+"""The benchmark commands run on tiny sizes, and their ratios are what they are said to be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import candidates, measure, memory, report
+from benchmarks import losses as command
+from benchmarks.candidates import DENSE, EACH, FLOOR, LEARNED, NUMBER, OURS, STRAIGHTFORWARD, Case
+from stages.cli import run
+from tests import reference, straightforward
+from tests.losses.test_info_nce import taus, unit
+
+ROOT = Path(__file__).parent.parent
+
+
+def started(module: Any, *arguments: object) -> None:
+    argv, sys.argv = sys.argv, ["bench", *map(str, arguments)]
+    threads = torch.get_num_threads()
+    try:
+        run(module.main)
+    except SystemExit as stop:
+        assert stop.code == 0
+    finally:
+        sys.argv = argv
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("n", [2, 7])
+@pytest.mark.parametrize(
+    ("form", "loop"),
+    [
+        (straightforward.max_margin, reference.max_margin),
+        (straightforward.dense_max_margin, reference.max_margin),
+        (straightforward.info_nce, reference.info_nce),
+    ],
+)
+def test_straightforward_forms_are_the_loops(n: int, form: Any, loop: Any) -> None:
+    v, t, tau = unit(n, seed=1), unit(n, seed=2), taus(n)
+    wanted = loop(v.tolist(), t.tolist(), tau.tolist(), None)
+    assert form(v, t, tau).item() == pytest.approx(wanted, abs=1e-12)
+    wanted = loop(v.tolist(), t.tolist(), [0.3] * n, None)
+    assert form(v, t, 0.3).item() == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["max_margin", "info_nce"])
+@pytest.mark.parametrize("block", [3, 10])
+def test_the_floor_is_so_many_products_and_no_more(loss: str, block: int) -> None:
+    v, t = (x.detach() for x in candidates.features(10, 4, torch.float32, "cpu"))
+    with FlopCounterMode(display=False) as count:
+        found = candidates.products(loss, block, v, t)()
+    assert count.get_total_flops() == {"max_margin": 3, "info_nce": 4}[loss] * 2 * 10 * 10 * 4
+    torch.testing.assert_close(found, (v @ t.T @ t, t @ v.T @ v))
+
+
+def test_rounds_are_interleaved_and_the_first_is_not_counted() -> None:
+    order: list[str] = []
+    runs = {name: lambda name=name: order.append(name) for name in "ab"}
+    took = measure.interleaved(runs, 2, "cpu")
+    assert "".join(order) == "ababab" and [len(seconds) for seconds in took.values()] == [2, 2]
+
+
+def test_peak_is_that_of_the_call() -> None:
+    held = torch.ones(2**21)  # 8 MiB before the call do not count
+    found = measure.peak_extra(lambda: torch.ones(2**23).sum(), "cpu")
+    if found is None:
+        pytest.skip("this system does not tell its resident memory")
+    assert abs(found - 2**25) < 2**22 and held.sum() == 2**21  # the kernel counts in batches
+
+
+def test_ratios_are_as_defined() -> None:
+    took = {
+        Case("max_margin", STRAIGHTFORWARD, EACH): [9.0, 6.0, 7.0],
+        Case("max_margin", OURS, EACH): [0.5, 0.4, 3.0],
+        Case("max_margin", FLOOR, "2 rows"): [0.25, 0.2, 0.3],
+        Case("max_margin", FLOOR, "4 rows"): [0.5, 0.5, 0.5],
+        Case("info_nce", OURS, EACH): [2.0],
+        Case("info_nce", FLOOR, "4 rows"): [0.5],
+    }
+    extra = {Case("max_margin", OURS, EACH): 104, Case("info_nce", OURS, EACH): None}
+    rows = report.rows(took, extra, n=10, d=5)
+    ours, floor, other = rows[1], rows[2], rows[4]
+    assert ours["seconds"] == 0.5 and ours["rounds"] == [0.5, 0.4, 3.0]
+    assert ours["against_straightforward"] == 14 and ours["against_floor"] == 2
+    assert ours["tflops"] == pytest.approx(3 * 2 * 10 * 10 * 5 / 0.5 / 1e12)
+    assert floor["against_floor"] == 1 and other["against_straightforward"] is None
+    assert rows[0]["tflops"] is None
+
+    bars = report.bars(rows, {"max_margin": 1e-13, "info_nce": 2e-12}, n=10, device="cpu")
+    assert [(b["value"], b["bar"], b["met"]) for b in bars] == [
+        (14, ">= 12", True), (2, "<= 1.5", False), (0.01, "<= 0.02", True),
+        (1e-13, "<= 1e-12", True),
+        (None, ">= 1.6", False), (4, "<= 1.5", False), (None, "<= 0.1", False),
+        (2e-12, "<= 1e-12", False),
+    ]  # fmt: skip
+    extra = dict.fromkeys(extra, 3 * 10**9)
+    bars = report.bars(
+        report.rows(took, extra, 10, 5), {"max_margin": 0, "info_nce": 0}, 10, "cuda"
+    )
+    assert [(b["value"], b["met"]) for b in bars] == [
+        (3, False), (0.5, True), (0, True), (3, False), (0.25, False), (0, True)
+    ]  # fmt: skip
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new/losses.json"
+    started(command, "--n", 32, "--d", 8, "--device", "cpu", "--rounds", 1, "--json", path)
+    found = json.loads(path.read_text())
+    assert (found["n"], found["d"], found["dtype"], found["device"]) == (32, 8, "float32", "cpu")
+    cases = {(r["loss"], r["form"], r["tau"]): r for r in found["rows"]}
+    usual = {
+        (loss, form, tau)
+        for loss in ("max_margin", "info_nce")
+        for form in (OURS, STRAIGHTFORWARD)
+        for tau in (NUMBER, EACH, LEARNED)
+    }
+    floors = {(loss, FLOOR, "32 rows") for loss in ("max_margin", "info_nce")}
+    assert set(cases) == usual | floors | {("max_margin", DENSE, EACH)}
+    assert all(cases[case]["against_straightforward"] > 0 for case in usual)
+    disagreement = [b["met"] for b in found["bars"] if "disagreement" in b["what"]]
+    assert disagreement == [True, True]
+    printed = capsys.readouterr().out
+    assert all(b["what"] in printed for b in found["bars"])
+    assert len([line for line in printed.splitlines() if line.startswith("info_nce  ")]) == 7
+
+
+def test_the_command_without_the_straightforward_forms(tmp_path: Path) -> None:
+    path = tmp_path / "losses.json"
+    sizes = ("--n", 16, "--d", 8, "--dtype", "bfloat16", "--device", "cpu", "--rounds", 1)
+    started(command, *sizes, "--skip-straightforward", "--json", path)
+    found = json.loads(path.read_text())
+    assert {row["form"] for row in found["rows"]} == {OURS, FLOOR}
+    assert all(row["against_straightforward"] is None for row in found["rows"])
+
+
+def test_no_memory_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(measure, "interleaved", fails)
+    monkeypatch.setattr(sys, "argv", ["losses", "--n", "8", "--device", "cpu"])
+    with pytest.raises(SystemExit) as stop:
+        run(command.main)
+    wanted = "error: n is 8: no memory for N x N; pass --skip-straightforward\n"
+    assert (stop.value.code, capsys.readouterr().err) == (1, wanted)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--skip-straightforward"])
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        run(command.main)
+
+
+def test_the_memory_limit_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "memory.json"
+    started(memory, "--n", 4096, "--d", 8, "--gb", 0.8, "--json", path)
+    rows = json.loads(path.read_text())["rows"]
+    runs = {(row["loss"], row["form"]): row["runs"] for row in rows}
+    assert runs["max_margin", OURS] and runs["info_nce", OURS]
+    assert not runs["max_margin", STRAIGHTFORWARD]  # 1.8 GB
+    assert "at most 0.8 GB" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["losses", "memory"])
+def test_help_imports_nothing_heavy(name: str) -> None:
+    code = f"import sys, benchmarks.{name}; print('torch' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert ran.stdout.strip() == "False"

@@ -1,0 +1,101 @@
+"""Settings become the objective and the modulator that they name, with their numbers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mmts.errors import InputError
+from mmts.losses import info_nce, max_margin
+from mmts.losses.arctanh import arctanh_info_nce
+from mmts.losses.cyclip import CyCLIP
+from mmts.losses.siglip import SigLIP
+from mmts.losses.sogclr import SogCLR
+from mmts.method import Method
+from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
+from mmts.training.batch import Batch
+from mmts.training.build import build_modulator, build_objective, period
+from tests import reference
+
+SHIFTS = pd.DataFrame({"cluster_id": [0, 1], "cluster_size": [20, 4], "shift": [0.04, 0.02]})
+# three items with 2, 1 and 2 captions
+PAIRS: Any = SimpleNamespace(cluster_id=torch.tensor([1, 0, 0, 1, 1]), first=np.array([0, 2, 3, 5]))
+ROWS = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.manual_seed(0)), dim=1)
+
+
+def method(**changes: Any) -> Method:
+    plain = {
+        "objective": "sogclr", "tau_default": 0.03, "alpha": 0.0, "shift_min": 0.02,
+        "shift_max": 0.04, "shift_mapping": "linear", "clustering": "default",
+    }  # fmt: skip
+    return Method.model_validate({**plain, **changes})
+
+
+def modulator(pairs: Any = PAIRS, **changes: Any) -> Any:
+    return build_modulator(method(**changes), SHIFTS, pairs, total_steps=40, epochs=10, dim=6)
+
+
+def test_functions() -> None:
+    margin = method(objective="max_margin")
+    assert build_objective(method(objective="info_nce"), 3) is info_nce
+    assert build_objective(margin, 3) is max_margin
+    assert build_objective(method(objective="arctanh"), 3) is arctanh_info_nce
+
+
+def test_modules_and_their_numbers() -> None:
+    siglip = build_objective(method(objective={"kind": "siglip", "bias": -3.0}), 3)
+    assert isinstance(siglip, SigLIP) and siglip.bias.item() == -3
+    cyclip: Any = build_objective(
+        method(objective={"kind": "cyclip", "inmodal": 0.5, "crossmodal": 0.0}), 3
+    )
+    assert isinstance(cyclip, CyCLIP) and (cyclip.inmodal, cyclip.crossmodal) == (0.5, 0)
+    sogclr: Any = build_objective(method(objective={"kind": "sogclr", "gamma": 0.3, "rho": 2.0}), 7)
+    assert isinstance(sogclr, SogCLR)
+    assert (sogclr.gamma, sogclr.rho, sogclr.samples) == (0.3, 2, 7)
+
+
+def test_the_schedule_moves_every_step_or_every_epoch() -> None:
+    batch = Batch(ROWS, ROWS, torch.tensor([0, 1, 1]), torch.arange(3))
+    for every, hold in (("step", 1), ("epoch", 4)):
+        found = modulator(alpha=0.02, oscillations=2.0, update_every=every)
+        assert isinstance(found, ScheduledShift)
+        for step in range(12):
+            base = reference.tau_base(step // hold * hold, 0.02, 20)
+            wanted = [base + shift for shift in (0.04, 0.02, 0.02)]
+            assert found(step, batch, ROWS, ROWS).tolist() == pytest.approx(wanted)
+    assert period(method(oscillations=2.0), 40) == 20
+
+
+def test_a_learnable_tau_starts_at_the_shift() -> None:
+    found = modulator(shift_min=0.04, modulator={"kind": "learnable", "scale_max": 40})
+    assert isinstance(found, LearnableTau) and found.scale_max == 40
+    assert found(0, None, ROWS, ROWS).item() == pytest.approx(0.04)
+
+
+def test_individual_taus_start_at_the_shift_of_the_first_captions_cluster() -> None:
+    kind = {"kind": "individual", "tau_min": 0.02, "tau_max": 0.04, "learning_rate": 0.5}
+    found = modulator(modulator={**kind, "momentum": 0.7})
+    assert isinstance(found, IndividualTau)
+    assert found.tau_v2t.tolist() == pytest.approx([0.02, 0.04, 0.02])
+    assert torch.equal(found.tau_v2t, found.tau_t2v)
+    assert (found.learning_rate, found.momentum) == (0.5, 0.7)
+
+
+def test_tempnet_predicts_between_the_shifts() -> None:
+    found = modulator(modulator={"kind": "tempnet", "prototypes": 5, "dropout": 0.0})
+    assert isinstance(found, TempNet) and (found.tau_min, found.tau_max) == (0.02, 0.04)
+    assert found.vision.prototypes.shape == (5, 6)
+    taus = torch.cat(found(0, None, ROWS, ROWS))
+    assert taus.min() > 0.02 and taus.max() < 0.04
+
+
+@pytest.mark.parametrize("kind", ["scheduled", "individual"])
+def test_a_cluster_that_the_shift_table_lacks(kind: str) -> None:
+    pairs = SimpleNamespace(cluster_id=torch.tensor([0, 2]), first=np.array([0, 1, 2]))
+    with pytest.raises(InputError, match="cluster_id 2 of a training row is not in the shift"):
+        modulator(pairs, modulator=kind)
