@@ -10,7 +10,8 @@ from benchmarks.candidates import EACH, FLOOR, OURS, PRODUCTS, STRAIGHTFORWARD, 
 
 Row = dict[str, Any]
 FULL_BYTES = {"max_margin": 26 * 4, "info_nce": 16}
-"""What the straightforward forms hold at the peak, in bytes for each of the N^2 pairs."""
+"""Bytes for each of the N^2 pairs that the bars of memory are set against: about what the
+straightforward forms hold at the peak."""
 
 MEANT_FOR = {
     "cpu": "N = 4096, D = 256, float32 on one thread",

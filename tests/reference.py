@@ -28,20 +28,27 @@ def similarities(vision: Matrix, text: Matrix) -> list[list[float]]:
 
 
 def info_nce(
-    vision: Matrix, text: Matrix, tau: Sequence[float], positives: Sequence[Sequence[bool]] | None
+    vision: Matrix,
+    text: Matrix,
+    tau: Sequence[float],
+    positives: Sequence[Sequence[bool]] | None,
+    tau_t2v: Sequence[float] | None = None,
 ) -> float:
-    """Eq. 10-12: -log of the softmax share of the pair, both ways, tau of the anchor."""
+    """Eq. 10-12: -log of the softmax share of the pair, both ways, tau of the anchor.
+
+    `tau` is for v2t, and for t2v as well where that has none of its own.
+    """
     s = similarities(vision, text)
     n = len(s)
     losses = []
     for i in range(n):
-        for direction in ("v2t", "t2v"):
+        for direction, of_anchor in (("v2t", tau), ("t2v", tau_t2v or tau)):
             total = 0.0
             for j in range(n):
                 v, t = (i, j) if direction == "v2t" else (j, i)
                 if positives is not None and v != t and positives[v][t]:
                     continue
-                total += math.exp((s[v][t] - s[i][i]) / tau[i])
+                total += math.exp((s[v][t] - s[i][i]) / of_anchor[i])
             losses.append(math.log(total))
     return sum(losses) / len(losses)
 
@@ -51,8 +58,12 @@ def max_margin(
     text: Matrix,
     margin: Sequence[float],
     positives: Sequence[Sequence[bool]] | None,
+    margin_t2v: Sequence[float] | None = None,
 ) -> float:
-    """Eq. 3: mean hinge over the ordered pairs of different rows, both ways."""
+    """Eq. 3: mean hinge over the ordered pairs of different rows, both ways.
+
+    `margin` is for v2t, and for t2v as well where that has none of its own.
+    """
     s = similarities(vision, text)
     n = len(s)
     hinges = []
@@ -63,7 +74,7 @@ def max_margin(
             if positives is None or not positives[i][j]:
                 hinges.append(max(0.0, s[i][j] - s[i][i] + margin[i]))
             if positives is None or not positives[j][i]:
-                hinges.append(max(0.0, s[j][i] - s[i][i] + margin[i]))
+                hinges.append(max(0.0, s[j][i] - s[i][i] + (margin_t2v or margin)[i]))
     return sum(hinges) / len(hinges) if hinges else 0.0
 
 

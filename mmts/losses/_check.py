@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -70,14 +72,22 @@ def both_directions(tau: Tau, vision: Tensor, name: str, lowest: str) -> tuple[T
 
 
 def _rows(tau: float | Tensor, vision: Tensor, name: str, lowest: str) -> Tensor:
-    values = torch.as_tensor(tau, dtype=sum_type(vision), device=vision.device)
+    if isinstance(tau, Tensor):
+        values = tau.to(vision.device, sum_type(vision))
+    elif isinstance(tau, (float, int, Real)):  # torch.compile: no new graph for a new number
+        values = vision.new_ones((), dtype=sum_type(vision)) * tau
+    else:
+        raise InputError(
+            f"{name} is a {type(tau).__name__}; it must be a number, a tensor of {len(vision)}, or "
+            "a tuple of two of these"
+        )
     if values.ndim > 1 or (values.ndim == 1 and values.shape[0] != vision.shape[0]):
         raise InputError(
             f"{name} has shape {tuple(values.shape)}; it must be a number or [{vision.shape[0]}]"
         )
     if _readable(values):
-        low = values > 0 if lowest == "> 0" else values >= 0
-        off = ~(low & torch.isfinite(values)).reshape(-1)
+        low = values.reciprocal() < torch.inf if lowest == "> 0" else values >= 0
+        off = ~(low & (values >= 0) & torch.isfinite(values)).reshape(-1)
         if off.any():
             row = int(off.int().argmax())
             value = values.detach().reshape(-1)[row].item()

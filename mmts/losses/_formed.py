@@ -2,7 +2,8 @@
 
 An N x N similarity matrix never stands in memory: a block of its rows is made, used for the value
 and for the gradients, and overwritten by the next one. What is kept for the backward pass are the
-gradients themselves, O(N x D).
+gradients themselves, O(N x D). Autocast casts nothing in here, as it leaves alone what is computed
+into given memory.
 """
 
 from __future__ import annotations
@@ -62,8 +63,11 @@ class _Attach(torch.autograd.Function):
         return loss.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx, upstream):  # type: ignore[no-untyped-def]
+        if torch.is_grad_enabled():  # the gradients are constants: a second one would be wrong
+            raise RuntimeError(
+                "the gradient of this loss has no gradient itself; drop create_graph=True"
+            )
         wanted = ctx.needs_input_grad[1:5]
         gradients = [
             (gradient * upstream).to(dtype) if needed else None
@@ -116,12 +120,11 @@ class FormedLoss:
         inputs = (vision, text, tau_v2t, tau_t2v)
         wanted = Wanted.by(*inputs)
         v, t, v2t, t2v = (x.detach() for x in inputs)
-        with torch.autocast(vision.device.type, enabled=False):
-            if torch.compiler.is_compiling() and group is None:
-                check_positives(positives, (len(vision), len(vision)))
-                formed = Formed(*self._one_op(v, t, v2t, t2v, positives, *wanted, block_rows))
-            else:
-                formed = self._eagerly(v, t, v2t, t2v, positives, wanted, block_rows, group)
+        if torch.compiler.is_compiling() and group is None:
+            check_positives(positives, (len(vision), len(vision)))
+            formed = Formed(*self._one_op(v, t, v2t, t2v, positives, *wanted, block_rows))
+        else:
+            formed = self._eagerly(v, t, v2t, t2v, positives, wanted, block_rows, group)
         distinct = (x.view_as(x) for x in inputs)  # torch.compile takes no tensor twice
         loss: Tensor = _Attach.apply(formed.loss, *distinct, *formed[1:])  # type: ignore[no-untyped-call]
         return loss
@@ -138,7 +141,7 @@ class FormedLoss:
         block_rows: int | None,
         group: ProcessGroup | None,
     ) -> Formed:
-        ranks = Ranks.of(group, vision)
+        ranks = Ranks.of(group, vision, wanted)
         check_positives(positives, (len(vision), ranks.size * len(vision)))
         return self._form(vision, text, tau_v2t, tau_t2v, positives, wanted, block_rows, ranks)
 

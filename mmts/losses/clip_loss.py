@@ -20,8 +20,9 @@ class ClipLoss(nn.Module):
 
     Set `tau` before each call to the numbers of the batch (`mmts.schedule.per_sample_tau`), as the
     call itself has no place for them; while it is None, 1 / logit_scale is the temperature and the
-    loss is CLIP's own. Values and gradients are those of open_clip's `gather_with_grad`: with
-    several ranks every rank returns the global loss, to be averaged by DistributedDataParallel.
+    loss is CLIP's own. With several ranks every rank returns the loss of the global batch; averaged
+    over ranks, as DistributedDataParallel does, the gradients are those of open_clip's
+    `gather_with_grad`.
     """
 
     tau: Tau | None

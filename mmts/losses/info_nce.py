@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -110,18 +110,32 @@ def _form(
 ) -> Formed:
     """The loss and its gradients; the ranks communicate in here."""
     s = _Similarities(vision, text, tau_v2t, tau_t2v, positives, wanted, block_rows, ranks)
-    column = s.column_statistics()
-    row, gradients = s.row_statistics_and_gradients(column)
-    mine = (row + column[ranks.first : ranks.first + len(row)]) - s.pair * (s.by_row + s.by_own)
-    loss = ranks.add(mine.sum()) / (2 * s.everyone)
+    column = s.column_sums()
+    row, gradients = s.row_losses_and_gradients(column)
+    mine = slice(ranks.first, ranks.first + s.own)
+    own_column = column.total[mine].log() + (column.top[mine] - s.pair) * s.by_own
+    loss = ranks.add((row + own_column).sum()) / (2 * s.everyone)
     return Formed(loss, *gradients)
+
+
+class _Columns(NamedTuple):
+    """Of each of the N columns: its highest similarity, and sums of exp((s_ij - top_j) / tau_j).
+
+    `total` is over all rows, `negatives` leaves the pair itself out: near a perfect fit
+    1 - Q_jj = negatives / total is far below what the rounding of Q_jj would leave of it.
+    """
+
+    top: Tensor
+    total: Tensor
+    negatives: Tensor
 
 
 class _Similarities:
     """This rank's rows of the similarity matrix, a block at a time, twice.
 
     n own rows, N texts of all ranks; `by_row` and `by_column` are 1 / tau of the row's anchor
-    (v2t) and of the column's (t2v).
+    (v2t) and of the column's (t2v). Exponents are differences of similarities times 1 / tau: that
+    of s_ij / tau would cost the digits of s_ij / tau.
     """
 
     def __init__(
@@ -149,65 +163,74 @@ class _Similarities:
         """An empty tensor in the type of the sums."""
         return torch.empty(shape, dtype=sum_type(self.vision), device=self.vision.device)
 
+    def pairs(self, block: Tensor, a: int, b: int) -> Tensor:
+        """The entries of the rows' own columns in a block of the rows a to b, a view."""
+        return block[:, self.ranks.first + a : self.ranks.first + b].diagonal()
+
     def block(self, a: int, b: int) -> Tensor:
         """Similarities of the rows a to b, [b - a, N], in the first buffer."""
         s = _formed.multiply(self.vision[a:b], self.text.T, out=self.buffers[0][: b - a])
-        pairs = s[:, self.ranks.first + a : self.ranks.first + b].diagonal()
-        self.pair[a:b] = pairs
+        self.pair[a:b] = self.pairs(s, a, b)
         if self.positives is not None:
             s.masked_fill_(self.positives[a:b], MASKED)
-            pairs.copy_(self.pair[a:b])
+            self.pairs(s, a, b).copy_(self.pair[a:b])
         return s
 
-    def column_statistics(self) -> Tensor:
-        """log sum_i exp(s_ij / tau_j) over the rows of all ranks, [N], with a running maximum."""
+    def column_sums(self) -> _Columns:
+        """Over the rows of all ranks, with a running maximum."""
         top = self.new(self.everyone).fill_(-torch.inf)
-        total = torch.zeros_like(top)
+        negatives = torch.zeros_like(top)
         for a, b in _formed.blocks(self.own, self.rows):
-            logits = torch.mul(self.block(a, b), self.by_column, out=self.buffers[1][: b - a])
-            new = torch.maximum(top, logits.amax(0))
-            total.mul_(top.sub_(new).exp_())
-            total.add_(logits.sub_(new).exp_().sum(0))
+            s = self.block(a, b)
+            new = torch.maximum(top, s.amax(0))
+            negatives.mul_(top.sub_(new).mul_(self.by_column).exp_())
+            q = torch.sub(s, new, out=self.buffers[1][: b - a]).mul_(self.by_column).exp_()
+            self.pairs(q, a, b).zero_()
+            negatives.add_(q.sum(0))
             top = new
         highest = self.ranks.largest(top.clone())
-        self.ranks.add(total.mul_(top.sub_(highest).exp_()))
-        return highest.add_(total.log_())
+        self.ranks.add(negatives.mul_(top.sub_(highest).mul_(self.by_column).exp_()))
+        pair = self.ranks.gather(self.pair)
+        total = negatives + (pair - highest).mul_(self.by_column).exp_()
+        return _Columns(highest, total, negatives)
 
-    def row_statistics_and_gradients(self, column: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """log sum_j exp(s_ij / tau_i), [n], and the four gradients.
+    def row_losses_and_gradients(self, column: _Columns) -> tuple[Tensor, list[Tensor]]:
+        """log sum_j exp((s_ij - s_ii) / tau_i), [n], and the four gradients.
 
-        With P and Q the softmax over a row and over a column, the gradient with regard to s_ij is
-        (P_ij / tau_i + Q_ij / tau_j - 2 at i = j, times 1 / tau_i) / 2N.
+        With P and Q the softmax over a row and over a column, the gradient of the loss with regard
+        to s_ij is ((P_ij - 1_ij) / tau_i + (Q_ij - 1_ij) / tau_j) / 2N.
         """
         row = self.new(self.own)
-        d_vision, d_text = self.new(0), self.new(0)
-        in_row, in_column = self.new(0), self.new(0)
+        d_vision, d_text, in_row, in_column = (self.new(0) for _ in range(4))
         if any(self.wanted):
             d_vision = self.new(*self.vision.shape)
             d_text = self.new(*self.text.shape).zero_()
-        if self.wanted.tau:  # sum_j P_ij s_ij and sum_i Q_ij s_ij / tau_j
+        if self.wanted.tau:  # sum_j (P_ij - 1_ij) s_ij and the same over a column
             in_row, in_column = self.new(self.own), self.new(self.everyone).zero_()
-        scaled_column = column - self.by_column.log()  # makes q = Q_ij / tau_j
+        over_column = self.by_column / column.total
+        mine = column.negatives[self.ranks.first : self.ranks.first + self.own]
         kept = self.rows == self.own  # a single block is still in its buffer
         for a, b in _formed.blocks(self.own, self.rows):
             s = self.buffers[0] if kept else self.block(a, b)
-            p = torch.mul(s, self.by_row[a:b, None], out=self.buffers[1][: b - a])
-            top = p.amax(1, keepdim=True)
-            total = p.sub_(top).exp_().sum(1, keepdim=True)
-            row[a:b] = (top + total.log()).squeeze(1)
+            by_row, top = self.by_row[a:b, None], s.amax(1, keepdim=True)
+            p = torch.sub(s, top, out=self.buffers[1][: b - a]).mul_(by_row).exp_()
+            of_pair = self.pairs(p, a, b).clone()
+            self.pairs(p, a, b).zero_()
+            negatives = p.sum(1)
+            total = negatives + of_pair
+            row[a:b] = total.log() + (top.squeeze(1) - self.pair[a:b]) * self.by_row[a:b]
             if not any(self.wanted):
                 continue
-            over_row = self.by_row[a:b, None] / total
+            self.pairs(p, a, b).copy_(negatives).neg_()  # P_ii - 1 = - negatives / total
+            space = self.buffers[2][: b - a] if self.wanted.tau else s
             if self.wanted.tau:
-                third = self.buffers[2][: b - a]
-                in_row[a:b] = torch.mul(p, s, out=third).sum(1).div_(total.squeeze(1))
-                q = torch.mul(s, self.by_column, out=third).sub_(scaled_column).exp_()
+                in_row[a:b] = torch.mul(p, s, out=space).sum(1).div_(total)
+            q = torch.sub(s, column.top, out=space).mul_(self.by_column).exp_()
+            self.pairs(q, a, b).copy_(mine[a:b]).neg_()
+            q.mul_(over_column)
+            if self.wanted.tau:
                 in_column.add_(s.mul_(q).sum(0))
-            else:
-                q = s.mul_(self.by_column).sub_(scaled_column).exp_()
-            g = q.addcmul_(p, over_row)
-            first = self.ranks.first
-            g[:, first + a : first + b].diagonal().sub_(self.by_row[a:b] + self.by_own[a:b])
+            g = q.addcmul_(p, by_row / total[:, None])
             _formed.multiply(g, self.text, out=d_vision[a:b])
             _formed.add_product(d_text, g.T, self.vision[a:b])
         return row, self._scaled(d_vision, d_text, in_row, in_column)
@@ -217,14 +240,12 @@ class _Similarities:
     ) -> list[Tensor]:
         """The gradients of the mean, times the number of ranks; those of other ranks added up."""
         scale = self.ranks.size / (2 * self.everyone)
-        if not any(self.wanted):
-            return [d_vision, d_text, in_row, in_column]
-        gradients = [d_vision.mul_(scale), self.ranks.own(d_text).mul_(scale), in_row, in_column]
-        if self.wanted.tau:  # d(1/tau) = - d tau / tau^2
-            v2t = (self.pair - in_row) * self.by_row.square()
-            t2v = (self.pair - self.ranks.own(in_column) / self.by_own) * self.by_own.square()
-            gradients[2:] = [v2t.mul_(scale), t2v.mul_(scale)]
-        return gradients
+        if any(self.wanted):
+            d_vision, d_text = d_vision.mul_(scale), self.ranks.own(d_text).mul_(scale)
+        if self.wanted.tau:  # d(1/tau) = - d tau / tau^2; in_column has one 1/tau already
+            in_row = in_row.mul_(self.by_row.square()).mul_(-scale)
+            in_column = self.ranks.own(in_column).mul_(self.by_own).mul_(-scale)
+        return [d_vision, d_text, in_row, in_column]
 
 
 _blockwise = _formed.FormedLoss("info_nce", _form)

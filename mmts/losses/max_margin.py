@@ -105,10 +105,11 @@ def _form(
     above_row = pair - margin_v2t  # a negative bites where its similarity lies above
     above_column = ranks.gather(pair - margin_t2v)
     rows = _formed.rows_of_a_block(block_rows, own, everyone, vision.device)
-    buffers = [zeros(rows, everyone) for _ in range(2)]
+    buffers = [torch.empty(rows, everyone, dtype=dtype, device=vision.device) for _ in range(2)]
     total, ignored = zeros(own), torch.zeros((), dtype=torch.int64, device=vision.device)
     in_row, in_column = zeros(own), zeros(everyone)  # biting hinges of each anchor
-    d_vision, d_text = (zeros(*vision.shape), zeros(*text.shape)) if any(wanted) else (pair, pair)
+    kept = any(wanted)
+    d_vision, d_text = (zeros(*(x.shape if kept else (0,))) for x in (vision, text))
     for a, b in _formed.blocks(own, rows):
         s = _formed.multiply(vision[a:b], text.T, out=buffers[0][: b - a])
         pairs = s[:, ranks.first + a : ranks.first + b].diagonal()
@@ -118,7 +119,7 @@ def _form(
         pairs.fill_(-torch.inf)
         v2t = torch.sub(s, above_row[a:b, None], out=buffers[1][: b - a]).clamp_(min=0)
         t2v = s.sub_(above_column).clamp_(min=0)
-        if not any(wanted):
+        if not kept:
             total[a:b] = v2t.add_(t2v).sum(1)
             continue
         total[a:b] = v2t.sum(1).add_(t2v.sum(1))
@@ -129,8 +130,8 @@ def _form(
         _formed.add_product(d_text, g.T, vision[a:b])
     counted = 2 * (everyone * (everyone - 1) - ranks.add(ignored)).clamp(min=1).to(dtype)
     loss = ranks.add(total.sum()) / counted
-    if not any(wanted):
-        return Formed(loss, zeros(0), zeros(0), zeros(0), zeros(0))
+    if not kept:
+        return Formed(loss, d_vision, d_text, zeros(0), zeros(0))
     scale = ranks.size / counted
     t2v = ranks.own(in_column)
     both = (in_row + t2v)[:, None]

@@ -27,11 +27,13 @@ class Ranks(NamedTuple):
     first: int
 
     @staticmethod
-    def of(group: dist.ProcessGroup | None, like: Tensor) -> Ranks:
-        """This rank's place; InputError where the ranks bring different shapes or types.
+    def of(group: dist.ProcessGroup | None, like: Tensor, wanted: tuple[bool, ...] = ()) -> Ranks:
+        """This rank's place; InputError where the ranks bring different things.
 
         Args:
-            like: [n, D] rows that this rank brings. They are compared on the CPU only.
+            like: [n, ...] rows that this rank brings.
+            wanted: which gradients it wants. Shapes, types and this are compared on the CPU only;
+                on CUDA ranks that differ wait for each other for ever.
         """
         if group is None:
             return Ranks(None, 1, 0)
@@ -39,10 +41,15 @@ class Ranks(NamedTuple):
         if rank < 0:
             raise InputError("this process is not a member of `group`")
         if like.device.type == "cpu":
-            mine = (tuple(like.shape), str(like.dtype))
-            every: list[tuple[tuple[int, ...], str]] = [mine] * size
+            mine = (tuple(like.shape), str(like.dtype), tuple(wanted))
+            every = [mine] * size
             dist.all_gather_object(every, mine, group=group)
             other = next((r for r, theirs in enumerate(every) if theirs != mine), None)
+            if other is not None and every[other][:2] == mine[:2]:
+                raise InputError(
+                    f"rank {rank} and rank {other} want gradients of different inputs; let the "
+                    "same ones require a gradient (features, tau) on all ranks"
+                )
             if other is not None:
                 raise InputError(
                     f"rank {rank} brings {mine[1]} rows of shape {mine[0]}, rank {other} "
@@ -90,6 +97,8 @@ def gather_with_gradient(rows: Tensor, group: dist.ProcessGroup | None) -> Tenso
     """
     if group is None:
         return rows
+    if rows.ndim == 0:
+        raise InputError("rows is a single number; what all ranks share needs no gathering")
     gathered: Tensor = _Gather.apply(rows, Ranks.of(group, rows))  # type: ignore[no-untyped-call]
     return gathered
 

@@ -25,7 +25,10 @@ class SogCLR(nn.Module):
 
     With `IndividualTau` this is iSogCLR, with `TempNet` it is TempNet. The state is log u, moved by
     every training step with gradients; otherwise u is what a visit would make it, and is not kept.
-    It belongs to one process: ranks do not share it.
+    It belongs to one process: over ranks, pass features, tau and index through
+    `mmts.losses.ranks.gather_with_gradient`, so that all ranks keep the same state. It moves twice
+    where activation checkpointing calls the objective twice. The gradients are an estimator's, so
+    that the gradient of a gradient means nothing.
     """
 
     log_u_v2t: Tensor

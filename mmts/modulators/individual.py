@@ -24,7 +24,9 @@ class IndividualTau(nn.Module):
     The tables are no parameters: `loss.backward()` itself moves the rows of the batch, by
     m <- (1 - momentum) m + momentum G and tau <- clamp(tau - learning_rate m, tau_min, tau_max),
     where G = 2 N d loss / d tau_i, because an objective is the mean over N samples and two
-    directions. Do not scale the loss (`GradScaler`), and call backward once a forward.
+    directions. Do not scale the loss (`GradScaler`), and call backward once a forward. The tables
+    belong to one process: do not wrap the module in DistributedDataParallel, whose broadcast of
+    buffers would undo the moves of all ranks but the first.
     """
 
     tau_v2t: Tensor
@@ -101,6 +103,7 @@ class IndividualTau(nn.Module):
         """Step the rows `ids` of a table, and of its momentum, by the gradient of the leaf."""
         assert leaf.grad is not None
         gradient = (2 * len(ids) * leaf.grad).clamp(-GRADIENT_CLIP, GRADIENT_CLIP)
+        gradient = gradient.nan_to_num(0.0)  # one bad step must not stay in the table
         mean[ids] = (1 - self.momentum) * mean[ids] + self.momentum * gradient
         table[ids] = (table[ids] - self.learning_rate * mean[ids]).clamp(self.tau_min, self.tau_max)
         leaf.grad = None

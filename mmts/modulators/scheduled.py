@@ -40,6 +40,8 @@ class ScheduledShift(nn.Module):
             raise InputError(f"hold is {hold}; it must be a number of steps >= 1")
         self.alpha, self.period, self.hold = alpha, period, hold
         ids = torch.from_numpy(shifts["cluster_id"].to_numpy().astype("int64"))
+        if not len(ids) or ids.min() < 0 or len(set(ids.tolist())) < len(ids):
+            raise InputError("cluster_id of the shift table must be different numbers >= 0")
         table = torch.full((int(ids.max()) + 1,), torch.nan, dtype=torch.float32)
         table[ids] = torch.from_numpy(shifts["shift"].to_numpy().astype("float32"))
         self.register_buffer("shift_of", table)

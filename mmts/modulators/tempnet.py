@@ -69,7 +69,7 @@ class TempNet(nn.Module):
 
     def _tau(self, network: _Network, rows: Tensor) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
-            share = torch.sigmoid(network(rows.detach().float()))
+            share = torch.sigmoid(network(rows.detach().to(network.a.dtype)))
             return (self.tau_max - self.tau_min) * share + self.tau_min
 
 

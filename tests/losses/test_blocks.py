@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from mmts.errors import InputError
 from mmts.losses import InfoNCE, MaxMargin, info_nce, max_margin
-from mmts.losses._formed import blocks, rows_of_a_block
-from tests import straightforward
+from mmts.losses._formed import Wanted, blocks, rows_of_a_block
+from tests import reference, straightforward
 from tests.losses.test_info_nce import taus, unit
 
 LOSSES = [info_nce, max_margin]
@@ -91,14 +91,17 @@ def test_a_learnable_number_gets_a_gradient(loss: Loss, rows: int | None) -> Non
 
 @both
 @any_block
-def test_the_pair_of_taus_is_one_for_each_direction(loss: Loss, rows: int | None) -> None:
-    v, t, a, b = unit(6, seed=1), unit(6, seed=2), taus(6), taus(6, seed=1)
-    pair, swapped = loss(v, t, (a, b), block_rows=rows), loss(t, v, (b, a), block_rows=rows)
-    torch.testing.assert_close(pair, swapped)
-    halves = (loss(v, t, (a, a), block_rows=rows) + loss(v, t, (b, b), block_rows=rows)) / 2
-    swaps = (pair + loss(v, t, (b, a), block_rows=rows)) / 2
-    torch.testing.assert_close(halves, swaps)
-    assert pair.item() != pytest.approx(loss(v, t, (b, a), block_rows=rows).item(), rel=1e-6)
+def test_a_pair_of_taus_is_v2t_and_t2v(loss: Loss, rows: int | None) -> None:
+    v, t, v2t, t2v = unit(6, seed=1), unit(6, seed=2), taus(6), taus(6, seed=1)
+    mask = torch.rand(6, 6, generator=torch.Generator().manual_seed(0)) < 0.3
+    slow = {info_nce: reference.info_nce, max_margin: reference.max_margin}[loss]
+    for positives in (None, mask):
+        allowed = None if positives is None else positives.tolist()
+        found = loss(v, t, (v2t, t2v), positives=positives, block_rows=rows)
+        wanted = slow(v.tolist(), t.tolist(), v2t.tolist(), allowed, t2v.tolist())
+        assert found.item() == pytest.approx(wanted, rel=1e-11)
+        other = slow(v.tolist(), t.tolist(), t2v.tolist(), allowed, v2t.tolist())
+        assert abs(other - wanted) > 1e-3 * wanted
 
 
 @both
@@ -153,6 +156,39 @@ def test_low_temperature_in_single_precision(loss: Loss, rows: int | None) -> No
     for a, b in zip(gradients(found, *inputs), gradients(wanted, *wide), strict=True):
         assert torch.isfinite(a).all()
         assert (a - b).abs().max() < 1e-4 * b.abs().max()
+
+
+@pytest.mark.parametrize("noise", [1.2, 0.9])
+def test_well_fitted_pairs_in_single_precision(noise: float) -> None:
+    """Where all shares are near 1, gradients are differences that rounding must not fill."""
+    first, other = unit(300, 64, seed=1), unit(300, 64, seed=2)
+    second = F.normalize(first + noise * other, dim=1)
+    single = [x.float().requires_grad_() for x in (first, second, torch.full((300,), 0.01))]
+    wide = [x.detach().double().requires_grad_() for x in single]
+    wanted = gradients(straightforward.info_nce(*wide), *wide)
+    for rows in (None, 77):
+        for a, b in zip(
+            gradients(info_nce(*single, block_rows=rows), *single), wanted, strict=True
+        ):
+            assert (a - b).norm() < 1e-4 * b.norm()
+
+
+@both
+def test_a_gradient_of_the_gradient_is_refused(loss: Loss) -> None:
+    v, t = unit(5, seed=1).requires_grad_(), unit(5, seed=2)
+    value = loss(v, t, 0.1, block_rows=2)
+    with pytest.raises(RuntimeError, match="drop create_graph=True"):
+        torch.autograd.grad(value, v, create_graph=True)
+
+
+def test_without_gradients_none_is_wanted() -> None:
+    v, tau = unit(5, seed=1), taus(5)
+    assert Wanted.by(v, v, tau, tau) == (False, False)
+    assert Wanted.by(v, v.clone().requires_grad_(), tau, tau) == (True, False)
+    tau.requires_grad_()
+    assert Wanted.by(v, v, tau.detach(), tau) == (False, True)
+    with torch.no_grad():
+        assert Wanted.by(v, v, tau, tau) == (False, False)
 
 
 @both
@@ -238,6 +274,8 @@ def test_wrong_pairs_of_tau(loss: Loss) -> None:
         loss(v, t, (0.1, torch.tensor([0.1, -1, 0.1, 0.1])))
     with pytest.raises(InputError, match="is a tuple of 3; it must be a pair"):
         loss(v, t, (0.1, 0.1, 0.1))
+    with pytest.raises(InputError, match="is a list; it must be a number, a tensor of 4, or a"):
+        loss(v, t, [0.1, 0.1, 0.1, 0.1])
     with pytest.raises(InputError, match=r"vision is torch\.float64 and text torch\.float32"):
         loss(v, t.float(), 0.1)
     with pytest.raises(InputError, match="of one floating type"):
@@ -260,6 +298,24 @@ def test_under_compile_without_a_graph_break(loss: Loss, n: int) -> None:
     assert_same(gradients(compiled(v, t, one), one), gradients(step(v, t, one), one))
     with torch.no_grad():
         torch.testing.assert_close(compiled(v, t, tau), wanted.detach())
+
+
+@both
+def test_a_float_that_changes_makes_no_new_graphs(loss: Loss) -> None:
+    graphs = 0
+
+    def counting(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        nonlocal graphs
+        graphs += 1
+        return graph
+
+    torch._dynamo.reset()
+    step = torch.compile(lambda v, t, tau: loss(v, t, tau), fullgraph=True, backend=counting)
+    v, t = unit(8, seed=1), unit(8, seed=2)
+    for i in range(12):
+        tau = 0.1 + i / 100
+        torch.testing.assert_close(step(v, t, tau), loss(v, t, tau))
+    assert graphs <= 2
 
 
 @both

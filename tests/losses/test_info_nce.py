@@ -131,6 +131,8 @@ def test_other_positives_are_no_negatives() -> None:
         (lambda v, t: info_nce(v * math.nan, t, 0.1), "vision row 0 holds NaN"),
         (lambda v, t: info_nce(v, t, 0.0), "tau is 0; it must be finite and > 0"),
         (lambda v, t: info_nce(v, t, -1), "tau is -1;"),
+        (lambda v, t: info_nce(v.float(), t.float(), 1e-39), "tau is 1e-39;"),
+        (lambda v, t: info_nce(v, t, None), "tau is a NoneType; it must be a number"),
         (lambda v, t: info_nce(v, t, math.nan), "tau is nan;"),
         (lambda v, t: info_nce(v, t, torch.tensor([0.1, 0.1, 0, 0.1])), r"tau\[2\] is 0;"),
         (lambda v, t: info_nce(v, t, torch.tensor([0.1, math.inf, 0.1, 0.1])), r"tau\[1\] is inf;"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,8 @@ def rank_main(rank: int, ranks: int, folder: str, name: str) -> None:
     """What each rank runs: one of the checks below, whose report goes to a file."""
     torch.set_num_threads(1)
     address = f"file://{folder}/meet"
-    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks)
+    wait = timedelta(seconds=60)
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks, timeout=wait)
     report = CHECKS[name](rank, ranks)
     (Path(folder) / f"{rank}.txt").write_text("\n".join(report) or "fine", encoding="utf-8")
     dist.destroy_process_group()
@@ -149,25 +151,33 @@ def adapter_and_module(rank: int, ranks: int) -> list[str]:
 def refusals(rank: int, ranks: int) -> list[str]:
     """Uneven ranks, a mask of the wrong shape, and a group that leaves this rank out."""
     x, y, tau, mask = batch()
-    v, t, _ = Model()(x, y, tau)
+    with torch.no_grad():
+        v, t, _ = Model()(x, y, tau)
     first, world = dist.new_group([0]), dist.group.WORLD
     n = 4 + rank
     told = {}
 
     def attempt(key: str, **arguments: object) -> None:
-        rows = arguments.pop("rows", 4)
+        rows, of_rows = arguments.pop("rows", 4), arguments.pop("tau", 0.1)
         try:
-            info_nce(v[:rows], t[:rows], 0.1, **arguments)  # type: ignore[arg-type,misc]
+            info_nce(v[:rows], t[:rows], of_rows, **arguments)  # type: ignore[arg-type,misc]
         except InputError as problem:
             told[key] = str(problem)
 
     attempt("uneven", rows=n, group=world)
+    attempt("wants", tau=(tau[:4].requires_grad_() if rank else tau[:4]), group=world)
+    try:
+        gather_with_gradient(torch.tensor(1.0), world)
+    except InputError as problem:
+        told["number"] = str(problem)
     attempt("mask", positives=mask[:4, :4], group=world)
     if rank == 1:
         attempt("outsider", group=first)
     wanted = {
         "uneven": f"rank {rank} brings torch.float64 rows of shape ({n}, 5), rank {1 - rank}",
         "mask": "it must be bool (4, 8)",
+        "wants": f"rank {rank} and rank {1 - rank} want gradients of different inputs",
+        "number": "rows is a single number",
     } | ({"outsider": "not a member of `group`"} if rank == 1 else {})
     return [f"{k}: {told.get(k)}" for k, part in wanted.items() if part not in told.get(k, "")]
 
