@@ -1,8 +1,9 @@
 """Rows of the sources -> the captions table that every later stage reads.
 
 Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the media item),
-`caption_id` (unique), `caption`, `media` (a reference, see mmts.media), `media_bytes`,
-`media_sha256`, then any `class_<name>`.
+`caption_id` (unique), `caption`, `media` (a reference, see mmts.media; empty where a source has
+annotations only), `media_bytes`, `media_sha256` (empty for videos), for clips of videos `start` and
+`stop` in seconds, then any `class_<name>`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.media import MediaReader, inspect
+from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos
 from mmts.settings import Captions, Split
 from mmts.sources import SourceRows, read_source
 
@@ -23,6 +24,7 @@ SPLITS = ("train", "val", "test")
 COLUMNS = (
     "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
 )  # fmt: skip
+OPTIONAL_COLUMNS = ("start", "stop")
 DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
 
 
@@ -46,6 +48,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
         InputError: a duplicate id, too many bad pictures, or a split without rows.
     """
     kept, dropped, facts = [], [], {}
+    may_lack: set[str] = set()
     reader = MediaReader()
     for name, source in settings.sources.items():
         found = read_source(source, raw, work, final)
@@ -58,18 +61,19 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
         split = getattr(source, "split", None)
         kept.append(with_splits(rows, split))
         dropped.append(lost)
+        may_lack.update(found.may_lack)
     rows = pd.concat(kept, ignore_index=True)
     lost = pd.concat(dropped, ignore_index=True)
     classes = [column for column in rows.columns if column.startswith("class_")]
     rows[classes] = rows[classes].fillna("")
-    rows = rows[[*COLUMNS, *classes]]
+    rows = rows[[*COLUMNS, *(c for c in OPTIONAL_COLUMNS if c in rows), *classes]]
     check_ids(rows)
     for split in SPLITS:
-        if not (rows["split"] == split).any():
+        if split not in may_lack and not (rows["split"] == split).any():
             reasons = ", ".join(f"{n} {r}" for r, n in lost["reason"].value_counts().items())
             raise InputError(
                 f"split {split} has no rows ({len(rows)} in all; dropped: {reasons or 'none'}); "
-                "add rows or change the shares under `split`"
+                "add rows or change the shares of the splits"
             )
     return CaptionsTable(rows, lost, {"sources": facts, **counts(rows, lost)})
 
@@ -86,12 +90,12 @@ def clean(
     reason[rows["sample_id"].str.strip() == ""] = "no image named"
     references = list(rows.loc[reason == "", "media"].drop_duplicates())
     in_work = {r: r.replace(str(final), str(work), 1) for r in references}
-    seen, unusable = inspect(list(in_work.values()), reader, name)
+    seen, unusable = look(found.media, list(in_work.values()), reader, name)
     bad = {r: unusable[w] for r, w in in_work.items() if w in unusable}
     if len(bad) > max_bad_share * len(references):
         first, why = next(iter(bad.items()))
         raise InputError(
-            f"source {name}: {len(bad)} of {len(references)} pictures are bad, above "
+            f"source {name}: {len(bad)} of {len(references)} {found.media} are bad, above "
             f"max_bad_share {max_bad_share}; the first is {first} ({why}): mend them or raise "
             "captions.max_bad_share"
         )
@@ -113,6 +117,15 @@ def clean(
         },
         columns=list(DROPPED_COLUMNS),
     )
+
+
+def look(
+    kind: str, references: list[str], reader: MediaReader, name: str
+) -> tuple[dict[str, MediaFacts], dict[str, str]]:
+    """Facts of the good media, what is wrong with the others; videos are not read through."""
+    if kind == "none":
+        return {reference: MediaFacts(0, "") for reference in references}, {}
+    return inspect_videos(references) if kind == "videos" else inspect(references, reader, name)
 
 
 def with_splits(rows: pd.DataFrame, split: Split | None) -> pd.DataFrame:

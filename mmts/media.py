@@ -1,6 +1,7 @@
-"""Read pictures by reference: a file, or a member of a tar.
+"""Read pictures by reference: a file, or a member of a tar. Videos are only looked for here.
 
-A reference is a path (relative to the working folder, or absolute), or `<tar>::<member>`.
+A reference is a path (relative to the working folder, or absolute), or `<tar>::<member>`; of a
+video a file, or a folder of its chunks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 
 
 class MediaFacts(NamedTuple):
-    """Size in bytes and hex SHA-256 of one picture file."""
+    """Size in bytes and hex SHA-256 of one picture file; of a video the size alone."""
 
     size: int
     sha256: str
@@ -44,6 +45,11 @@ class MediaReader:
 
     def read(self, reference: str) -> bytes:
         """The file's bytes; FileNotFoundError where there is no such picture."""
+        if not reference:
+            raise InputError(
+                "a clip without media cannot be read (`videos: null`); name the folder of videos, "
+                "or set towers.vision.frozen to false to embed captions alone"
+            )
         tar, _, member = reference.partition(SEPARATOR)
         if not member:
             return Path(reference).read_bytes()
@@ -164,4 +170,32 @@ def inspect(
                 bad[reference] = facts
             else:
                 good[reference] = facts
+    return good, bad
+
+
+def inspect_videos(references: list[str]) -> tuple[dict[str, MediaFacts], dict[str, str]]:
+    """As `inspect`, but without reading: hundreds of GB would take hours to hash.
+
+    A video is a file that is not empty, or a folder of such files; the hash is left empty.
+    """
+    good: dict[str, MediaFacts] = {}
+    bad: dict[str, str] = {}
+    for reference in references:
+        path = Path(reference)
+        try:
+            chunks = sorted(path.iterdir()) if path.is_dir() else [path]
+            sizes = {chunk.name: chunk.stat().st_size for chunk in chunks}
+        except FileNotFoundError:
+            bad[reference] = "missing"
+            continue
+        except OSError as error:
+            bad[reference] = f"unreadable ({error.strerror})"
+            continue
+        empty = [name for name, size in sizes.items() if size == 0]
+        if not sizes:
+            bad[reference] = "a folder without chunks"
+        elif empty:
+            bad[reference] = f"empty file {empty[0]}"
+        else:
+            good[reference] = MediaFacts(sum(sizes.values()), "")
     return good, bad

@@ -100,7 +100,27 @@ class Flickr8kSource(Settings):
     """Keep only this many images of each split (for a quick try)."""
 
 
-Source = Annotated[OpenMojiSource | TableSource | Flickr8kSource, Field(discriminator="kind")]
+class EK100Source(Settings):
+    """EPIC-KITCHENS-100 multi-instance retrieval: the official CSV files, and videos if any."""
+
+    kind: Literal["ek100"]
+    videos: str | None = "videos"
+    """Folder of the videos, in data/raw/<dataset> or an absolute path; null for annotations only,
+    which is enough for clusters and shifts."""
+    layout: Literal["auto", "flat", "participant", "chunks"] = "auto"
+    """flat: P01_01.MP4; participant: P01/P01_01.MP4 or P01/videos/P01_01.MP4; chunks:
+    P01/P01_01.MP4/0.MP4, 15.MP4 and so on, every 15 s; auto looks for each video in all three."""
+    val_share: Share = 0.05
+    """Share of the training videos to validate on; 0 leaves all of them to training."""
+    seed: Seed = 0
+    """Which videos those are."""
+    limit: Positive | None = None
+    """Keep only this many videos of each split (for a quick try)."""
+
+
+Source = Annotated[
+    OpenMojiSource | TableSource | Flickr8kSource | EK100Source, Field(discriminator="kind")
+]
 
 
 class Captions(Settings):

@@ -25,8 +25,9 @@ def main(
         table.dropped.to_parquet(work / "dropped.parquet", index=False)
         write_json(work / "summary.json", {"dataset": dataset, **table.summary})
     summary = table.summary
+    media = "clips" if (table.rows["media_sha256"] == "").any() else "pictures"
     for split, rows in summary["rows"].items():
-        print(f"{split}: {rows} captions of {summary['media'][split]} pictures")
+        print(f"{split}: {rows} captions of {summary['media'][split]} {media}")
     for reason, rows in summary["dropped"].items():
         print(f"dropped: {rows} rows, {reason} (listed in {final / 'dropped.parquet'})")
 

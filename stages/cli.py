@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 
-def run(command: Callable[..., Any]) -> None:
+def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     """Run a Typer command; what the user can mend is one line on stderr and exit code 1.
 
     Typer itself turns Ctrl-C into exit code 130.
+
+    Args:
+        command: runs unless the first argument is the name of one of the others.
+        others: further commands by name.
     """
     import typer
 
@@ -20,9 +24,18 @@ def run(command: Callable[..., Any]) -> None:
 
     warnings.showwarning = _plain_warning
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    name, *rest = sys.argv[1:] or [""]
+    if name in others:
+        command, arguments = others[name], rest
+        more = None
+    else:
+        arguments = sys.argv[1:]
+        more = (
+            f"Other commands, with a --help of their own: {', '.join(others)}." if others else None
+        )
+    app.command(epilog=more)(command)
     try:
-        app(standalone_mode=True)
+        app(arguments, standalone_mode=True)
     except InputError as error:
         _fail(str(error))
     except OSError as error:

@@ -16,7 +16,7 @@ def main(
     import numpy as np
 
     from mmts.captions import read_captions
-    from mmts.cluster import cluster
+    from mmts.cluster import UNKNOWN, cluster
     from mmts.config import ClusterStage, load
     from mmts.embed import read_embeddings
     from mmts.files import output_folder, write_json
@@ -31,7 +31,8 @@ def main(
             write_json(work / f"{name}.json", found.facts)
             if found.centroids is not None:
                 np.save(work / f"{name}.npy", found.centroids)
-            size = found.table.groupby("cluster_id")["cluster_size"].first()
+            trained = found.table[found.table["cluster_id"] != UNKNOWN]
+            size = trained.groupby("cluster_id")["cluster_size"].first()
             print(
                 f"{name}: {found.facts['k']} clusters of {size.min()} to {size.max()} training "
                 f"captions, median {size.median():g}"

@@ -1,5 +1,9 @@
-"""Stage `evaluate`: a trained cell -> recalls, intervals, long-tail breakdown (test split)."""
+"""Stage `evaluate`: a trained cell -> recalls, intervals, long-tail breakdown (test split).
 
+`python -m stages.evaluate mir` is no stage: it takes anybody's scores on EPIC-KITCHENS-100.
+"""
+
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +17,6 @@ def main(
     seed: Annotated[int, typer.Option(min=0, help="Which of the grid's seeds.")],
 ) -> None:
     """Evaluate one cell on the test split, on which no other stage fits or selects."""
-    from pathlib import Path
-
     from mmts.config import EvaluateStage, load
     from mmts.evaluation import evaluate
     from mmts.files import output_folder, write_json
@@ -40,5 +42,44 @@ def main(
         )
 
 
+def mir(
+    similarity: Annotated[
+        Path, typer.Option(help="Scores, a row a test clip, a column a sentence: .npy or .npz.")
+    ],
+    annotations: Annotated[
+        Path, typer.Option(help="Folder of the official retrieval CSV files.")
+    ] = Path("data/raw/ek100"),
+    json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the intervals.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+) -> None:
+    """Multi-instance mAP and nDCG of a similarity matrix on EPIC-KITCHENS-100.
+
+    A .npz file holds sim_mat, vis_ids and txt_ids, in any order; a .npy file has the order of
+    EPIC_100_retrieval_test.csv and EPIC_100_retrieval_test_sentence.csv.
+    """
+    from mmts.files import write_json
+    from mmts.metrics.mir import relevancy
+    from mmts.multi_instance import groups_of_classes, multi_instance_metrics, table
+    from mmts.scores import read_scores
+    from mmts.sources.ek100_files import read_tail, read_test
+
+    test, tail = read_test(annotations), read_tail(annotations)
+    clips, sentences = (
+        list(zip(rows["verb_class"], rows["noun_classes"], strict=True)) for rows in test
+    )
+    scores = read_scores(
+        similarity, list(test.clips["narration_id"]), list(test.sentences["narration_id"])
+    )
+    found = multi_instance_metrics(
+        scores, relevancy(clips, sentences),
+        groups_of_classes(clips, sentences, tail),
+        resamples=bootstrap, seed=seed,
+    )  # fmt: skip
+    print(table(found))
+    if json is not None:
+        write_json(json, found)
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, mir=mir)

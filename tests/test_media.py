@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmts.errors import InputError
-from mmts.media import MediaFacts, MediaReader, decode_image, inspect, square
+from mmts.media import MediaFacts, MediaReader, decode_image, inspect, inspect_videos, square
 from tests.making import picture, write_picture
 
 
@@ -131,6 +131,24 @@ def test_inspect(tmp_path: Path) -> None:
     assert found[bad[2]].startswith("undecodable: not a readable picture")
     assert found[bad[3]].startswith("unreadable (Is a directory)")
     assert inspect([], MediaReader()) == ({}, {})
+
+
+def test_inspect_videos(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"abc")
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "no.mp4")
+    (tmp_path / "none.mp4").mkdir()
+    for folder, sizes in (("b.mp4", (5, 2)), ("c.mp4", (5, 0))):
+        (tmp_path / folder).mkdir()
+        for start, size in zip((0, 15), sizes, strict=True):
+            (tmp_path / folder / f"{start}.MP4").write_bytes(b"x" * size)
+    names = ("a", "b", "c", "empty", "gone", "none", "no")
+    good, bad = inspect_videos([f"{tmp_path}/{name}.mp4" for name in names])
+    assert good == {f"{tmp_path}/a.mp4": MediaFacts(3, ""), f"{tmp_path}/b.mp4": MediaFacts(7, "")}
+    assert {Path(path).stem: why for path, why in bad.items()} == {
+        "c": "empty file 15.MP4", "empty": "empty file empty.mp4", "gone": "missing",
+        "none": "a folder without chunks", "no": "missing",
+    }  # fmt: skip
 
 
 def test_a_photograph_is_turned_upright_by_its_exif_orientation() -> None:

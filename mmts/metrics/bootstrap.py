@@ -1,4 +1,4 @@
-"""Bootstrap intervals of recalls, resampling media items with all their queries."""
+"""Bootstrap intervals of a mean over queries, resampling media items with all their queries."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def item_weights(items: int, resamples: int, seed: int) -> NDArray[np.float32]:
 
 
 def resampled_shares(
-    weights: NDArray[np.float32], item: NDArray[np.int64], hits: NDArray[np.bool_]
+    weights: NDArray[np.float32], item: NDArray[np.int64], hits: NDArray[np.bool_] | Floats
 ) -> Floats:
-    """Share of hits in each resample.
+    """Share of hits, or mean of another value, in each resample.
 
     Args:
         weights: [resamples, items] of `item_weights`.
         item: [Q], the media item of each query.
-        hits: [Q, M], whether query q is a hit by metric m.
+        hits: [Q, M], whether query q is a hit by metric m, or its value.
 
     Returns:
         [resamples, M]; NaN where a resample holds none of the queries.

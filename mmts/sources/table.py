@@ -141,10 +141,10 @@ def splits(values: pd.Series, path: Path, column: str) -> list[str]:
     return found
 
 
-def first_per_split(rows: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """Rows of the first `limit` images of each split; all rows where there is no limit."""
+def first_per_split(rows: pd.DataFrame, limit: int | None, item: str = "sample_id") -> pd.DataFrame:
+    """Rows of the first `limit` items of each split; all rows where there is no limit."""
     if limit is None:
         return rows
-    images = rows[["split", "sample_id"]].drop_duplicates()
-    kept = images.groupby("split", sort=False).head(limit)["sample_id"]
-    return rows[rows["sample_id"].isin(kept)]
+    items = rows[["split", item]].drop_duplicates()
+    kept = items.groupby("split", sort=False).head(limit)[item]
+    return rows[rows[item].isin(kept)]

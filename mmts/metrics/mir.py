@@ -1,0 +1,214 @@
+"""Multi-instance retrieval: mAP and nDCG over graded relevancy, in both directions.
+
+Both are those of the EPIC-KITCHENS-100 challenge (arXiv 2006.13256). A row of the similarities is a
+video (a query of v2t), a column a sentence (a query of t2v).
+
+Items of equal similarity are ranked by rising relevancy, the least relevant first, whatever their
+order in the input. Among the orders of equal items this gives the lowest nDCG. For mAP the items
+of relevancy 1 come last among their equals, as in `mmts.metrics.recall`; that can only lower the
+precision of binary relevancy, but with graded items before a one it is not always the minimum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmts.errors import InputError
+from mmts.metrics.recall import as_numpy
+from mmts.metrics.relevancy import relevancy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "PerQuery",
+    "Values",
+    "mean_average_precision",
+    "means",
+    "ndcg",
+    "per_query",
+    "relevancy",
+]
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+BLOCK = 64  # queries whose scores are copied at a time
+
+
+class PerQuery(NamedTuple):
+    """One value a query: v2t is [V], by row of the similarities, t2v is [T], by column."""
+
+    v2t: Floats
+    t2v: Floats
+
+
+class Values(NamedTuple):
+    """Average precision and nDCG of every query."""
+
+    average_precision: PerQuery
+    ndcg: PerQuery
+
+
+def mean_average_precision(
+    similarity: Array | Tensor, relevancy: Array | Tensor
+) -> dict[str, float]:
+    """Multi-instance mAP, which sums graded relevancy (EPIC-KITCHENS-100, arXiv 2006.13256).
+
+    Of a query: its items by falling similarity; at each rank that holds an item of relevancy
+    exactly 1, the sum of the relevancy down to that rank over the rank; the mean over these ranks.
+    Then the mean over queries. Binary average precision, which counts only the ones, is another
+    number, never a higher one.
+
+    Args:
+        similarity: [V, T], the score of each video with each sentence.
+        relevancy: [V, T] in [0, 1].
+
+    Returns:
+        `v2t`, `t2v` and `avg`, the mean of the two; fractions in [0, 1].
+
+    Raises:
+        InputError: shapes that do not fit, a score that is not finite, a relevancy outside [0, 1],
+            a query without an item of relevancy 1.
+    """
+    return means(
+        _all_have(_values(similarity, relevancy, [_average_precision])[0], "of relevancy 1")
+    )
+
+
+def ndcg(similarity: Array | Tensor, relevancy: Array | Tensor) -> dict[str, float]:
+    """Normalised discounted cumulative gain, cut per query (EPIC-KITCHENS-100, arXiv 2006.13256).
+
+    Of a query with k items of relevancy above 0: the sum of relevancy / log2(rank + 1) over its
+    first k ranks, divided by the highest sum that any order of its items gives. Then the mean over
+    queries. Arguments, result and errors as in `mean_average_precision`, but an item of relevancy
+    above 0 is all that a query needs.
+    """
+    return means(_all_have(_values(similarity, relevancy, [_ndcg])[0], "of relevancy above 0"))
+
+
+def per_query(similarity: Array | Tensor, relevancy: Array | Tensor) -> Values:
+    """Average precision and nDCG of every query, both from one sort; `means` averages them.
+
+    Arguments and errors as in `mean_average_precision`. The values of a direction are what
+    `mmts.metrics.bootstrap.resampled_shares` resamples in the place of hits.
+    """
+    found = Values(*_values(similarity, relevancy, [_average_precision, _ndcg]))
+    _all_have(found.average_precision, "of relevancy 1")
+    return found
+
+
+def means(values: PerQuery) -> dict[str, float]:
+    """The mean over the queries of each direction, and `avg`, the mean of both directions."""
+    v2t, t2v = float(values.v2t.mean()), float(values.t2v.mean())
+    return {"v2t": v2t, "t2v": t2v, "avg": (v2t + t2v) / 2}
+
+
+class _Query(NamedTuple):
+    """One query: its items by `far`, which is the negative score, so that the best come first.
+
+    Only the items of relevancy above 0 are put in order one by one: the rank of one is its place
+    among them plus the number of the others that score at least as high.
+    """
+
+    gain: Floats  # relevancy of the items above 0, best score first
+    far: Array  # of the same items
+    others: Array  # far of the items of relevancy 0, rising
+
+
+Metric = Callable[[_Query, Floats], float]
+
+
+def _values(
+    similarity: Array | Tensor, relevancy: Array | Tensor, metrics: Sequence[Metric]
+) -> list[PerQuery]:
+    """Each metric of every query, NaN where a query has nothing relevant."""
+    scores, gains = as_numpy(similarity), as_numpy(relevancy)
+    if scores.ndim != 2 or scores.shape != gains.shape or not scores.size:
+        raise InputError(
+            f"similarity is {scores.shape} and relevancy {gains.shape}; both must be [V, T], "
+            "a row a video and a column a sentence, at least one of each"
+        )
+    for name, array in (("similarity", scores), ("relevancy", gains)):
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{name} is {array.dtype}; it must hold real numbers")
+    v2t = np.empty((len(metrics), len(scores)))
+    t2v = np.empty((len(metrics), scores.shape[1]))
+    discount = 1 / np.log2(np.arange(max(scores.shape)) + 2.0)
+    for values, similar, relevant in ((v2t, scores, gains), (t2v, scores.T, gains.T)):
+        for start in range(0, len(similar), BLOCK):
+            own, gain = _rows(similar, start), _rows(relevant, start)
+            if values is v2t:  # which reads every entry once
+                _check_block(own, gain, start)
+            for row, query in enumerate(map(_query, -own, gain), start):
+                values[:, row] = [metric(query, discount) for metric in metrics]
+    return [PerQuery(*pair) for pair in zip(v2t, t2v, strict=True)]
+
+
+def _rows(matrix: Array, start: int) -> Array:
+    """A copy of a block of rows, in float32 where that holds them exactly, else in float64."""
+    small = matrix.dtype.kind == "f" and matrix.itemsize <= 4
+    block = matrix[start : start + BLOCK].astype(np.float32 if small else np.float64, order="K")
+    return np.ascontiguousarray(block)  # in two steps, since a copy that transposes is slow
+
+
+def _query(far: Array, gains: Array) -> _Query:
+    relevant = gains > 0
+    own, gain, others = far.compress(relevant), gains.compress(relevant), far.compress(~relevant)
+    order = own.argsort()
+    near = own.take(order)
+    if (near[1:] == near[:-1]).any():
+        order = np.lexsort((gain, own))
+        near = own.take(order)
+    others.sort()
+    return _Query(gain.take(order).astype(np.float64, copy=False), near, others)
+
+
+def _average_precision(query: _Query, _: Floats) -> float:
+    ones = (query.gain == 1).nonzero()[0]
+    if not len(ones):
+        return np.nan
+    rank = 1 + ones + query.others.searchsorted(query.far.take(ones), side="right")
+    return float((query.gain.cumsum().take(ones) / rank).sum() / len(ones))
+
+
+def _ndcg(query: _Query, discount: Floats) -> float:
+    cut = len(query.gain)
+    if not cut:
+        return np.nan
+    near, others = query.far, query.others[:cut]
+    if len(others) == cut:  # behind so many others, nothing is within the cut
+        near = near[: near.searchsorted(others[-1])]
+    rank = np.arange(1, len(near) + 1) + others.searchsorted(near, side="right")
+    within = int(rank.searchsorted(cut, side="right"))
+    gained = query.gain[:within] @ discount.take(rank[:within] - 1)
+    ideal = np.sort(query.gain)[::-1] @ discount[:cut]
+    return min(float(gained / ideal), 1.0)  # rounding may pass 1
+
+
+def _check_block(scores: Array, gains: Floats, start: int) -> None:
+    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+        row, column = np.argwhere(~np.isfinite(scores))[0]
+        raise InputError(
+            f"similarity[{start + row}, {column}] is {scores[row, column]}; "
+            "every score must be a finite number"
+        )
+    if not (gains.min() >= 0 and gains.max() <= 1):
+        row, column = np.argwhere(~((gains >= 0) & (gains <= 1)))[0]
+        raise InputError(
+            f"relevancy[{start + row}, {column}] is {gains[row, column]}; it must be within 0..1"
+        )
+
+
+def _all_have(values: PerQuery, what: str) -> PerQuery:
+    for direction, found in values._asdict().items():
+        if np.isnan(found).any():
+            where = f"{'row' if direction == 'v2t' else 'column'} {int(np.isnan(found).argmax())}"
+            raise InputError(
+                f"{direction} query {where} of relevancy has no item {what}; "
+                "drop the query or correct its classes"
+            )
+    return values

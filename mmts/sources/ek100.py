@@ -1,0 +1,141 @@
+"""EPIC-KITCHENS-100 retrieval (Damen et al. 2022): the official files and a folder of videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmts.errors import InputError
+from mmts.files import require
+from mmts.settings import EK100Source
+from mmts.sources import SourceRows
+from mmts.sources.ek100_files import TEST, read_test, read_train
+from mmts.sources.table import first_per_split
+
+CREDIT = (
+    "EPIC-KITCHENS-100: D. Damen et al. (2022), Rescaling Egocentric Vision. Videos and "
+    "annotations CC BY-NC 4.0."
+)
+LAYOUTS = {
+    "flat": ("{video}.MP4",),
+    "participant": ("{participant}/{video}.MP4", "{participant}/videos/{video}.MP4"),
+    "chunks": ("{participant}/{video}.MP4/",),
+}
+
+
+def read(settings: EK100Source, raw: Path) -> SourceRows:
+    """A row a clip: those of the train file (split train or val), then those of the test file.
+
+    Beside the columns of every source there are class_verb, class_noun and class_verb_noun, and
+    start and stop in seconds of the video that `media` names.
+    """
+    train, test = read_train(raw), read_test(raw).clips
+    both = sorted(set(train["narration_id"]) & set(test["narration_id"]))
+    if both:
+        raise InputError(
+            f"{raw / TEST}: narration_id {both[0]!r} is a training clip too; take both files anew"
+        )
+    held = held_out(train["video_id"], settings.val_share, settings.seed)
+    train["split"] = np.where(train["video_id"].isin(held), "val", "train")
+    clips = pd.concat([train, test.assign(split="test")], ignore_index=True)
+    clips = first_per_split(clips, settings.limit, item="video_id")
+    videos = clips[["video_id", "participant_id"]].drop_duplicates("video_id")
+    media = dict.fromkeys(videos["video_id"], "")
+    if settings.videos is not None:
+        folder = require(
+            raw / settings.videos, "put the videos there, or set videos: null for annotations only"
+        )
+        pairs = videos.itertuples(index=False, name=None)
+        media = find_videos(folder, pairs, settings.layout)
+    verb, noun = clips["verb_class"].astype(str), clips["noun_class"].astype(str)
+    sample_id = "ek100/" + clips["narration_id"]
+    rows = pd.DataFrame(
+        {
+            "sample_id": sample_id,
+            "caption_id": sample_id,
+            "caption": clips["narration"],
+            "media": clips["video_id"].map(media),
+            "split": clips["split"],
+            "start": clips["start"],
+            "stop": clips["stop"],
+            "class_verb": verb,
+            "class_noun": noun,
+            "class_verb_noun": verb + "_" + noun,
+        }
+    )
+    return SourceRows(
+        rows,
+        CREDIT,
+        publishable=False,
+        media="none" if settings.videos is None else "videos",
+        may_lack=("val",) if settings.val_share == 0 else (),
+    )
+
+
+def held_out(videos: Iterable[str], share: float, seed: int) -> set[str]:
+    """The videos to validate on: a share of them, at least one unless the share is 0."""
+    names = sorted(set(videos))
+    count = max(1, round(share * len(names))) if share else 0
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[i] for i in order[:count]}
+
+
+def find_videos(
+    folder: Path, videos: Iterable[tuple[str, str]], layout: str = "auto"
+) -> dict[str, str]:
+    """Where each video lies: a file, or in the layout `chunks` a folder of files.
+
+    Args:
+        folder: the folder of videos.
+        videos: (video_id, participant_id) of each.
+        layout: a name in LAYOUTS, or auto: each video where it is found first.
+
+    Returns:
+        A path for each video_id; one that is not there has the path that it ought to have.
+    """
+    wanted = list(LAYOUTS) if layout == "auto" else [layout]
+    listed: dict[Path, dict[str, Path]] = {}
+    used: list[str] = []
+    found: dict[str, str] = {}
+    missing: list[tuple[str, str]] = []
+    for video, participant in videos:
+        for kind in wanted:
+            path = _find(folder, kind, video, participant, listed)
+            if path is not None:
+                found[video] = str(path)
+                used.append(kind)
+                break
+        else:
+            missing.append((video, participant))
+    if not found:
+        looked = ", ".join(pattern for kind in wanted for pattern in LAYOUTS[kind])
+        raise InputError(
+            f"{folder} has none of the {len(missing)} videos (looked for {looked}); move them, or "
+            "set videos and layout to where they lie"
+        )
+    expected = LAYOUTS[max(set(used), key=used.count)][0].rstrip("/")
+    for video, participant in missing:
+        found[video] = str(folder / expected.format(video=video, participant=participant))
+    return found
+
+
+def _find(
+    folder: Path, kind: str, video: str, participant: str, listed: dict[Path, dict[str, Path]]
+) -> Path | None:
+    """The video in one layout, whatever the case of its .mp4."""
+    for pattern in LAYOUTS[kind]:
+        path = folder / pattern.format(video=video, participant=participant)
+        if path.parent not in listed:
+            listed[path.parent] = _listing(path.parent)
+        there = listed[path.parent].get(path.name.lower())
+        if there is not None and there.is_dir() == (kind == "chunks"):
+            return there
+    return None
+
+
+def _listing(folder: Path) -> dict[str, Path]:
+    """What a folder holds, by its name in lower case; nothing where it is not there."""
+    return {p.name.lower(): p for p in sorted(folder.iterdir())} if folder.is_dir() else {}

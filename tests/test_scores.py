@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmts.errors import InputError
+from mmts.scores import read_scores
+
+VIDEOS, TEXTS = ["a", "b", "c"], ["x", "y"]
+SCORES = np.arange(6.0).reshape(3, 2)
+
+
+def npz(path: Path, **changes: Any) -> Path:
+    fields: dict[str, Any] = {"sim_mat": SCORES, "vis_ids": VIDEOS, "txt_ids": TEXTS, **changes}
+    np.savez(path, **{key: value for key, value in fields.items() if value is not None})
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_matrix_in_the_order_of_the_test_set(tmp_path: Path, dtype: type) -> None:
+    np.save(tmp_path / "s.npy", SCORES.astype(dtype))
+    found = read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
+    assert found.dtype == dtype and np.array_equal(found, SCORES)
+
+
+def test_ids_bring_it_into_the_order_of_the_test_set(tmp_path: Path) -> None:
+    turned = npz(
+        tmp_path / "s.npz", sim_mat=SCORES[[2, 0, 1]][:, ::-1], vis_ids=["c", "a", "b"],
+        txt_ids=["y", "x"],
+    )  # fmt: skip
+    assert np.array_equal(read_scores(turned, VIDEOS, TEXTS), SCORES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vis_ids": None}, "has no vis_ids, only sim_mat, txt_ids"),
+        ({"vis_ids": ["a", "b", "d"]}, "vis_ids lacks c of the test set"),
+        ({"vis_ids": ["a", "b", "b"]}, "vis_ids has b twice"),
+        ({"txt_ids": ["x", "y", "z"]}, "txt_ids has z, which is not in the test set"),
+        ({"sim_mat": SCORES.T}, r"has shape \(2, 3\); the test set needs \(3, 2\).*transpose it"),
+        ({"vis_ids": np.array(VIDEOS, dtype=object)}, "cannot be read without unpickling"),
+    ],
+)
+def test_wrong_archives(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_scores(npz(tmp_path / "s.npz", **changes), VIDEOS, TEXTS)
+
+
+def test_wrong_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give a file of scores"):
+        read_scores(tmp_path / "none.npy", VIDEOS, TEXTS)
+    np.save(tmp_path / "few.npy", SCORES[:2])
+    with pytest.raises(InputError, match=r"shape \(2, 2\).*a row a clip and a column a sentence$"):
+        read_scores(tmp_path / "few.npy", VIDEOS, TEXTS)
+    (tmp_path / "s.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
+    (tmp_path / "s.pkl").write_bytes(b"")
+    with pytest.raises(InputError, match=r"neither \.npy nor \.npz \(a pickle may run code\)"):
+        read_scores(tmp_path / "s.pkl", VIDEOS, TEXTS)
