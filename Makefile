@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,dev]'
+	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,video,dev]'
 	touch $@
 
 repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
@@ -30,9 +30,11 @@ lint: setup  ## ruff and mypy alone
 	ruff format --check .
 	mypy
 
-bench: setup  ## time the losses and measure their memory; benchmarks/results/*.json (minutes)
+bench: setup  ## time losses, metrics and video, measure memory; benchmarks/results/*.json (minutes)
 	python -m benchmarks.losses
 	python -m benchmarks.memory
+	python -m benchmarks.mir
+	python -m benchmarks.video
 
 clean:  ## remove .venv; data, caches and results stay
 	rm -rf $(VENV) *.egg-info

@@ -1,0 +1,208 @@
+"""Published checkpoints -> safetensors: `python -m mmts.towers.convert`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmts.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, FACTS = "towers.safetensors", "towers.json"
+HEAD_WIDTH = 64  # of all CLIP models; the files do not tell the number of heads
+LISTED = 8
+
+
+def convert(source: Path, output: Path, drop: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Write `towers.safetensors` and `towers.json` into a new folder; return the latter's facts.
+
+    The tensors are called `vision.…` and `text.…` as the parameters of VideoViT or DividedViT and
+    ClipText. The facts: where from (SHA-256), both towers' configurations, the logit scale and its
+    tau, what was dropped, all shapes. `mmts.towers.converted.load_towers` reads both.
+
+    Args:
+        source: a checkpoint that torch.save wrote, or a .safetensors file with the same names.
+        output: a folder that does not exist yet.
+        drop: glob patterns of tensors to leave out.
+
+    Raises:
+        InputError: the file cannot be read safely, is of no known family, has tensors that have no
+            place here, or lacks some; or `output` exists.
+    """
+    from safetensors.torch import save_file
+
+    from mmts.files import output_folder, write_json
+
+    if output.exists():
+        raise InputError(f"{output} exists; name a folder that does not")
+    state, facts = read_released(source, drop)
+    with output_folder(output) as work:
+        save_file(state, work / WEIGHTS)
+        write_json(work / FACTS, facts)
+    return facts
+
+
+def read_released(
+    source: Path, drop: tuple[str, ...] = ()
+) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """The tensors under our names, and the facts; arguments and errors as in `convert`."""
+    from mmts.files import require, sha256_file
+    from mmts.towers.checkpoint import read_checkpoint, tensors
+    from mmts.towers.key_maps import family_of, rename
+    from mmts.weights import load_state
+
+    require(source, "name a checkpoint file")
+    if source.suffix == ".safetensors":
+        found: dict[str, Any] = {"state_dict": load_state(source)}
+    else:
+        found = read_checkpoint(source)
+    entries = (
+        sorted(str(key) for key in found if key != "state_dict") if "state_dict" in found else []
+    )
+    state, dropped = _without(tensors(found, source), drop)
+    family = family_of(state)
+    state, unknown = rename(family, state)
+    if unknown:
+        raise InputError(
+            f"{source} ({family}) has {len(unknown)} tensors without a place here: "
+            f"{_some(unknown)}; leave them out with --drop 'pattern' if they are not needed"
+        )
+    facts = {
+        "format": 1,
+        "family": family,
+        "source": {"name": source.name, "sha256": sha256_file(source)},
+        **_describe(family, state, source),
+        "dropped": {"entries": entries, "tensors": dropped},
+    }
+    _check(state, facts, source)
+    facts["shapes"] = {name: list(state[name].shape) for name in sorted(state)}
+    return state, facts
+
+
+def _without(
+    state: dict[str, "Tensor"], drop: tuple[str, ...]
+) -> tuple[dict[str, "Tensor"], list[str]]:
+    from fnmatch import fnmatchcase
+
+    from mmts.towers.key_maps import WITHOUT_MEANING
+
+    for pattern in drop:
+        if not any(fnmatchcase(name, pattern) for name in state):
+            raise InputError(f"--drop {pattern!r} matches no tensor; the first: {_some(state)}")
+    gone = [
+        name
+        for name in state
+        if name in WITHOUT_MEANING or any(fnmatchcase(name, pattern) for pattern in drop)
+    ]
+    return {name: value for name, value in state.items() if name not in gone}, sorted(gone)
+
+
+def _describe(family: str, state: dict[str, "Tensor"], source: Path) -> dict[str, Any]:
+    """Configurations and logit scale, from shapes and from what the family is known to use."""
+    import math
+
+    from mmts.towers.video_vit import AVION_MEAN, CLIP_MEAN
+
+    try:
+        scale = float(state.pop("logit_scale"))
+        width, _, patch, _ = state["vision.patches.weight"].shape
+        grid = math.isqrt(len(state["vision.position"]) - 1)
+        vocabulary, text_width = state["text.tokens.weight"].shape
+        own = family in ("avion", "lavila")
+        state.setdefault("vision.temporal", state["vision.cls"].new_zeros(1, width))
+        vision = {
+            "image_size": grid * patch,
+            "patch_size": patch,
+            "width": width,
+            "layers": _layers(state, "vision"),
+            "heads": width // HEAD_WIDTH,
+            "frames": len(state["vision.temporal"]),
+            "dim": len(state["vision.projection.weight"]),
+            "quick_gelu": family != "avion",
+            "norm_eps": 1e-6 if own else 1e-5,
+            "mean": list(AVION_MEAN if own else CLIP_MEAN),
+        }
+        text = {
+            "context": len(state["text.position"]),
+            "vocabulary": vocabulary,
+            "width": text_width,
+            "layers": _layers(state, "text"),
+            "heads": text_width // HEAD_WIDTH,
+            "dim": len(state["text.projection.weight"]),
+            "quick_gelu": family != "avion",
+        }
+    except KeyError as error:
+        raise InputError(f"{source} ({family}) lacks {error.args[0]} (our name for it)") from None
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{source} ({family}): a tensor has an odd shape ({error})") from None
+    if not math.isfinite(scale):
+        raise InputError(f"{source} ({family}): logit_scale is {scale}; it must be finite")
+    return {
+        "attention": "divided" if family == "lavila" else "joint",
+        "vision": vision,
+        "text": text,
+        "logit_scale": scale,
+        "tau": math.exp(-scale),
+    }
+
+
+def _layers(state: dict[str, "Tensor"], tower: str) -> int:
+    return len({name.split(".")[2] for name in state if name.startswith(f"{tower}.blocks.")})
+
+
+def _check(state: dict[str, "Tensor"], facts: dict[str, Any], source: Path) -> None:
+    """Every parameter of both towers must be there, in its shape."""
+    from mmts.towers.converted import empty_towers
+
+    wanted = {
+        f"{side}.{name}": list(value.shape)
+        for side, tower in zip(("vision", "text"), empty_towers(facts), strict=True)
+        for name, value in tower.state_dict().items()
+    }
+    missing = [name for name in wanted if name not in state]
+    if missing:
+        raise InputError(f"{source} lacks {len(missing)} tensors (our names): {_some(missing)}")
+    for name, value in state.items():
+        if list(value.shape) != wanted.get(name):
+            raise InputError(
+                f"{source}: {name} (our name) is {list(value.shape)}, not {wanted.get(name)}"
+            )
+
+
+def _some(names: Any) -> str:
+    """The first names, and how many more."""
+    names = sorted(names)
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def main() -> None:
+    """The command; what the user can mend is one line on stderr and exit code 1."""
+    from typing import Annotated
+
+    import typer
+
+    def command(
+        source: Annotated[Path, typer.Argument(help="A .pt or .safetensors checkpoint.")],
+        output: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+        drop: Annotated[
+            list[str] | None, typer.Option(help="Leave out tensors: a glob pattern; repeatable.")
+        ] = None,
+    ) -> None:
+        """A published checkpoint of AVION, LaViLa or CLIP -> safetensors, without running it."""
+        facts = convert(source, output, tuple(drop or ()))
+        size = f"{facts['vision']['frames']} frames of {facts['vision']['image_size']} px"
+        print(f"{facts['family']}: {facts['attention']} attention, {size}, tau {facts['tau']:.4g}")
+
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command)
+    try:
+        app()
+    except (InputError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
