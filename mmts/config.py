@@ -167,6 +167,12 @@ def check(path: Path | str = "params.yaml") -> Grid:
     for section in ("methods", "datasets"):
         if not isinstance(lookup(tree, section, where), dict):
             raise InputError(f"{where}: {section} must be a mapping of names to settings")
+    for section, names in (("datasets", grid.datasets), ("methods", grid.methods)):
+        for name in names:
+            if name not in tree[section]:
+                raise InputError(
+                    f"{where}: grid.{section} names {name}; {known(name, tree[section])}"
+                )
     for name, dataset in tree["datasets"].items():
         validated(Dataset, dataset, {(): f"datasets.{name}"}, where)
     for method in tree["methods"]:
@@ -182,7 +188,7 @@ def check(path: Path | str = "params.yaml") -> Grid:
                     for name in found.clustering.names:
                         if name not in clusterings:
                             raise InputError(
-                                f"{where}: method {method} wants clustering {name}, which "
+                                f"{where}: methods.{method}.clustering names {name}, which "
                                 f"datasets.{dataset}.clusterings lacks; {known(name, clusterings)}"
                             )
     return grid

@@ -15,6 +15,9 @@ Above0To1 = Annotated[float, Field(gt=0, le=1)]
 
 def _kind(value: Any) -> Any:
     """A name alone is short for the mapping with that kind."""
+    if not isinstance(value, (str, dict)):
+        shown = "null" if value is None else repr(value)
+        raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
     return {"kind": value} if isinstance(value, str) else value
 
 

@@ -26,6 +26,16 @@ def _shift(value: Any) -> Any:
     return {"shift": value} if isinstance(value, str) else value
 
 
+def _number(value: Any) -> Any:
+    """A number; `auto` is one by now, where tau_default is sound."""
+    if isinstance(value, str):
+        raise ValueError(f"it is {value!r}; write a number, or auto")
+    return value
+
+
+Auto = Annotated[float, BeforeValidator(_number)]
+
+
 class UsedClusterings(Settings):
     """Which of the dataset's clusterings a method uses, and for what."""
 
@@ -51,9 +61,9 @@ class ShiftSettings(Settings):
 
     tau_default: Above0
     """The temperature (or margin) that the recipe has without schedules; `auto` builds on it."""
-    shift_min: float
+    shift_min: Auto
     """Shift of the smallest cluster. shift_min = shift_max is one tau for all."""
-    shift_max: float
+    shift_max: Auto
     """Shift of the largest cluster."""
     shift_mapping: Literal["linear", "log", "rank"]
     """How sizes map to the range: linear in the size (Eq. 6), in its logarithm, or in its rank."""
@@ -91,7 +101,7 @@ class Method(ShiftSettings):
 
     objective: Objective
     modulator: Modulator = ScheduledModulator()
-    alpha: From0
+    alpha: Annotated[From0, BeforeValidator(_number)]
     """Peak-to-peak range of the cosine; 0 for none."""
     oscillations: Above0 = 5.0
     """Oscillations over the whole training: period = total steps / oscillations."""
@@ -116,7 +126,10 @@ class Method(ShiftSettings):
     @model_validator(mode="after")
     def _sound(self) -> Method:
         if self.shift_min > self.shift_max:
-            raise ValueError(f"shift_min {self.shift_min} is above shift_max {self.shift_max}")
+            raise ValueError(
+                f"shift_min {self.shift_min:.6g} is above shift_max {self.shift_max:.6g}; raise "
+                "shift_max or lower shift_min"
+            )
         _check_lowest(self)
         if self.modulator.kind != "scheduled":
             _check_learned(self)

@@ -71,10 +71,17 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
         kinds = known(tag, [_kind(member) for member in _members_at(model, location, values)])
         raise InputError(f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}")
     if error["type"] == "value_error":
-        raise InputError(f"{where}: {key}: {error['ctx']['error']}")
+        problem = str(error["ctx"]["error"])
+        of_value = problem.startswith("it is ")
+        raise InputError(f"{where}: {key}" + (problem[2:] if of_value else f": {problem}"))
     message = error["msg"][0].lower() + error["msg"][1:]
+    for theirs, yaml in (("input should", "it should"), ("valid tuple", "list, such as [a, b]")):
+        message = message.replace(theirs, yaml)
+    if "valid dictionary" in message:
+        message = "it should be a mapping of settings"
     shown = repr(value) if len(repr(value)) < 60 else type(value).__name__
-    raise InputError(f"{where}: {key} is {shown}; {message.replace('input should', 'it should')}")
+    shown = "null" if value is None else shown
+    raise InputError(f"{where}: {key} is {shown}; {message}")
 
 
 def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return _in_order(file, video_ids, text_ids, path)
-    except (ValueError, OSError, EOFError) as error:
+    except EOFError:
+        raise InputError(f"{path} is empty or cut short; save it by {HOW}") from None
+    except (ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -73,9 +75,10 @@ def _places(given: NDArray[Any], wanted: Sequence[str], where: str) -> NDArray[n
     if len(place) < len(names):
         twice = next(name for i, name in enumerate(names) if place[name] != i)
         raise InputError(f"{where} has {twice} twice; each id must stand once")
-    missing = next((name for name in wanted if name not in place), None)
-    if missing is not None:
-        raise InputError(f"{where} lacks {missing} of the test set; score every one")
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        count = f"{len(missing):,} of the test set's {len(wanted):,} ids"
+        raise InputError(f"{where} lacks {count}, the first {missing[0]}; score every one")
     if len(names) > len(wanted):
         extra = next(iter(place.keys() - set(wanted)))
         raise InputError(f"{where} has {extra}, which is not in the test set; leave it out")

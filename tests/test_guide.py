@@ -46,13 +46,15 @@ def test_the_loop_runs_and_learns() -> None:
 def test_the_other_snippets_run(one_rank: None) -> None:
     make = torch.Generator().manual_seed(0)
     v, t = (normalize(torch.randn(4, 8, generator=make), dim=1) for _ in range(2))
+    v.requires_grad_()
     names = {
         "v": v, "t": t, "tau": torch.full((4,), 0.1), "step": 3, "total_steps": 50,
         "shift": torch.tensor([0.05, 0.1]), "cluster_id": torch.tensor([0, 1, 1, 0]),
+        "images": v.detach(), "captions": t, "sample_ids": torch.tensor([7, 1, 900, 3]),
         "args": SimpleNamespace(rank=0, world_size=1),
         "model_out": {"image_features": v, "text_features": t, "logit_scale": torch.tensor(14.0)},
     }  # fmt: skip
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 4
     for code in SNIPPETS:
         found = run(code, **names)
         loss = found.get("losses", {"contrastive_loss": found["loss"]})["contrastive_loss"]  # type: ignore[attr-defined]
@@ -62,8 +64,9 @@ def test_the_other_snippets_run(one_rank: None) -> None:
 def test_the_arguments_that_the_tables_name_exist() -> None:
     homes = (mmts.losses, mmts.schedule, mmts.shift, mmts.modulators)
     calls = re.findall(r"^\|.*?`(\w+)\(([^)`]+)\)`", PAGE, re.MULTILINE)
-    assert len(calls) >= 5
-    for name, listed in [*calls, *re.findall(r"`(ScheduledShift)\(([^)`]+)\)`", PAGE)]:
+    calls += re.findall(r"`(LearnableTau|IndividualTau|TempNet)\(([^)`]+)\)`", PAGE)
+    assert len(calls) >= 9
+    for name, listed in calls:
         call = next(getattr(home, name) for home in homes if hasattr(home, name))
         known = inspect.signature(call).parameters
         for argument in listed.split(", "):

@@ -36,7 +36,7 @@ def test_ids_bring_it_into_the_order_of_the_test_set(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"vis_ids": None}, "has no vis_ids, only sim_mat, txt_ids"),
-        ({"vis_ids": ["a", "b", "d"]}, "vis_ids lacks c of the test set"),
+        ({"vis_ids": ["a", "b", "d"]}, "vis_ids lacks 1 of the test set's 3 ids, the first c"),
         ({"vis_ids": ["a", "b", "b"]}, "vis_ids has b twice"),
         ({"txt_ids": ["x", "y", "z"]}, "txt_ids has z, which is not in the test set"),
         ({"sim_mat": SCORES.T}, r"has shape \(2, 3\); the test set needs \(3, 2\).*transpose it"),
@@ -56,6 +56,9 @@ def test_wrong_files(tmp_path: Path) -> None:
         read_scores(tmp_path / "few.npy", VIDEOS, TEXTS)
     (tmp_path / "s.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match="cannot be read"):
+        read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
+    (tmp_path / "s.npy").write_bytes(b"")
+    with pytest.raises(InputError, match="is empty or cut short"):
         read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
     (tmp_path / "s.pkl").write_bytes(b"")
     with pytest.raises(InputError, match=r"neither \.npy nor \.npz \(a pickle may run code\)"):

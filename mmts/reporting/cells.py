@@ -90,6 +90,10 @@ class Dataset:
         """Whether the method learns its tau, so that only the log knows it."""
         return bool(self.of(method)[0].run["modulator"] != "scheduled")
 
+    def leaves_out_alike(self, method: str) -> bool:
+        """Whether pairs of captions of one cluster are no negatives in its training."""
+        return bool(self.of(method)[0].run["clustering"]["relevancy"])
+
     def logged_tau(self, method: str) -> pd.DataFrame:
         """tau_min, tau_mean and tau_max of the logged batches by step, means over seeds."""
         columns = ["tau_min", "tau_mean", "tau_max"]

@@ -96,7 +96,8 @@ def setting(dataset: Dataset, method: str) -> str:
     """The range of the method's temperature or margin, such as `margin 0.1–0.3`."""
     low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
     knob = ("learned " if dataset.learned(method) else "") + KNOBS[dataset.quantity(method)]
-    return f"{knob} {low}" + ("" if low == high else f"–{high}")
+    apart = ", without alike pairs" if dataset.leaves_out_alike(method) else ""
+    return f"{knob} {low}" + ("" if low == high else f"–{high}") + apart
 
 
 def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:

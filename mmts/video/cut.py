@@ -31,7 +31,14 @@ def cut(
     quality: int = 85,
     frame_rate: float | None = None,
 ) -> bytes:
-    """The frames with start <= t < stop as a segment for `SegmentReader`; see `cut_many`."""
+    """The frames with start <= t < stop, in seconds, as a segment for `SegmentReader`.
+
+    Args:
+        path, short_side, quality, frame_rate: as in `cut_many`.
+
+    Raises:
+        InputError: what `cut_many` raises, or leaves in the place of a segment.
+    """
     spans = [(start, stop)]
     ((_, found),) = cut_many(
         path, spans, short_side=short_side, quality=quality, frame_rate=frame_rate

@@ -47,13 +47,12 @@ class SegmentReader:
         count, mark = TAIL.unpack(self._data[end:]) if end >= 0 else (0, b"")
         first = end - 4 * count
         if mark != MARK or count == 0 or first < 0:
-            raise InputError("not a video segment, or one cut short; run `dvc repro -sf pack`")
+            raise InputError("not a video segment, or one cut short; cut it again")
         sizes = np.frombuffer(self._data[first:end], dtype="<u4")
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
         if self._starts[-1] != first:
             raise InputError(
-                f"a video segment of {first:,} bytes should have {self._starts[-1]:,}; run "
-                "`dvc repro -sf pack`"
+                f"a video segment of {first:,} bytes should have {self._starts[-1]:,}; cut it again"
             )
 
     def __len__(self) -> int:

@@ -129,7 +129,8 @@ def _train(
     folder: Path, objective: str, modulator: str, alpha: float, tau: float, seed: int
 ) -> None:
     run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
-           "update_every": "step", "epochs": 4, "total_steps": 40, "period": 8.0,
+           "update_every": "step", "clustering": {"shift": "default", "relevancy": []},
+           "epochs": 4, "total_steps": 40, "period": 8.0,
            "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)
     steps = np.arange(0, 40, 2)

@@ -182,6 +182,15 @@ def test_the_setting_of_a_learned_tau_is_as_logged(many: Report) -> None:
     assert setting(many.dataset, "margin_mmts") == "margin 0–0.4"
 
 
+def test_the_setting_tells_that_alike_pairs_are_left_out(many: Report) -> None:
+    (key, cell) = next(item for item in many.dataset.cells.items() if item[0][0] == "margin")
+    alike = {**cell.run, "clustering": {"shift": "default", "relevancy": ["default"]}}
+    cells = {**many.dataset.cells, key: dataclasses.replace(cell, run=alike)}
+    dataset = dataclasses.replace(many.dataset, cells=cells, seeds=(key[1],))
+    assert setting(dataset, "margin").endswith(", without alike pairs")
+    assert not setting(dataset, "margin_mmts").endswith("pairs")
+
+
 def test_every_method_but_the_two_baselines_has_a_difference(many: Report) -> None:
     table, _ = many.tables[0]
     means = {row.method: row.entries[-1].mean for row in table.rows}

@@ -174,7 +174,7 @@ def test_check(project: Project) -> None:
     ran = project.run("check")
     assert ran.code == 0 and "params.yaml is fine: tiny; 2 methods x 1 seeds = 2 cells" in ran.out
     project.set(grid__methods=["base", "bass"])
-    assert refused(project, "check", ()).startswith("params.yaml: methods.bass is missing")
+    assert refused(project, "check", ()).startswith("params.yaml: grid.methods names bass; did")
     assert refused(project, "check", ("--params", "nope.yaml")).startswith("nope.yaml is not there")
 
 
