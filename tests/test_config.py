@@ -431,6 +431,6 @@ def test_check_holds_sections_against_each_other(tmp_path: Path) -> None:
     assert found.endswith("there are: default, kinds")
     both = {"shift": "default", "relevancy": ["kinds", "kidns"]}
     found = refused(tmp_path, {"methods.base.clustering": both})
-    assert found.startswith("method base wants clustering kidns") and "did you mean kinds" in found
+    assert found.startswith("methods.base.clustering names kidns") and "did you mean kinds" in found
     found = refused(tmp_path, {f"{TINY}.train.augment": True})
     assert "train.augment is true but towers.vision.frozen is too" in found
