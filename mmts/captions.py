@@ -2,8 +2,14 @@
 
 Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the media item),
 `caption_id` (unique), `caption`, `media` (a reference, see mmts.media; empty where a source has
-annotations only), `media_bytes`, `media_sha256` (empty for videos), for clips of videos `start` and
-`stop` in seconds, then any `class_<name>`.
+annotations only), `media_bytes`, `media_sha256` (empty for videos), then where a source has them
+
+- `start`, `stop`: of a clip, in seconds of its video;
+- `verb_class`, `noun_classes` (a list): what the caption's graded relevancy is made of;
+- `sentence`: whether the caption is searched for and searched among; without the column all are;
+- `groups` (a list): names of groups of queries that `evaluate` reports apart;
+
+and any `class_<name>`.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ SPLITS = ("train", "val", "test")
 COLUMNS = (
     "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
 )  # fmt: skip
-OPTIONAL_COLUMNS = ("start", "stop")
+OPTIONAL_COLUMNS = ("start", "stop", "verb_class", "noun_classes", "sentence", "groups")
 DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
 
 
@@ -66,7 +72,14 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     lost = pd.concat(dropped, ignore_index=True)
     classes = [column for column in rows.columns if column.startswith("class_")]
     rows[classes] = rows[classes].fillna("")
-    rows = rows[[*COLUMNS, *(c for c in OPTIONAL_COLUMNS if c in rows), *classes]]
+    optional = [column for column in OPTIONAL_COLUMNS if column in rows]
+    for column in optional:
+        lacking = rows.loc[rows[column].isna(), "source"]
+        if not lacking.empty:
+            raise InputError(
+                f"source {lacking.iloc[0]} has no {column}, others have; make them two datasets"
+            )
+    rows = rows[[*COLUMNS, *optional, *classes]]
     check_ids(rows)
     for split in SPLITS:
         if split not in may_lack and not (rows["split"] == split).any():

@@ -1,7 +1,8 @@
 """WebDataset shards with cluster IDs: written byte for byte the same each time, read in place.
 
 A shard is an uncompressed tar; a sample is `<key>.jpg` or `<key>.png` and `<key>.json`, with keys
-of our own making (`00000042`). The JSON holds the lists `captions`, `caption_ids` and `cluster_id`.
+of our own making (`00000042`). The JSON holds the lists `captions`, `caption_ids` and `cluster_id`,
+one entry a caption, and so for each of LISTS that the captions table has.
 manifest.json has each shard's number of samples and SHA-256, index.parquet the place of each
 member, so that reading neither walks a tar nor unpickles anything.
 """
@@ -26,6 +27,8 @@ from mmts.media import FORMATS, MediaFacts, MediaReader, decode_image
 from mmts.settings import Pack
 
 REMEDY = "run `dvc repro -sf pack`"
+LISTS = ("verb_class", "noun_classes", "sentence", "groups")
+"""Optional columns of the captions table; a sample's JSON has a list of their values."""
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 
 
@@ -41,12 +44,14 @@ class Item(NamedTuple):
     captions: list[str]
     caption_ids: list[str]
     cluster_id: list[int]
+    lists: dict[str, list[Any]]
 
 
 def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
     """Media items in order of first appearance, their captions joined with their clusters."""
     cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
     found: dict[str, Item] = {}
+    names = [name for name in LISTS if name in captions]
     rows: Iterable[Any] = captions.itertuples(index=False)
     for row in rows:
         if row.caption_id not in cluster_of:
@@ -57,12 +62,19 @@ def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
         if item is None:
             item = found[row.sample_id] = Item(
                 row.source, row.split, row.sample_id, row.media, row.media_bytes, row.media_sha256,
-                [], [], [],
+                [], [], [], {name: [] for name in names},
             )  # fmt: skip
         item.captions.append(row.caption)
         item.caption_ids.append(row.caption_id)
         item.cluster_id.append(int(cluster_of[row.caption_id]))
+        for name in names:
+            item.lists[name].append(plain(getattr(row, name)))
     return list(found.values())
+
+
+def plain(value: Any) -> Any:
+    """A cell of the captions table as JSON has it: NumPy's lists and numbers as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
@@ -130,6 +142,7 @@ def _write_shard(
                     "captions": item.captions,
                     "caption_ids": item.caption_ids,
                     "cluster_id": item.cluster_id,
+                    **item.lists,
                 },
                 ensure_ascii=False,
             ).encode()

@@ -50,8 +50,7 @@ def main(
     model = TwoTower(settings.towers, settings.train.head, inputs.dims)
     objective = build_objective(how, len(pairs))
     modulator = build_modulator(
-        how, shifts, pairs, total_steps=steps, epochs=settings.train.epochs,
-        dim=settings.train.head.dim,
+        how, shifts, pairs, total_steps=steps, epochs=settings.train.epochs, dim=model.dim,
     )  # fmt: skip
     with output_folder(Path("data/train") / dataset / method / str(seed)) as work:
         with RunLog(work) as log:

@@ -63,7 +63,7 @@ def sentences(test: list[Row]) -> list[Row]:
 def write_ek100(
     folder: Path, train: list[Row] | None = None, test: list[Row] | None = None
 ) -> tuple[list[Row], list[Row]]:
-    """Write the three files that are read; return the train and test rows.
+    """Write the four files that are read; return the train and test rows.
 
     The test rows made here end with a noun class that training lacks.
     """
@@ -71,6 +71,7 @@ def write_ek100(
     if test is None:
         test = [*clips(TEST_VIDEOS, seed=1), clip("P03_01", 20, 1, (NEW_NOUN,))]
     write_table(folder / "EPIC_100_retrieval_train.csv", train)
+    write_table(folder / "EPIC_100_retrieval_train_sentence.csv", sentences(train))
     write_table(folder / "EPIC_100_retrieval_test.csv", test)
     write_table(folder / "EPIC_100_retrieval_test_sentence.csv", sentences(test))
     return train, test

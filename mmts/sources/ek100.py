@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,13 @@ from mmts.errors import InputError
 from mmts.files import require
 from mmts.settings import EK100Source
 from mmts.sources import SourceRows
-from mmts.sources.ek100_files import TEST, read_test, read_train
+from mmts.sources.ek100_files import (
+    TEST,
+    read_tail,
+    read_test,
+    read_train,
+    read_train_sentences,
+)
 from mmts.sources.table import first_per_split
 
 CREDIT = (
@@ -29,10 +35,11 @@ LAYOUTS = {
 def read(settings: EK100Source, raw: Path) -> SourceRows:
     """A row a clip: those of the train file (split train or val), then those of the test file.
 
-    Beside the columns of every source there are class_verb, class_noun and class_verb_noun, and
-    start and stop in seconds of the video that `media` names.
+    Beside the columns of every source there are class_verb, class_noun and class_verb_noun, and all
+    optional ones of `mmts.captions`; the groups are tail_verb and tail_noun.
     """
-    train, test = read_train(raw), read_test(raw).clips
+    train, official = read_train(raw), read_test(raw)
+    test = official.clips
     both = sorted(set(train["narration_id"]) & set(test["narration_id"]))
     if both:
         raise InputError(
@@ -41,6 +48,8 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
     held = held_out(train["video_id"], settings.val_share, settings.seed)
     train["split"] = np.where(train["video_id"].isin(held), "val", "train")
     clips = pd.concat([train, test.assign(split="test")], ignore_index=True)
+    listed = read_train_sentences(raw) | set(official.sentences["narration_id"])
+    clips["sentence"] = sentences(clips, listed)
     clips = first_per_split(clips, settings.limit, item="video_id")
     videos = clips[["video_id", "participant_id"]].drop_duplicates("video_id")
     media = dict.fromkeys(videos["video_id"], "")
@@ -61,6 +70,10 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
             "split": clips["split"],
             "start": clips["start"],
             "stop": clips["stop"],
+            "verb_class": clips["verb_class"],
+            "noun_classes": clips["noun_classes"].map(list),
+            "sentence": clips["sentence"],
+            "groups": tail_groups(clips, read_tail(raw)),
             "class_verb": verb,
             "class_noun": noun,
             "class_verb_noun": verb + "_" + noun,
@@ -73,6 +86,27 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
         media="none" if settings.videos is None else "videos",
         may_lack=("val",) if settings.val_share == 0 else (),
     )
+
+
+def sentences(clips: pd.DataFrame, listed: Set[str]) -> pd.Series:
+    """Which clips' narrations are the sentences of their split: [clips] bool.
+
+    In the test split the listed ones. In the others too, and for a narration of which no clip is
+    listed (the official list knows no validation split, the train file may be a part) the first.
+    """
+    found = clips["narration_id"].isin(listed)
+    of = [clips["split"], clips["narration"]]
+    first = ~clips.duplicated(["split", "narration"]) & ~found.groupby(of).transform("any")
+    return found | (first & (clips["split"] != "test"))
+
+
+def tail_groups(clips: pd.DataFrame, tail: Mapping[str, frozenset[int]]) -> list[list[str]]:
+    """For each clip `tail_verb` if its verb is a tail class, `tail_noun` if any of its nouns is."""
+    verbs, nouns = (tail.get(what, frozenset()) for what in ("verb", "noun"))
+    return [
+        ["tail_verb"] * (verb in verbs) + ["tail_noun"] * (not nouns.isdisjoint(of))
+        for verb, of in zip(clips["verb_class"], clips["noun_classes"], strict=True)
+    ]
 
 
 def held_out(videos: Iterable[str], share: float, seed: int) -> set[str]:

@@ -20,6 +20,7 @@ TRAIN = "EPIC_100_retrieval_train.csv"
 PARTIAL = "EPIC_100_retrieval_train.partial.csv"
 TEST = "EPIC_100_retrieval_test.csv"
 SENTENCES = "EPIC_100_retrieval_test_sentence.csv"
+TRAIN_SENTENCES = "EPIC_100_retrieval_train_sentence.csv"
 TAIL = {"verb": "EPIC_100_tail_verbs.csv", "noun": "EPIC_100_tail_nouns.csv"}
 REMEDY = (
     "take the file from retrieval_annotations/ of "
@@ -101,6 +102,22 @@ def read_train(folder: Path) -> pd.DataFrame:
     else:
         _compare(path, "clips", len(clips), TRAIN_ROWS)
     return clips
+
+
+def read_train_sentences(folder: Path) -> frozenset[str]:
+    """narration_id of the official training sentences; none, and a warning, without the file.
+
+    Raises:
+        InputError: as for `read_test`, but ids without a clip are fine: the clips may be a part.
+    """
+    path = folder / TRAIN_SENTENCES
+    if not path.exists():
+        warnings.warn(
+            f"{path} is not there: the first clip of each narration stands for its sentence",
+            stacklevel=1,
+        )
+        return frozenset()
+    return frozenset(_ids(_read(path, ("narration_id",)), path))
 
 
 def read_tail(folder: Path) -> dict[str, frozenset[int]]:

@@ -9,13 +9,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmts.errors import InputError
 from mmts.settings import Head, Towers
 from mmts.towers.build import vision_tower
 from mmts.towers.small import SmallTextTransformer
 
 
-def projection(inputs: int, head: Head) -> nn.Module:
-    """[N, inputs] -> [N, head.dim]: layer norm, then a linear map or a one-hidden-layer MLP."""
+def projection(inputs: int, head: Head | None) -> nn.Module:
+    """[N, inputs] -> [N, head.dim]: layer norm, then a linear map or a one-hidden-layer MLP.
+
+    Without a head, features stay as they are.
+    """
+    if head is None:
+        return nn.Identity()
     if head.hidden is None:
         body: list[nn.Module] = [nn.Dropout(head.dropout), nn.Linear(inputs, head.dim)]
     else:
@@ -32,9 +38,12 @@ class TwoTower(nn.Module):
     """Two inputs -> two sets of unit rows in one space.
 
     A frozen tower is not part of the model: its features, computed once by `embed`, are the input.
+
+    Attributes:
+        dim: D of the rows.
     """
 
-    def __init__(self, towers: Towers, head: Head, dims: dict[str, int]) -> None:
+    def __init__(self, towers: Towers, head: Head | None, dims: dict[str, int]) -> None:
         """
         Args:
             towers, head: settings.
@@ -46,8 +55,16 @@ class TwoTower(nn.Module):
         text = None if towers.text.frozen else SmallTextTransformer(dims["vocabulary"])
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
-        self.vision_head = projection(vision.dim if vision else dims["vision"], head)
-        self.text_head = projection(text.dim if text else dims["text"], head)
+        vision_dim = vision.dim if vision else dims["vision"]
+        text_dim = text.dim if text else dims["text"]
+        if head is None and vision_dim != text_dim:
+            raise InputError(
+                f"train.head is null but the vision features have {vision_dim} numbers, those of "
+                f"texts {text_dim}; give a head"
+            )
+        self.dim = vision_dim if head is None else head.dim
+        self.vision_head = projection(vision_dim, head)
+        self.text_head = projection(text_dim, head)
 
     def encode_vision(self, vision: Tensor) -> Tensor:
         """[N, ...] pictures or features -> [N, D] unit rows."""

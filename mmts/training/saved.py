@@ -22,7 +22,7 @@ REMEDY = "run `dvc repro` from the train stage on"
 
 
 def save_model(
-    folder: Path, model: TwoTower, towers: Towers, head: Head, dims: dict[str, int],
+    folder: Path, model: TwoTower, towers: Towers, head: Head | None, dims: dict[str, int],
     tokenizer: Tokenizer | None,
 ) -> None:  # fmt: skip
     """Write the weights and everything needed to build the model again."""
@@ -30,7 +30,7 @@ def save_model(
 
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()},
               folder / "model.safetensors")  # fmt: skip
-    facts = {"towers": towers.model_dump(), "head": head.model_dump(), "dims": dims}
+    facts = {"towers": towers.model_dump(), "head": head and head.model_dump(), "dims": dims}
     write_json(folder / "model.json", facts)
     if tokenizer is not None:
         tokenizer.save(str(folder / "tokenizer.json"))
@@ -52,7 +52,7 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
         vision = towers.vision.model_copy(update={"weights": "random"})  # all weights are in `path`
         model = TwoTower(
             towers.model_copy(update={"vision": vision}),
-            Head.model_validate(facts["head"]),
+            facts["head"] and Head.model_validate(facts["head"]),
             facts["dims"],
         )
         model.load_state_dict(load_file(path))

@@ -2,11 +2,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from mmts.captions import COLUMNS, build
+from mmts.captions import COLUMNS, OPTIONAL_COLUMNS, build
 from mmts.cluster import by_column
 from mmts.errors import InputError
 from mmts.media import MediaReader
@@ -159,7 +158,7 @@ def test_layouts(tmp_path: Path, layout: str) -> None:
     assert set(found["media_sha256"]) == {""}
     assert set(found["media_bytes"]) == {6 if layout == "chunks" else 2}
     assert tuple(found.columns) == (
-        *COLUMNS, "start", "stop", "class_verb", "class_noun", "class_verb_noun",
+        *COLUMNS, *OPTIONAL_COLUMNS, "class_verb", "class_noun", "class_verb_noun",
     )  # fmt: skip
 
 
@@ -196,10 +195,30 @@ def test_pictures_beside_clips(tmp_path: Path) -> None:
     write_table(tmp_path / "more.csv", [{"image": "a.png", "caption": "x", "part": "test"}])
     more = {"kind": "table", "path": "more.csv", "split_column": "part"}
     sources = {"kitchens": {"kind": "ek100", "videos": None}, "more": more}
-    found = build(Captions.model_validate({"sources": sources}), tmp_path, tmp_path, Path("x")).rows
-    last = found.iloc[-1]
-    assert np.isnan(last["start"]) and last["class_noun"] == "" and len(last["media_sha256"]) == 64
-    assert found["start"].notna().sum() == 73
+    with pytest.raises(InputError, match="source more has no start, others have"):
+        build(Captions.model_validate({"sources": sources}), tmp_path, tmp_path, Path("x"))
+
+
+def test_sentences_and_tail_groups(tmp_path: Path) -> None:
+    train = [clip("P01_01", n, verb, (noun,)) for n, (verb, noun) in enumerate([(0, 1)] * 2)]
+    train += [clip("P01_02", 0, 0, (1,)), clip("P01_02", 1, 2, (3,))]
+    test = [clip("P03_01", 0, 0, (1,)), clip("P03_01", 1, 0, (1,)), clip("P03_01", 2, 1, (0, 2))]
+    write_ek100(tmp_path, train, test)
+    listed = [{"narration_id": name} for name in ("P01_01_1", "P09_09_9")]
+    write_table(tmp_path / "EPIC_100_retrieval_train_sentence.csv", listed)
+    write_table(tmp_path / "EPIC_100_tail_verbs.csv", [{"verb": "2"}])
+    write_table(tmp_path / "EPIC_100_tail_nouns.csv", [{"noun": "2"}, {"noun": "3"}])
+    rows = ek100.read(EK100Source(kind="ek100", videos=None, val_share=0.0), tmp_path).rows
+    # listed; not listed and its narration is; the same; of its narration none is listed
+    assert rows["sentence"].tolist() == [False, True, False, True, True, False, True]
+    assert rows["groups"].tolist() == [
+        [], [], [], ["tail_verb", "tail_noun"], [], [], ["tail_noun"],
+    ]  # fmt: skip
+    assert rows["noun_classes"].tolist()[-1] == [0, 2]
+    (tmp_path / "EPIC_100_retrieval_train_sentence.csv").unlink()
+    with pytest.warns(UserWarning, match="the first clip of each narration stands for its"):
+        rows = ek100.read(EK100Source(kind="ek100", videos=None, val_share=0.0), tmp_path).rows
+    assert rows["sentence"].tolist() == [True, False, False, True, True, False, True]
 
 
 def test_media_that_there_is_none_of() -> None:

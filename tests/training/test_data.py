@@ -34,7 +34,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
         ids = [f"c{number + i}" for i in range(count)]
         captions = [f"caption {number + i}" for i in range(count)]
         clusters = [(number + i) % 5 for i in range(count)]
-        found.append(Item("s", "train", f"item{n}", path, size, sha256, captions, ids, clusters))
+        found.append(
+            Item("s", "train", f"item{n}", path, size, sha256, captions, ids, clusters, {})
+        )
         number += count
     (folder / "out").mkdir()
     write_shards(folder / "out", found, {}, Pack(shard_size=5))

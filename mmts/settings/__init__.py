@@ -1,0 +1,53 @@
+"""The settings of params.yaml as types: names, ranges, and what each number means."""
+
+from mmts.settings.base import Name, Positive, Seed, Settings, Share
+from mmts.settings.dataset import (
+    Clustering,
+    ColumnClustering,
+    Dataset,
+    Embed,
+    Grid,
+    KMeansClustering,
+    Pack,
+    Report,
+)
+from mmts.settings.sources import (
+    Captions,
+    EK100Source,
+    Flickr8kSource,
+    OpenMojiSource,
+    Source,
+    Split,
+    TableSource,
+)
+from mmts.settings.towers import TextTower, Towers, VisionTower
+from mmts.settings.training import Evaluate, Head, Train
+
+__all__ = [
+    "Captions",
+    "Clustering",
+    "ColumnClustering",
+    "Dataset",
+    "EK100Source",
+    "Embed",
+    "Evaluate",
+    "Flickr8kSource",
+    "Grid",
+    "Head",
+    "KMeansClustering",
+    "Name",
+    "OpenMojiSource",
+    "Pack",
+    "Positive",
+    "Report",
+    "Seed",
+    "Settings",
+    "Share",
+    "Source",
+    "Split",
+    "TableSource",
+    "TextTower",
+    "Towers",
+    "Train",
+    "VisionTower",
+]

@@ -1,0 +1,99 @@
+"""The grid, a dataset as it stands in params.yaml, and the report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mmts.settings.base import Name, Positive, Seed, Settings, Share
+from mmts.settings.sources import Captions
+from mmts.settings.towers import Towers
+from mmts.settings.training import Evaluate, Train
+
+
+class Grid(Settings):
+    """The cells of the experiment: datasets x methods x seeds."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    methods: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Grid:
+        for key in ("datasets", "methods", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} {list(values)} names one twice; every cell is run once")
+        return self
+
+
+class Embed(Settings):
+    """The sentence encoder whose vectors are clustered."""
+
+    model: str
+    """`package:<import name>`, a local folder, or a hub id."""
+    batch_size: Positive = 64
+
+
+class KMeansClustering(Settings):
+    """K-Means on the training captions' vectors (paper section 3.2)."""
+
+    kind: Literal["kmeans"]
+    k: Annotated[int, Field(ge=1)]
+    features: Literal["text", "vision"] = "text"
+    seed: Seed = 0
+    starts: Positive = 1
+    """Restarts; the one with the lowest inertia is kept."""
+
+
+class ColumnClustering(Settings):
+    """The classes of a column as clusters (paper section 4.4)."""
+
+    kind: Literal["column"]
+    column: str
+
+
+Clustering = Annotated[KMeansClustering | ColumnClustering, Field(discriminator="kind")]
+
+
+class Pack(Settings):
+    """WebDataset shards."""
+
+    shard_size: Positive
+    """Media items a shard at most."""
+    image_size: Annotated[int, Field(ge=16)] | None = None
+    """Shrink pictures or frames to this short side, in pixels; null packs JPEG and PNG files as
+    they are. Videos need a number."""
+    frame_rate: Annotated[float, Field(gt=0)] | None = None
+    """Of videos: keep at most so many frames a second; null keeps all."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 85
+    """Of videos: the JPEG quality of frames."""
+    max_bad_share: Share = 0.0
+    """Of videos: share of clips that may be missing or damaged; they are left out and listed."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Of videos: processes that cut them; 0 cuts in the stage's own process."""
+
+
+class Dataset(Settings):
+    """Everything about one dataset, as it stands under `datasets.<name>`."""
+
+    captions: Captions
+    embed: Embed
+    towers: Towers
+    clusterings: dict[Name, Clustering]
+    pack: Pack
+    train: Train
+    evaluate: Evaluate
+    methods: dict[Name, dict[str, Any]]
+
+
+class Report(Settings):
+    """The tables and the results page."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    tsne_points: Annotated[int, Field(ge=50)] = 1500
+    tsne_perplexity: Annotated[float, Field(gt=1)] = 30.0
+    examples: Annotated[int, Field(ge=0)] = 4
+    """Retrievals shown a direction."""
+    seed: Seed = 0

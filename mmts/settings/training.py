@@ -1,0 +1,69 @@
+"""Training and evaluation of a dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mmts.settings.base import Positive, Seed, Settings, Share
+
+
+class Head(Settings):
+    """The trained projection on top of each tower."""
+
+    dim: Positive
+    """Dimensions of the shared space."""
+    hidden: Positive | None = None
+    """Width of the hidden layer; null for a linear head."""
+    dropout: Share = 0.0
+
+
+class Train(Settings):
+    """The recipe of a dataset."""
+
+    epochs: Positive
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    """End of the cosine decay."""
+    warmup_from: Annotated[float, Field(ge=0)] = 0.0
+    """Where the linear warm-up starts."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    head: Head | None
+    """Null for none: the towers' own features, which must be of one length."""
+    positive_relevancy: Share | None = None
+    """Where captions have graded relevancy (EPIC-KITCHENS-100): a clip's positive caption is drawn
+    from all whose relevancy to it is above this; null draws from its own."""
+    augment: bool = False
+    """Random resized crop and flip of pictures; jittered frames, and one such crop, of clips. Needs
+    a trainable vision tower."""
+    log_every: Positive = 10
+    """Steps between two logged points."""
+    validate_every: Positive = 10
+    """Epochs between two looks at the validation split; the last epoch always has one."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that decode pictures; 0 decodes in the training process."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @model_validator(mode="after")
+    def _rates(self) -> Train:
+        if self.min_learning_rate > self.learning_rate:
+            raise ValueError(
+                f"min_learning_rate {self.min_learning_rate} is above learning_rate "
+                f"{self.learning_rate}"
+            )
+        return self
+
+
+class Evaluate(Settings):
+    """Retrieval on the test split."""
+
+    batch_size: Positive = 256
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    """Resamples behind the 95 % intervals."""
+    examples: Annotated[int, Field(ge=0)] = 8
+    """Queries a direction whose top 5 are kept for the results page."""
+    seed: Seed = 0
