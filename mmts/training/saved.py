@@ -52,7 +52,7 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
         vision = towers.vision.model_copy(update={"weights": "random"})  # all weights are in `path`
         model = TwoTower(
             towers.model_copy(update={"vision": vision}),
-            facts["head"] and Head.model_validate(facts["head"]),
+            None if facts["head"] is None else Head.model_validate(facts["head"]),
             facts["dims"],
         )
         model.load_state_dict(load_file(path))
