@@ -29,7 +29,9 @@ def main(
     model, towers, tokenizer = load_model(Path("data/train") / cell)
     device = pick_device("auto")
     pairs = Inputs(Path("data"), dataset, towers).pairs("test", tokenizer)
-    vision, text = encode_split(model.to(device), pairs, device, settings.batch_size)
+    vision, text = encode_split(
+        model.to(device), pairs, device, settings.batch_size, settings.workers
+    )
     found = evaluate(vision.numpy(), text.numpy(), pairs, pairs.shards.cluster_size, settings)
     with output_folder(Path("data/evaluate") / cell) as work:
         write_json(work / "metrics.json", found.metrics)

@@ -20,7 +20,7 @@ def main(
     import torch
 
     from mmts.config import TrainStage, load
-    from mmts.files import output_folder, read_parquet, write_json
+    from mmts.files import output_folder, read_json, read_parquet, write_json
     from mmts.towers.tokens import train_tokenizer
     from mmts.towers.two_tower import TwoTower
     from mmts.training.build import build_modulator, build_objective, period
@@ -44,7 +44,9 @@ def main(
         tokenizer = train_tokenizer(inputs.captions("train"))
         inputs.dims["vocabulary"] = tokenizer.get_vocab_size()
     pairs = inputs.pairs("train", tokenizer, clusters)
-    held_out = inputs.pairs("val", tokenizer)
+    samples = read_json(inputs.shards / "manifest.json")["samples"]
+    held_out = inputs.pairs("val", tokenizer) if samples["val"] else None
+    print(f"global batch {settings.train.batch_size} (1 process)")
     steps = settings.train.epochs * steps_per_epoch(len(pairs), settings.train.batch_size)
     torch.manual_seed(seed)
     model = TwoTower(settings.towers, settings.train.head, inputs.dims)
@@ -64,13 +66,20 @@ def main(
         write_json(work / "run.json", {
             "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
             "epochs": settings.train.epochs, "batch_size": settings.train.batch_size,
+            "global_batch_size": settings.train.batch_size,
             "total_steps": trained.total_steps, "period": period(how, steps),
         })  # fmt: skip
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s, "
-        f"{trained.samples_per_second:,.0f} samples/s, validation rsum "
-        f"{100 * trained.metrics['val/rsum']:.1f}"
+        f"{trained.samples_per_second:,.0f} samples/s" + validation(trained.metrics)
     )
+
+
+def validation(metrics: dict[str, float]) -> str:
+    """The end of the last line: the validation metrics, or that there are none."""
+    names = {"val/rsum": "rsum", "val/mAP/avg": "mAP", "val/nDCG/avg": "nDCG"}
+    found = [f"{name} {100 * metrics[key]:.1f}" for key, name in names.items() if key in metrics]
+    return f", validation {', '.join(found)}" if found else ", no validation split"
 
 
 if __name__ == "__main__":

@@ -66,4 +66,6 @@ class Evaluate(Settings):
     """Resamples behind the 95 % intervals."""
     examples: Annotated[int, Field(ge=0)] = 8
     """Queries a direction whose top 5 are kept for the results page."""
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Processes that decode pictures or clips; 0 decodes in the stage's own process."""
     seed: Seed = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -90,16 +90,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 @torch.inference_mode()
 def encode_all(
-    encode: Callable[[Tensor], Tensor],
-    count: int,
-    inputs: Callable[[int, int], Tensor],
-    batch_size: int,
-    device: torch.device,
+    encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], device: torch.device
 ) -> Tensor:
-    """Encode `count` inputs in batches; `inputs(start, stop)` gives a slice; [N, D] on the CPU."""
-    return torch.cat(
-        [
-            encode(inputs(start, min(start + batch_size, count)).to(device)).float().cpu()
-            for start in range(0, count, batch_size)
-        ]
-    )
+    """Encode batches of inputs; [N, D] on the CPU."""
+    return torch.cat([encode(batch.to(device)).float().cpu() for batch in batches])

@@ -1,9 +1,9 @@
-"""Pairs for training: one caption a media item and epoch, drawn from (seed, epoch)."""
+"""Pairs for training: one caption a picture or clip and epoch, drawn from (seed, epoch)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,11 @@ from mmts.media import decode_image, square
 from mmts.shards import ShardReader
 from mmts.training.augment import random_crop
 from mmts.training.batch import Batch
+from mmts.training.positives import Classes, RelevantCaptions
+from mmts.video.clips import centre_crop, consistent_crop, frame_indices
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
 CLASS = "class_"
 """Start of the names of the columns whose classes give the relevancy."""
 
@@ -32,12 +35,16 @@ class Pick(NamedTuple):
 
 
 class Pairs(Dataset[Batch]):
-    """One split in memory but for its pictures.
+    """One split in memory but for its pictures or clips.
 
     Attributes:
         captions: all captions, item by item; first: [items + 1], where each item's start.
         cluster_id: [captions].
-        classes: [captions, C], their clusters in the clusterings that give the relevancy.
+        classes: [captions, C], their clusters in the clusterings that a method's relevancy is of.
+        sentence: [captions] bool, those that are searched for and among.
+        classes_of: the verb class and noun classes of each caption; None where there is no graded
+            relevancy.
+        augment: whether batches have random crops and, of clips, random frames.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Pairs(Dataset[Batch]):
         vision_rows: tuple[NDArray[np.float32], dict[str, int]] | None,
         encode_text: Callable[[list[str], list[str]], Tensor],
         image_size: int,
+        clip_length: int | None = None,
         clusters: pd.DataFrame | None = None,
     ) -> None:
         """
@@ -55,11 +63,12 @@ class Pairs(Dataset[Batch]):
             vision_rows: features of the frozen tower and the row of each sample_id; None reads
                 and decodes the pictures.
             encode_text: (captions, caption_ids) -> what the text side of the model takes.
-            image_size: pixels a side of decoded pictures.
+            image_size: pixels a side of decoded pictures or frames.
+            clip_length: frames of a clip; None for pictures.
             clusters: caption_id; cluster_id of another clustering than the packed one; a column
                 CLASS + name of each clustering that gives the relevancy.
         """
-        self.shards, self.image_size = shards, image_size
+        self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
         self.augment = False
         counts = [len(sample["captions"]) for sample in shards.samples]
         self.first: Ints = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -68,6 +77,10 @@ class Pairs(Dataset[Batch]):
         self.sample_ids: list[str] = [s["sample_id"] for s in shards.samples]
         self.cluster_id = torch.tensor([c for s in shards.samples for c in s["cluster_id"]])
         self.classes = torch.empty(len(self.captions), 0, dtype=torch.int64)
+        self.sentence = np.array(
+            [s for n in shards.samples for s in n.get("sentence", [True] * len(n["captions"]))]
+        )
+        self.classes_of = _graded(shards.samples)
         if clusters is not None:
             self._join(clusters)
         self.text = encode_text(self.captions, self.caption_ids)
@@ -96,40 +109,89 @@ class Pairs(Dataset[Batch]):
         """[captions], the item that each caption describes."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def pictures(self, items: Sequence[int], seeds: Sequence[int] | None = None) -> Tensor:
-        """Vision inputs: features, or uint8 pictures (augmented where seeds are given)."""
+    def relevant_captions(self, threshold: float) -> RelevantCaptions:
+        """The captions to draw positives from; InputError without graded relevancy."""
+        if self.classes_of is None:
+            raise InputError(
+                f"train.positive_relevancy is {threshold} but the captions have no graded "
+                "relevancy; set it to null"
+            )
+        rows = np.flatnonzero(self.sentence)
+        return RelevantCaptions(
+            [self.classes_of[row] for row in self.first[:-1]],
+            [self.classes_of[row] for row in rows],
+            self.first[:-1], rows, threshold,
+        )  # fmt: skip
+
+    def inputs(self, items: Sequence[int], seeds: Sequence[int] | None = None) -> Tensor:
+        """What the vision side takes, augmented where seeds are given.
+
+        Features [N, D], pictures [N, 3, S, S] or clips [N, T, 3, S, S], both uint8.
+        """
         if self.features is not None:
             return self.features[torch.as_tensor(items)]
-        arrays = []
-        for n, item in enumerate(items):
-            image = decode_image(self.shards.image_bytes(item))
-            if seeds is None:
-                arrays.append(square(image, self.image_size))
-            else:
-                arrays.append(random_crop(image, self.image_size, seeds[n]))
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+        decode = self._picture if self.clip_length is None else self._clip
+        arrays = [decode(item, None if seeds is None else seeds[n]) for n, item in enumerate(items)]
+        return torch.from_numpy(np.stack(arrays)).movedim(-1, -3)
+
+    def _picture(self, item: int, seed: int | None) -> NDArray[np.uint8]:
+        image = decode_image(self.shards.image_bytes(item))
+        if seed is None:
+            return square(image, self.image_size)
+        return random_crop(image, self.image_size, seed)
+
+    def _clip(self, item: int, seed: int | None) -> NDArray[np.uint8]:
+        assert self.clip_length is not None
+        segment = self.shards.segment(item)
+        rng = None if seed is None else np.random.default_rng(seed)
+        frames = segment.frames(frame_indices(len(segment), self.clip_length, jitter=rng))
+        if rng is None:
+            return centre_crop(frames, self.image_size)
+        return consistent_crop(frames, self.image_size, rng)
 
     def __getitems__(self, picks: list[Pick]) -> Batch:
-        """A whole batch at once."""
-        items = [pick.item for pick in picks]
-        rows = torch.tensor([pick.caption for pick in picks])
+        """A whole batch at once.
+
+        Where the drawn caption is another item's, cluster_id is that of the item's own first one.
+        """
+        items = np.array([pick.item for pick in picks])
+        rows = np.array([pick.caption for pick in picks])
         seeds = [pick.seed for pick in picks] if self.augment else None
-        return Batch(self.pictures(items, seeds), self.text[rows], self.cluster_id[rows],
-                     torch.tensor(items), self.classes[rows])  # fmt: skip
+        own = (self.first[items] <= rows) & (rows < self.first[items + 1])
+        of_tau = np.where(own, rows, self.first[items])
+        return Batch(self.inputs(items.tolist(), seeds), self.text[rows], self.cluster_id[of_tau],
+                     torch.from_numpy(items), self.classes[rows])  # fmt: skip
 
     def __getitem__(self, pick: Any) -> Batch:
         return self.__getitems__([pick])
 
 
-def epoch_picks(first: Ints, batch_size: int, seed: int, epoch: int) -> list[list[Pick]]:
+def _graded(samples: Sequence[Mapping[str, Any]]) -> list[Classes] | None:
+    """Verb class and noun classes of all captions; None where a sample has none."""
+    if any("verb_class" not in sample for sample in samples):
+        return None
+    return [
+        (verb, tuple(nouns))
+        for sample in samples
+        for verb, nouns in zip(sample["verb_class"], sample["noun_classes"], strict=True)
+    ]
+
+
+def epoch_picks(
+    first: Ints, batch_size: int, seed: int, epoch: int, positives: RelevantCaptions | None = None
+) -> list[list[Pick]]:
     """The batches of one epoch: every item once, in an order from (seed, epoch).
 
-    What does not fill a batch is left for other epochs.
+    What does not fill a batch is left for other epochs. An item's caption is one of its own, or
+    of `positives`.
     """
     rng = np.random.default_rng([seed, epoch])
     counts = np.diff(first)
     order = rng.permutation(len(counts))
-    captions = first[:-1] + (rng.random(len(counts)) * counts).astype(np.int64)
+    if positives is None:
+        captions = first[:-1] + (rng.random(len(counts)) * counts).astype(np.int64)
+    else:
+        captions = positives.draw(rng)
     seeds = rng.integers(0, 2**62, len(counts))
     full = len(order) - len(order) % batch_size
     return [
@@ -148,11 +210,36 @@ def steps_per_epoch(items: int, batch_size: int) -> int:
     return items // batch_size
 
 
+class _Inputs(Dataset[Tensor]):
+    """The vision inputs of `Pairs` alone, not augmented."""
+
+    def __init__(self, pairs: Pairs) -> None:
+        self.pairs = pairs
+
+    def __getitems__(self, items: list[int]) -> Tensor:
+        return self.pairs.inputs(items)
+
+    def __getitem__(self, item: Any) -> Tensor:
+        return self.pairs.inputs([item])
+
+
 def epoch_batches(pairs: Pairs, picks: list[list[Pick]], workers: int) -> Iterator[Batch]:
     """Load the batches in order, in `workers` processes."""
-    loader: DataLoader[Batch] = DataLoader(
-        pairs,
-        batch_sampler=picks,
+    yield from _loaded(pairs, picks, workers)
+
+
+def vision_batches(pairs: Pairs, batch_size: int, workers: int) -> Iterator[Tensor]:
+    """The vision inputs of all items in order, not augmented."""
+    if pairs.features is not None:
+        workers = 0  # nothing to decode
+    items = [list(range(len(pairs)))[s : s + batch_size] for s in range(0, len(pairs), batch_size)]
+    yield from _loaded(_Inputs(pairs), items, workers)
+
+
+def _loaded(dataset: Dataset[T], batches: list[list[Any]], workers: int) -> Iterator[T]:
+    loader: DataLoader[T] = DataLoader(
+        dataset,
+        batch_sampler=batches,
         collate_fn=_as_is,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),

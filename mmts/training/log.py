@@ -11,7 +11,7 @@ from mmts.errors import InputError
 
 COLUMNS = (
     "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
-    "val_t2v_R@1", "val_v2t_R@1", "val_rsum",
+    "val_t2v_R@1", "val_v2t_R@1", "val_rsum", "val_mAP", "val_nDCG",
 )  # fmt: skip
 
 

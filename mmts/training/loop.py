@@ -12,12 +12,28 @@ from tqdm import tqdm
 
 from mmts.errors import InputError
 from mmts.losses import Objective, Tau
+from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups
-from mmts.training.data import Pairs, epoch_batches, epoch_picks, steps_per_epoch
+from mmts.training.data import (
+    Pairs,
+    epoch_batches,
+    epoch_picks,
+    steps_per_epoch,
+    vision_batches,
+)
 from mmts.training.log import RunLog
 from mmts.training.relevancy import relevant_pairs
+
+VALIDATED = {
+    "val_t2v_R@1": "val/t2v/R@1",
+    "val_v2t_R@1": "val/v2t/R@1",
+    "val_rsum": "val/rsum",
+    "val_mAP": "val/mAP/avg",
+    "val_nDCG": "val/nDCG/avg",
+}
+"""Columns of the log, and the keys of `validate` that they show."""
 
 
 class Trained(NamedTuple):
@@ -30,9 +46,10 @@ class Trained(NamedTuple):
 
 
 def learning_rate(step: int, total: int, settings: Train) -> float:
-    """Linear warm-up, then a cosine from learning_rate to min_learning_rate."""
+    """Linear warm-up from warmup_from, then a cosine from learning_rate to min_learning_rate."""
     if step < settings.warmup_steps:
-        return settings.learning_rate * (step + 1) / settings.warmup_steps
+        span = settings.learning_rate - settings.warmup_from
+        return settings.warmup_from + span * (step + 1) / settings.warmup_steps
     done = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
     span = settings.learning_rate - settings.min_learning_rate
     return settings.min_learning_rate + span * (1 + math.cos(math.pi * min(done, 1.0))) / 2
@@ -52,7 +69,7 @@ def train(
     objective: Objective,
     modulator: nn.Module,
     train_pairs: Pairs,
-    val_pairs: Pairs,
+    val_pairs: Pairs | None,
     settings: Train,
     seed: int,
     log: RunLog,
@@ -67,6 +84,7 @@ def train(
         model: on the CPU; moved to the device that the settings name.
         objective: (vision, text, tau, index=, positives=) -> loss.
         modulator: (step, batch, vision, text) -> tau.
+        val_pairs: the validation split, or None.
         seed: of the order, the drawn captions, augmentation and dropout.
         relevancy_threshold: where the pairs have classes, see `relevant_pairs`.
 
@@ -84,6 +102,9 @@ def train(
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     train_pairs.augment = settings.augment
+    drawn = None
+    if settings.positive_relevancy is not None:
+        drawn = train_pairs.relevant_captions(settings.positive_relevancy)
     torch.manual_seed(seed)
     metrics: dict[str, float] = {}
     step, started, busy = 0, time.perf_counter(), 0.0
@@ -91,7 +112,7 @@ def train(
         for epoch in range(settings.epochs):
             model.train()
             began = time.perf_counter()
-            picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch)
+            picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch, drawn)
             for batch in epoch_batches(train_pairs, picks, settings.workers):
                 batch = batch.to(device)
                 rate = learning_rate(step, total, settings)
@@ -119,13 +140,11 @@ def train(
                 step += 1
                 bar.update()
             busy += time.perf_counter() - began
-            if (epoch + 1) % settings.validate_every == 0 or epoch == settings.epochs - 1:
-                metrics = validate(model, val_pairs, device)
-                log.point(step - 1, epoch, **{
-                    "val_t2v_R@1": metrics["val/t2v/R@1"],
-                    "val_v2t_R@1": metrics["val/v2t/R@1"],
-                    "val_rsum": metrics["val/rsum"],
-                })  # fmt: skip
+            due = (epoch + 1) % settings.validate_every == 0 or epoch == settings.epochs - 1
+            if due and val_pairs is not None:
+                batch_size = min(256, settings.batch_size)
+                metrics = validate(model, val_pairs, device, batch_size, settings.workers)
+                log.point(step - 1, epoch, **logged(metrics))
     seconds = time.perf_counter() - started
     return Trained(metrics, total, seconds, total * settings.batch_size / busy)
 
@@ -152,24 +171,42 @@ def _numbers(
     return point
 
 
-def validate(model: TwoTower, pairs: Pairs, device: torch.device) -> dict[str, float]:
-    """Recalls of a split both ways and their sum, keys under `val/`."""
-    vision, text = encode_split(model, pairs, device, batch_size=256)
-    recalls = retrieval_recall(vision, text, pairs.owner)
-    found = {f"val/{key}": value for key, value in recalls.items()}
-    return {**found, "val/rsum": sum(recalls.values())}
+def validate(
+    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int
+) -> dict[str, float]:
+    """Recalls of a split both ways and their sum, keys under `val/`.
+
+    With graded relevancy multi-instance mAP and nDCG instead, both ways and the average.
+    """
+    vision, text = encode_split(model, pairs, device, batch_size, workers)
+    if pairs.classes_of is None:
+        recalls = retrieval_recall(vision, text, pairs.owner)
+        return {**{f"val/{k}": v for k, v in recalls.items()}, "val/rsum": sum(recalls.values())}
+    clips = [pairs.classes_of[row] for row in pairs.first[:-1]]
+    sentences = [c for c, s in zip(pairs.classes_of, pairs.sentence, strict=True) if s]
+    similarity = (vision @ text[torch.from_numpy(pairs.sentence)].T).numpy()
+    found: dict[str, float] = {}
+    both = per_query(similarity, relevancy(clips, sentences))
+    for metric, values in zip(("mAP", "nDCG"), both, strict=True):
+        ways = {way: float(getattr(values, way).mean()) for way in ("v2t", "t2v")}
+        ways["avg"] = (ways["v2t"] + ways["t2v"]) / 2
+        found |= {f"val/{metric}/{way}": value for way, value in ways.items()}
+    return found
+
+
+def logged(metrics: dict[str, float]) -> dict[str, float]:
+    """What the log keeps of the validation metrics, by the names of its columns."""
+    return {column: metrics[key] for column, key in VALIDATED.items() if key in metrics}
 
 
 def encode_split(
-    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int
+    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit rows of all media items, and of all captions, on the CPU."""
+    """Unit rows of all media items, and of all captions, on the CPU.
+
+    `workers` processes decode pictures or clips; with 0 this one does.
+    """
     model.eval()
-    items = range(len(pairs))
-    vision = encode_all(
-        model.encode_vision, len(items), lambda a, b: pairs.pictures(items[a:b]), batch_size, device
-    )
-    text = encode_all(
-        model.encode_text, len(pairs.text), lambda a, b: pairs.text[a:b], batch_size, device
-    )
+    vision = encode_all(model.encode_vision, vision_batches(pairs, batch_size, workers), device)
+    text = encode_all(model.encode_text, torch.split(pairs.text, batch_size), device)
     return vision, text

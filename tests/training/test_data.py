@@ -1,3 +1,4 @@
+import io
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmts.errors import InputError
@@ -14,7 +16,14 @@ from mmts.media import MediaFacts, decode_image, square
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
-from mmts.training.data import Pairs, epoch_batches, epoch_picks, steps_per_epoch
+from mmts.training.data import (
+    Pairs,
+    epoch_batches,
+    epoch_picks,
+    steps_per_epoch,
+    vision_batches,
+)
+from mmts.video.segment import SegmentReader, write_segment
 from tests.making import picture, write_picture
 
 CAPTIONS = [1, 3, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1]  # of each of the twelve items
@@ -88,18 +97,18 @@ def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
     features = np.arange(40, dtype=np.float32).reshape(20, 2)
     row_of = {f"item{n}": 19 - n for n in range(12)}
     pairs = make(vision_rows=(features, row_of))
-    assert pairs.pictures([0, 5]).tolist() == [[38, 39], [28, 29]]
+    assert pairs.inputs([0, 5]).tolist() == [[38, 39], [28, 29]]
 
 
 def test_pictures_are_decoded(make: Callable[..., Pairs]) -> None:
     pairs = make()
-    found = pairs.pictures([3, 1])
+    found = pairs.inputs([3, 1])
     assert found.shape == (2, 3, 16, 16) and found.dtype == torch.uint8
     wanted = square(decode_image(picture(3)), 16)
     assert (found[0].permute(1, 2, 0).numpy() == wanted).all()
-    seeded = pairs.pictures([3, 1], seeds=[7, 8])
+    seeded = pairs.inputs([3, 1], seeds=[7, 8])
     assert seeded.shape == found.shape and not torch.equal(seeded, found)
-    assert torch.equal(seeded, pairs.pictures([3, 1], seeds=[7, 8]))
+    assert torch.equal(seeded, pairs.inputs([3, 1], seeds=[7, 8]))
 
 
 def test_every_item_once_an_epoch(make: Callable[..., Pairs]) -> None:
@@ -149,7 +158,7 @@ def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
         assert batch.index.tolist() == [p.item for p in wanted]
         assert batch.text[:, 0].tolist() == [p.caption for p in wanted]
         assert batch.cluster_id.tolist() == [p.caption % 5 for p in wanted]
-        assert torch.equal(batch.vision, pairs.pictures([p.item for p in wanted]))
+        assert torch.equal(batch.vision, pairs.inputs([p.item for p in wanted]))
 
 
 @pytest.mark.parametrize("augment", [False, True])
@@ -162,7 +171,7 @@ def test_workers_change_nothing(make: Callable[..., Pairs], augment: bool) -> No
     assert len(alone) == len(together) == 4
     for one, other in zip(alone, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    plain = pairs.pictures([p.item for p in picks[0]])
+    plain = pairs.inputs([p.item for p in picks[0]])
     assert torch.equal(alone[0].vision, plain) != augment
 
 
@@ -178,3 +187,76 @@ def test_batch_moves_whole() -> None:
     ids = torch.ones(2).long()
     batch = Batch(torch.ones(2), torch.ones(2), ids, ids, ids.reshape(2, 1))
     assert all(t.device.type == "meta" for t in batch.to(torch.device("meta")))
+
+
+class Clips:
+    """Stands for a ShardReader of clips: frame f of clip n is all of grey 10 n + f."""
+
+    def __init__(self) -> None:
+        self.samples = [
+            {"sample_id": f"v{n}", "captions": [f"caption {n}"], "caption_ids": [f"c{n}"],
+             "cluster_id": [n], "verb_class": [n % 2], "noun_classes": [[n, 7]],
+             "sentence": [n != 1]}
+            for n in range(4)
+        ]  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def segment(self, number: int) -> SegmentReader:
+        jpegs = []
+        for frame in range(8):
+            buffer = io.BytesIO()
+            Image.new("RGB", (40, 24), (10 * number + frame,) * 3).save(buffer, "JPEG", quality=100)
+            jpegs.append(buffer.getvalue())
+        return SegmentReader(write_segment(jpegs))
+
+
+@pytest.fixture
+def clips() -> Pairs:
+    return Pairs(Clips(), vision_rows=None, encode_text=lengths, image_size=16, clip_length=4)  # type: ignore[arg-type]
+
+
+def test_clips_have_centred_frames(clips: Pairs) -> None:
+    found = clips.inputs([2, 0])
+    assert found.shape == (2, 4, 3, 16, 16) and found.dtype == torch.uint8
+    assert found[:, :, 0, 8, 8].tolist() == [[21, 23, 25, 27], [1, 3, 5, 7]]
+    assert (found == found[:, :, :1, :1, :1]).all()
+
+
+def test_clips_are_jittered_from_their_seeds(clips: Pairs) -> None:
+    found = clips.inputs([2] * 20, seeds=list(range(20)))
+    assert torch.equal(found, clips.inputs([2] * 20, seeds=list(range(20))))
+    part = (found[:, :, 0, 8, 8] - 20) // 2
+    assert (part == torch.arange(4)).all()  # a frame from each quarter
+    assert len({tuple(row) for row in found[:, :, 0, 8, 8].tolist()}) > 5
+
+
+def test_drawn_captions_of_other_clips_leave_tau_to_the_clip(clips: Pairs) -> None:
+    """The cluster is that of the clip's own caption (the released code of the paper)."""
+    positives = clips.relevant_captions(0.1)
+    assert [positives.of(n).tolist() for n in range(4)] == [[0, 2, 3], [0, 2, 3]] + [[0, 2, 3]] * 2
+    seen = set()
+    for epoch in range(20):
+        (picks,) = epoch_picks(clips.first, 4, 0, epoch, positives)
+        batch = clips.__getitems__(picks)
+        assert batch.cluster_id.tolist() == batch.index.tolist()
+        drawn = batch.text[:, 0].long().tolist()
+        assert 1 not in drawn  # no sentence
+        seen |= set(zip(batch.index.tolist(), drawn, strict=True))
+    assert len(seen) == 12
+    plain = epoch_picks(clips.first, 4, 0, 0)[0]
+    assert [pick.caption for pick in plain] == [pick.item for pick in plain]
+
+
+def test_positives_without_graded_relevancy(make: Callable[..., Pairs]) -> None:
+    assert make().classes_of is None and make().sentence.all()
+    with pytest.raises(InputError, match=r"train.positive_relevancy is 0.1 but .* set it to null"):
+        make().relevant_captions(0.1)
+
+
+def test_workers_decode_in_order(make: Callable[..., Pairs]) -> None:
+    pairs = make()
+    for workers in (0, 2):
+        found = torch.cat(list(vision_batches(pairs, 5, workers)))
+        assert torch.equal(found, pairs.inputs(range(12)))

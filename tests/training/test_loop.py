@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmts.errors import InputError
 from mmts.losses import info_nce, max_margin
+from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.modulators import ScheduledShift
 from mmts.settings import Head, Towers, Train
@@ -114,6 +115,17 @@ def test_learning_rate(total: int, warmup: int, bottom: float) -> None:
         found[warmup:], reverse=True
     )
     assert learning_rate(total, total, chosen) == pytest.approx(bottom)
+
+
+def test_warm_up_from_another_rate() -> None:
+    """AVION's rates on EPIC-KITCHENS-100: 1e-6 to 3e-5 in the first epoch, then down to 1e-5."""
+    chosen = settings(
+        learning_rate=3e-5, min_learning_rate=1e-5, warmup_from=1e-6, warmup_steps=100
+    )
+    rates = [learning_rate(step, 1000, chosen) for step in range(1001)]
+    assert rates[0] == pytest.approx(1e-6 + 2.9e-7) and rates[99] == pytest.approx(3e-5)
+    assert np.diff(rates[:100]) == pytest.approx(2.9e-7) and rates[550] == pytest.approx(2e-5)
+    assert rates[1000] == pytest.approx(1e-5)
 
 
 def test_warm_up_longer_than_the_training() -> None:
@@ -339,3 +351,40 @@ def test_models_that_are_damaged(tmp_path: Path) -> None:
     weights.unlink()
     with pytest.raises(InputError, match=r"model\.safetensors is not there"):
         load_model(tmp_path)
+
+
+def graded_pairs() -> Pairs:
+    """The made-up features with verb and noun classes; every fourth caption is no sentence."""
+    pairs = feature_pairs()
+    pairs.classes_of = [(item % 3, (item % 4,)) for item in pairs.owner.tolist()]
+    pairs.sentence = np.arange(len(pairs.captions)) % 4 > 0
+    return pairs
+
+
+def test_graded_relevancy_is_validated_by_map_and_ndcg(tmp_path: Path) -> None:
+    pairs = graded_pairs()
+    trained, model = run(tmp_path, pairs=pairs, positive_relevancy=0.1)
+    vision, text = encode_split(model, pairs, torch.device("cpu"), 5)
+    rows = np.flatnonzero(pairs.sentence)
+    classes = pairs.classes_of
+    assert classes is not None
+    graded = relevancy([classes[i] for i in pairs.first[:-1]], [classes[i] for i in rows])
+    scores = (vision @ text[rows].T).numpy()
+    for metric, function in (("mAP", mean_average_precision), ("nDCG", ndcg)):
+        for way, value in function(scores, graded).items():
+            assert trained.metrics[f"val/{metric}/{way}"] == pytest.approx(value)
+    assert set(trained.metrics) == {
+        f"val/{m}/{w}" for m in ("mAP", "nDCG") for w in ("v2t", "t2v", "avg")
+    }
+    last = curves(tmp_path)[-1]
+    assert float(last["val_mAP"]) == pytest.approx(trained.metrics["val/mAP/avg"])
+    assert last["val_rsum"] == ""
+
+
+def test_training_without_a_validation_split(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwoTower(FROZEN, HEAD, {"vision": 12, "text": 10})
+    modulator = ScheduledShift(SHIFTS, alpha=0.1, period=6)
+    with RunLog(tmp_path) as log:
+        trained = train(model, info_nce, modulator, feature_pairs(), None, settings(), 0, log)
+    assert trained.metrics == {} and len(curves(tmp_path)) == 18
