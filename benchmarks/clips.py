@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmts.video import SegmentReader, consistent_crop, cut_many, frame_indices
+from mmts.settings import Pack
+from mmts.shards import Item, ShardReader, write_clips
+from mmts.video import consistent_crop, frame_indices
 from tests.making_video import write_video
 
 OURS = "ours"
@@ -32,11 +34,10 @@ Clips = list[NDArray[np.uint8]]
 
 
 class Stored(NamedTuple):
-    """Segments of one video, in one file, and again as mp4 with key frames only."""
+    """Clips of one video, packed, and again as mp4 with key frames only."""
 
     video: Path
-    file: Path
-    places: list[tuple[int, int]]
+    shards: ShardReader
     others: dict[str, list[bytes]]
     frames: int
     size: tuple[int, int]
@@ -53,33 +54,31 @@ class Call:
 
 
 def store(folder: Path, segments: int, seconds: float, short_side: int) -> Stored:
-    """Make a video twice as large as what is stored, and cut it."""
+    """Make a video twice as large as what is stored, and pack clips of it."""
     per_segment = round(seconds * RATE)
     pictures = scene(segments * per_segment, (short_side * 16 // 9 * 2 // 4 * 4, short_side * 2))
     height, width, _ = pictures[0].shape
     video = write_video(
         folder / "video.mp4", [], rate=RATE, size=(width, height), frames=pictures, gop=GOP
     )
-    spans = [(n * per_segment / RATE, (n + 1) * per_segment / RATE) for n in range(segments)]
-    found = dict(cut_many(video, spans, short_side=short_side))
-    data = []
-    for number in range(segments):
-        segment = found[number]
-        assert isinstance(segment, bytes), segment
-        data.append(segment)
-    file = folder / "segments"
-    file.write_bytes(b"".join(data))
-    ends = np.cumsum([len(segment) for segment in data]).tolist()
-    places = [(end - len(segment), len(segment)) for end, segment in zip(ends, data, strict=True)]
+    found = [
+        Item("made", "train", f"{n}", str(video), video.stat().st_size, "", n * per_segment / RATE,
+             (n + 1) * per_segment / RATE, ["made"], [f"{n}"], [0], {})
+        for n in range(segments)
+    ]  # fmt: skip
+    settings = Pack(shard_size=segments, image_size=short_side)
+    (folder / "shards").mkdir()
+    write_clips(folder / "shards", found, {0: segments}, settings, folder / "kept")
+    shards = ShardReader(folder / "shards", "train")
     others: dict[str, list[bytes]] = {}
     for name, (codec, options) in CODERS.items():
         if codec in av.codecs_available:
             everything = np.arange(per_segment)
             others[name] = [
-                as_mp4(SegmentReader(segment).frames(everything), codec, options)
-                for segment in data
+                as_mp4(shards.segment(n).frames(everything), codec, options)
+                for n in range(segments)
             ]
-    return Stored(video, file, places, others, per_segment, SegmentReader(data[0]).size)
+    return Stored(video, shards, others, per_segment, shards.segment(0).size)
 
 
 def scene(frames: int, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
@@ -119,27 +118,23 @@ def as_mp4(frames: NDArray[np.uint8], codec: str, options: dict[str, str]) -> by
 def calls(stored: Stored, clip_length: int) -> dict[str, Call]:
     """All that is timed, by what it is; each call gives the middle clip of every segment."""
     indices = frame_indices(stored.frames, clip_length)
-    total = stored.frames * len(stored.places)
-    jpeg_bytes = sum(size for _, size in stored.places)
-
-    def read(place: tuple[int, int]) -> SegmentReader:
-        with open(stored.file, "rb") as file:
-            file.seek(place[0])
-            return SegmentReader(file.read(place[1]))
+    read, numbers = stored.shards.segment, range(len(stored.shards))
+    total = stored.frames * len(numbers)
+    jpeg_bytes = sum(len(read(n).jpeg(frame)) for n in numbers for frame in range(stored.frames))
 
     def ours() -> Clips:
-        return [read(place).frames(indices) for place in stored.places]
+        return [read(n).frames(indices) for n in numbers]
 
     def cropped() -> Clips:
         rng = np.random.default_rng(0)
-        return [consistent_crop(read(p).frames(indices), 224, rng) for p in stored.places]
+        return [consistent_crop(read(n).frames(indices), 224, rng) for n in numbers]
 
     def plain() -> Clips:
         context = av.CodecContext.create("mjpeg", "r")
         context.thread_count = 1
         found = []
-        for place in stored.places:
-            reader = read(place)
+        for n in numbers:
+            reader = read(n)
             packets = [av.Packet(reader.jpeg(int(index))) for index in indices]
             frames = [frame for packet in packets for frame in context.decode(packet)]
             found.append(np.stack([rgb(frame) for frame in frames]))

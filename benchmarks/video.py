@@ -1,8 +1,8 @@
 """`python -m benchmarks.video`: clips a second from stored segments, ours beside plain PyAV.
 
 In one process, one round after the other, each with every candidate once; medians of CPU time.
-Every candidate decodes the same frames of the same segments to [T, H, W, 3]; what is stored stands
-in one file, as in a shard.
+Every candidate decodes the same frames of the same segments to [T, H, W, 3]; ours and plain PyAV
+read them from a packed shard.
 """
 
 from __future__ import annotations

@@ -128,6 +128,16 @@ def embed_pictures(
     return Embedded(vectors, computed, mark)
 
 
+def refuse_clips(captions: pd.DataFrame, key: str) -> None:
+    """InputError where the media are clips of videos, which no frozen tower takes."""
+    if "start" in captions:
+        raise InputError(
+            f"{key}.frozen is true but {captions['sample_id'].iloc[0]} and the others are clips of "
+            f"videos, whose features are not computed ahead; set {key}.name to video_vit, "
+            "divided_vit or clip_frames, with a clip_length and `frozen: false`"
+        )
+
+
 class _PictureEncoder:
     """Files of pictures -> features, on the fastest device there is."""
 

@@ -1,18 +1,25 @@
-"""Similarity matrices that others have computed: files -> [V, T] in the order of the test set."""
+"""Files that `stages.evaluate mir` is given: similarity matrices of others, and a clustering."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
+from zlib import error as ZlibError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.files import require
+from mmts.files import read_parquet, require
+from mmts.metrics.longtail import parts_of_clusters
+from mmts.shards import cluster_sizes
 
 HOW = "numpy.savez(path, sim_mat=scores, vis_ids=clip ids, txt_ids=sentence ids)"
+DAMAGED = (EOFError, BadZipFile, ZlibError, TokenError, RuntimeError)
+"""What NumPy raises for damaged files beside ValueError and OSError."""
 
 
 def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDArray[Any]:
@@ -24,10 +31,20 @@ def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -
         video_ids, text_ids: of the test set, in its order.
 
     Raises:
-        InputError: another kind of file, a matrix of another shape, ids that are missing, unknown
-            or there twice.
+        InputError: another kind of file or a damaged one, a matrix of another shape, a score that
+            is not finite, ids that are missing, unknown or there twice.
     """
-    require(path, "give a file of scores")
+    scores = _read(require(path, "give a file of scores"), video_ids, text_ids)
+    if scores.dtype.kind == "f" and not np.isfinite(scores).all():
+        row, column = np.argwhere(~np.isfinite(scores))[0]
+        raise InputError(
+            f"{path}: the score of clip {video_ids[row]} and sentence {text_ids[column]} is "
+            f"{scores[row, column]}; every score must be a finite number"
+        )
+    return scores
+
+
+def _read(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDArray[Any]:
     shape = (len(video_ids), len(text_ids))
     try:
         if path.suffix == ".npy":
@@ -35,8 +52,8 @@ def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return _in_order(file, video_ids, text_ids, path)
-    except EOFError:
-        raise InputError(f"{path} is empty or cut short; save it by {HOW}") from None
+    except DAMAGED:
+        raise InputError(f"{path} is empty, cut short or damaged; save it by {HOW}") from None
     except (ValueError, OSError) as error:
         if isinstance(error, InputError):
             raise
@@ -83,3 +100,28 @@ def _places(given: NDArray[Any], wanted: Sequence[str], where: str) -> NDArray[n
         extra = next(iter(place.keys() - set(wanted)))
         raise InputError(f"{where} has {extra}, which is not in the test set; leave it out")
     return np.array([place[name] for name in wanted], dtype=np.int64)
+
+
+def parts_of_captions(path: Path, caption_ids: Sequence[str]) -> list[str]:
+    """Which of head, medium and tail the cluster of each caption is, by a clustering's table.
+
+    Args:
+        path: `data/cluster/<dataset>/<clustering>.parquet`.
+        caption_ids: ids as the captions table has them.
+
+    Raises:
+        InputError: another kind of file, or a caption that is not in it.
+    """
+    table = read_parquet(path, "give a table of the cluster stage")
+    for column in ("caption_id", "cluster_id", "cluster_size"):
+        if column not in table:
+            raise InputError(f"{path} has no column {column}; give a table of the cluster stage")
+    cluster_of = dict(zip(table["caption_id"], table["cluster_id"].tolist(), strict=True))
+    missing = [name for name in caption_ids if name not in cluster_of]
+    if missing:
+        raise InputError(
+            f"{path} lacks {len(missing):,} of {len(caption_ids):,} captions, the first "
+            f"{missing[0]}; give a clustering of the whole test set"
+        )
+    parts = parts_of_clusters(cluster_sizes(table))
+    return [parts[cluster_of[name]] for name in caption_ids]

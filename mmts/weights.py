@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,11 +42,39 @@ def sentence_model(spec: str) -> str:
                 f"{spec} is a folder without config.json or modules.json; no model there"
             )
         return spec
-    if spec.startswith((".", "/", "~")) or spec.count("/") > 1:
+    if not _may_be_hub_id(spec):
         raise InputError(
             f"{spec}: no such folder; give a model's folder, {PACKAGE}<name> or a hub id"
         )
     return spec
+
+
+def _may_be_hub_id(spec: str) -> bool:
+    return not spec.startswith((".", "/", "~")) and spec.count("/") <= 1
+
+
+def model_files(spec: str, names: tuple[str, ...], remedy: str) -> Path:
+    """The folder that has the files `names`: a local one, or those files of a hub id, downloaded.
+
+    Raises:
+        InputError: no such folder, files that are not there, or a hub that cannot be reached;
+            `remedy` says what else to do.
+    """
+    folder = Path(spec)
+    if not folder.is_dir():
+        if not _may_be_hub_id(spec):
+            raise InputError(f"{spec}: no such folder; {remedy}")
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(spec, allow_patterns=list(names)))
+        except Exception as error:  # without a network it raises what the HTTP library pleases
+            problem = " ".join(str(error).split()).partition(". ")[0][:160]
+            raise InputError(f"{spec} cannot be loaded ({problem}); {remedy}") from None
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(f"{spec} has no {name}; {remedy}")
+    return folder
 
 
 def weight_file(spec: str) -> Path:
@@ -64,24 +93,45 @@ def weight_file(spec: str) -> Path:
     return found[0]
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors or (weights only, nothing else unpickled) .pth file."""
-    import pickle
+def load_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors by name from a .safetensors or (weights only, nothing else unpickled) .pth file.
 
+    Args:
+        path: the file.
+        prefix: of the names that are wanted; of a .safetensors file no others are read.
+
+    Raises:
+        InputError: the file is damaged, of another kind, or holds more than tensors.
+    """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in names}
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        problem = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} holds no plain tensors ({problem})") from None
-    if not isinstance(state, dict) or not all(hasattr(v, "shape") for v in state.values()):
+    except Exception as error:  # a damaged file may raise anything
+        if isinstance(error, OSError) and error.filename:
+            raise  # the disk's or the rights' fault
+        kind = "safetensors" if path.suffix == ".safetensors" else "torch.save"
+        name = refused_name(error)
+        problem = f"it wants {name}, which is refused: save the state_dict alone"
+        if name is None:
+            problem = f"it is damaged or not a file of {kind}: get it again"
+        raise InputError(f"{path} holds no plain tensors; {problem}") from None
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and hasattr(v, "shape") for k, v in state.items()
+    ):
         raise InputError(f"{path} holds no mapping of names to tensors; save a state_dict")
-    return state
+    return {name: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def refused_name(error: Exception) -> str | None:
+    """The object that a pickle wanted, where that is why torch did not read it."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return found[1] if found else None
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:

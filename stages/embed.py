@@ -17,12 +17,14 @@ def main(
 
     from mmts.captions import read_captions
     from mmts.config import EmbedStage, load
-    from mmts.embed import distinct, embed_pictures, embed_texts
+    from mmts.embed import distinct, embed_pictures, embed_texts, refuse_clips
     from mmts.files import output_folder, write_json
     from mmts.towers.build import vision_tower
 
     settings = load(EmbedStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
+    if settings.towers.vision.frozen:
+        refuse_clips(captions, f"datasets.{dataset}.towers.vision")
     cache = Path("data/cache/vectors")
     texts, rows = distinct(captions["caption"])
     text = embed_texts(texts, settings.embed.model, settings.embed.batch_size, cache)

@@ -1,4 +1,4 @@
-"""Stage `evaluate`: a trained cell -> recalls, intervals, long-tail breakdown (test split).
+"""Stage `evaluate`: a trained cell -> recalls or mAP and nDCG, with intervals (test split).
 
 `python -m stages.evaluate mir` is no stage: it takes anybody's scores on EPIC-KITCHENS-100.
 """
@@ -18,15 +18,19 @@ def main(
 ) -> None:
     """Evaluate one cell on the test split, on which no other stage fits or selects."""
     from mmts.config import EvaluateStage, load
-    from mmts.evaluation import evaluate
+    from mmts.evaluation import evaluate, summary
     from mmts.files import output_folder, write_json
+    from mmts.params import lookup, read_params
     from mmts.training.inputs import Inputs
     from mmts.training.loop import encode_split, pick_device
     from mmts.training.saved import load_model
 
     settings = load(EvaluateStage, dataset=dataset).evaluate
     cell = Path(dataset) / method / str(seed)
-    model, towers, tokenizer = load_model(Path("data/train") / cell)
+    trained = Path("data/train") / cell
+    if not trained.exists():  # a mistyped method is likelier than one that was never trained
+        lookup(read_params("params.yaml"), f"methods.{method}", "params.yaml")
+    model, towers, tokenizer = load_model(trained)
     device = pick_device("auto")
     pairs = Inputs(Path("data"), dataset, towers).pairs("test", tokenizer)
     vision, text = encode_split(
@@ -38,10 +42,7 @@ def main(
         write_json(work / "retrievals.json", found.retrievals)
         found.queries.to_parquet(work / "queries.parquet", index=False)
     for source, metrics in found.metrics.items():
-        print(
-            f"{source}: t2v R@1 {100 * metrics['t2v/R@1']:.1f}, v2t R@1 "
-            f"{100 * metrics['v2t/R@1']:.1f}, rsum {100 * metrics['rsum']:.1f}"
-        )
+        print(f"{source}: {summary(metrics)}")
 
 
 def mir(
@@ -51,6 +52,10 @@ def mir(
     annotations: Annotated[
         Path, typer.Option(help="Folder of the official retrieval CSV files.")
     ] = Path("data/raw/ek100"),
+    clusters: Annotated[
+        Path | None,
+        typer.Option(help="A clustering of the cluster stage, for head, medium and tail."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all numbers to this file.")] = None,
     bootstrap: Annotated[int, typer.Option(min=100, help="Resamples of the intervals.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
@@ -62,22 +67,31 @@ def mir(
     """
     from mmts.files import write_json
     from mmts.metrics.mir import relevancy
-    from mmts.multi_instance import groups_of_classes, multi_instance_metrics, table
-    from mmts.scores import read_scores
+    from mmts.multi_instance import (
+        Ids,
+        groups_of_names,
+        groups_of_parts,
+        multi_instance_metrics,
+        query_values,
+        table,
+    )
+    from mmts.scores import parts_of_captions, read_scores
+    from mmts.sources.ek100 import PREFIX, tail_groups
     from mmts.sources.ek100_files import read_tail, read_test
 
     test, tail = read_test(annotations), read_tail(annotations)
+    ids = Ids(*(list(rows["narration_id"]) for rows in test))
+    groups = groups_of_names(*(tail_groups(rows, tail) for rows in test))
+    if clusters is not None:
+        names = ([PREFIX + name for name in of] for of in ids)
+        groups = groups_of_parts(*(parts_of_captions(clusters, of) for of in names)) | groups
     clips, sentences = (
         list(zip(rows["verb_class"], rows["noun_classes"], strict=True)) for rows in test
     )
-    scores = read_scores(
-        similarity, list(test.clips["narration_id"]), list(test.sentences["narration_id"])
+    values = query_values(
+        read_scores(similarity, ids.v2t, ids.t2v), relevancy(clips, sentences), ids
     )
-    found = multi_instance_metrics(
-        scores, relevancy(clips, sentences),
-        groups_of_classes(clips, sentences, tail),
-        resamples=bootstrap, seed=seed,
-    )  # fmt: skip
+    found = multi_instance_metrics(values, groups, resamples=bootstrap, seed=seed)
     print(table(found))
     if json is not None:
         write_json(json, found)

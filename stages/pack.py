@@ -1,4 +1,4 @@
-"""Stage `pack`: pictures, captions and cluster IDs -> WebDataset shards."""
+"""Stage `pack`: pictures or clips, captions and cluster IDs -> WebDataset shards."""
 
 from typing import Annotated
 
@@ -10,22 +10,35 @@ from stages.cli import run
 def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
 ) -> None:
-    """Write the shards of all splits, with a manifest and an index."""
+    """Write the shards of all splits, with a manifest and an index.
+
+    Packing videos can be interrupted: run again, it goes on after the last finished video.
+    """
+    import shutil
     from pathlib import Path
 
     from mmts.captions import read_captions
     from mmts.config import PackStage, load
     from mmts.files import output_folder, read_parquet
-    from mmts.shards import cluster_sizes, items, write_shards
+    from mmts.shards import cluster_sizes, items, write_clips, write_shards
 
     settings = load(PackStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
     path = Path("data/cluster") / dataset / "default.parquet"
     clusters = read_parquet(path, "run `dvc repro` from the cluster stage on")
-    with output_folder(Path("data/shards") / dataset) as work:
-        found = items(captions, clusters)
-        manifest = write_shards(work, found, cluster_sizes(clusters), settings.pack)
+    output, kept = Path("data/shards") / dataset, Path("data/cache/pack") / dataset
+    with output_folder(output) as work:
+        found, sizes = items(captions, clusters), cluster_sizes(clusters)
+        if "start" in captions:
+            manifest = write_clips(work, found, sizes, settings.pack, kept)
+        else:
+            manifest = write_shards(work, found, sizes, settings.pack)
+    shutil.rmtree(kept, ignore_errors=True)
     print(f"{len(manifest['shards'])} shards: {manifest['samples']}")
+    lost = manifest.get("clips", {}).get("lost", 0)
+    if lost:
+        videos = read_parquet(output / "lost.parquet")["media"].nunique()
+        print(f"{lost} clips of {videos} videos lost (listed in {output / 'lost.parquet'})")
 
 
 if __name__ == "__main__":

@@ -31,10 +31,11 @@ def main() -> None:
     with output_folder(results) as work:
         write_results(work, reports)
     for report in reports:
-        for overall, _ in report.tables:
+        for overall, *_ in report.tables:
             best = best_row(overall)
             name = f"{report.dataset.name}, tested on {overall.source}"
-            print(f"{name}: {best.method}, rsum {best.entries[-1].text}. {capital(verdict(best))}")
+            score = f"{overall.difference} {best.score.text}"
+            print(f"{name}: {best.method}, {score}. {capital(verdict(best))}")
     print(f"{results / 'index.html'}: {(results / 'index.html').stat().st_size / 1000:.0f} kB")
 
 

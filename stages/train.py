@@ -21,7 +21,6 @@ def main(
 
     from mmts.config import TrainStage, load
     from mmts.files import output_folder, read_json, read_parquet, write_json
-    from mmts.towers.tokens import train_tokenizer
     from mmts.towers.two_tower import TwoTower
     from mmts.training.build import build_modulator, build_objective, period
     from mmts.training.data import steps_per_epoch
@@ -39,10 +38,7 @@ def main(
     other = shift / "clusters.parquet"
     clusters = read_parquet(other) if other.exists() else None
     inputs = Inputs(Path("data"), dataset, settings.towers)
-    tokenizer = None
-    if not settings.towers.text.frozen:
-        tokenizer = train_tokenizer(inputs.captions("train"))
-        inputs.dims["vocabulary"] = tokenizer.get_vocab_size()
+    tokenizer = inputs.tokenizer()
     pairs = inputs.pairs("train", tokenizer, clusters)
     samples = read_json(inputs.shards / "manifest.json")["samples"]
     held_out = inputs.pairs("val", tokenizer) if samples["val"] else None

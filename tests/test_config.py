@@ -246,6 +246,85 @@ def reaches(stage: type[StageSettings], folder: Path, changes: dict[str, Any]) -
     return False
 
 
+VIDEO = {
+    "name": "video_vit",
+    "weights": "random",
+    "frozen": False,
+    "image_size": 32,
+    "clip_length": 4,
+}
+CLIP_TEXT = {"name": "clip_text", "weights": "random", "frozen": False}
+PICTURES = {"name": "small_cnn", "weights": "x", "frozen": False, "image_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("side", "tower", "message"),
+    [
+        ("vision", VIDEO | {"clip_length": None}, ": clip_length is missing; video_vit takes"),
+        ("vision", VIDEO | {"clip_length": 0}, ".clip_length is 0; it should be greater than 0"),
+        ("vision", VIDEO | {"frozen": True, "weights": "x"}, ": frozen is true; features of clips"),
+        ("vision", VIDEO | {"shape": {}, "weights": "x"}, ": shape is set; it belongs to video"),
+        ("vision", PICTURES | {"shape": {}}, ": shape is set; it belongs to video"),
+        ("vision", VIDEO | {"name": "clip_frames"}, ": weights is random; clip_frames starts from"),
+        ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "drop_path": 0.1},
+         ": drop_path is set; clip_frames has none: leave it out"),
+        ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "patch_dropout": 0.1},
+         ": patch_dropout is set; clip_frames has none: leave it out"),
+        ("vision", VIDEO | {"name": "divided_vit", "patch_dropout": 0.1},
+         ": patch_dropout is set; divided_vit needs all patches: leave it out"),
+        ("vision", PICTURES | {"clip_length": 4}, ": clip_length is set; small_cnn takes pictures"),
+        ("vision", PICTURES | {"gradient_checkpointing": True},
+         ": gradient_checkpointing is set; small_cnn takes pictures: leave it out"),
+        ("vision", PICTURES | {"drop_path": 0.1}, ": drop_path is set; small_cnn has none"),
+        ("vision", VIDEO | {"drop_path": 1.0}, ".drop_path is 1.0; it should be less than 1"),
+        ("vision", VIDEO | {"patch_dropout": -0.1}, ".patch_dropout is -0.1; it should be greater"),
+        ("vision", VIDEO | {"image_size": 40},
+         ": image_size 40 is no multiple of shape.patch_size 16; change one of them"),
+        ("vision", VIDEO | {"shape": {"patch_size": 12}},
+         ": image_size 32 is no multiple of shape.patch_size 12; change one of them"),
+        ("vision", VIDEO | {"shape": {"heads": 5}},
+         ".shape: width 768 is no multiple of heads 5; change one of them"),
+        ("vision", VIDEO | {"shape": {"depth": 5}}, ".shape.depth is not a setting; "),
+        ("text", CLIP_TEXT | {"frozen": True, "weights": "x"}, ": frozen is true; clip_text is tr"),
+        ("text", CLIP_TEXT | {"weights": "x"}, ": tokenizer is missing; clip_text with weights"),
+        ("text", CLIP_TEXT | {"weights": "x", "tokenizer": "x", "shape": {}}, ": shape is set; "),
+        ("text", CLIP_TEXT | {"shape": {"width": 10, "heads": 4}},
+         ".shape: width 10 is no multiple of heads 4; change one of them"),
+        ("text", CLIP_TEXT | {"shape": {"context": 3}}, ".shape.context is 3; it should be"),
+        ("text", {"name": "small_transformer", "weights": "random", "frozen": False,
+                  "tokenizer": "x"}, ": tokenizer is set; it belongs to clip_text: leave it out"),
+        ("text", {"name": "sentence", "weights": "x", "frozen": True, "shape": {}},
+         ": shape is set; it belongs to clip_text: leave it out"),
+        ("text", {"name": "sentence", "weights": "x", "frozen": True,
+                  "gradient_checkpointing": True}, ": gradient_checkpointing is set; it belongs"),
+        ("text", {"name": "small_transformer", "weights": "x", "frozen": False},
+         ": a small_transformer starts from `weights: random` and `frozen: false`"),
+        ("text", {"name": "sentence", "weights": "x", "frozen": False},
+         ": frozen is false; a sentence tower cannot be trained here"),
+    ],
+)  # fmt: skip
+def test_towers_that_are_set_wrongly(
+    tmp_path: Path, side: str, tower: dict[str, Any], message: str
+) -> None:
+    for stage in (EmbedStage, TrainStage):
+        found = refusal(stage, tmp_path, {f"{TINY}.towers.{side}": tower})
+        assert found.startswith(f"{TINY}.towers.{side}{message}"), found
+
+
+def test_towers_of_videos(tmp_path: Path) -> None:
+    more = {"drop_path": 0.1, "patch_dropout": 0.5, "gradient_checkpointing": True, "shape": {}}
+    text = CLIP_TEXT | {"shape": {"context": 32}, "gradient_checkpointing": True}
+    changes = {f"{TINY}.towers": {"vision": VIDEO | more, "text": text, "frozen_parts": ["text.*"]}}
+    towers = read(TrainStage, tmp_path, changes).towers
+    assert towers.vision.video and towers.vision.shape.width == 768
+    assert towers.text.shape.context == 32 and towers.frozen_parts == ("text.*",)
+    for name in ("divided_vit", "clip_frames"):
+        vision = VIDEO | {"name": name, "weights": "x", "image_size": 50}
+        towers = read(TrainStage, tmp_path, {f"{TINY}.towers.vision": vision}).towers
+        assert towers.vision.video and towers.vision.clip_length == 4
+    assert not read(TrainStage, tmp_path, {}).towers.vision.video
+
+
 def test_temperature_stays_above_0_and_a_margin_may_reach_it(tmp_path: Path) -> None:
     for low in (0.03, 0.02):
         numbers = {"methods.base.alpha": 0.06, "methods.base.shift_min": low}

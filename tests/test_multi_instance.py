@@ -3,17 +3,33 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
-from mmts.multi_instance import Group, groups_of_classes, multi_instance_metrics, table
+from mmts.multi_instance import (
+    Group,
+    Ids,
+    Metrics,
+    groups_of_names,
+    groups_of_parts,
+    multi_instance_metrics,
+    query_values,
+    table,
+)
+from tests import reference
 from tests.metrics import mir_reference
 
 VIDEOS = [(0, (1,)), (0, (2,)), (5, (1,)), (5, (1, 2)), (0, (1,))]
 TEXTS = [(0, (1,)), (0, (2,)), (5, (1,)), (5, (2, 1))]
+IDS = Ids([f"v{n}" for n in range(5)], [f"t{n}" for n in range(4)])
 RELEVANCY = relevancy(VIDEOS, TEXTS)
 SCORES = np.random.default_rng(0).random((5, 4))
+VALUES = query_values(SCORES, RELEVANCY, IDS)
+
+
+def metrics(groups: dict[str, Group] | None = None, **bootstrap: int) -> Metrics:
+    return multi_instance_metrics(VALUES, groups or {}, **{"resamples": 100, "seed": 0} | bootstrap)
 
 
 def test_all_queries_have_the_metrics_of_the_functions() -> None:
-    found = multi_instance_metrics(SCORES, RELEVANCY, {}, resamples=100, seed=0)
+    found = metrics()
     assert list(found) == ["all"]
     for name, values in (
         ("mAP", mean_average_precision(SCORES, RELEVANCY)),
@@ -30,9 +46,7 @@ def test_a_group_is_of_queries_not_of_what_they_are_ranked_against() -> None:
     group = Group(
         np.array([True, False, False, True, False]), np.array([False, True, False, False])
     )
-    found = multi_instance_metrics(SCORES, RELEVANCY, {"some": group}, resamples=100, seed=0)[
-        "some"
-    ]
+    found = metrics({"some": group})["some"]
     of_row = [
         mir_reference.average_precision(SCORES[i].tolist(), RELEVANCY[i].tolist()) for i in (0, 3)
     ]
@@ -43,24 +57,86 @@ def test_a_group_is_of_queries_not_of_what_they_are_ranked_against() -> None:
     assert found["queries/v2t"] == 2 and found["queries/t2v"] == 1
 
 
-def test_groups_of_tail_classes() -> None:
-    tail = {"verb": frozenset({5}), "noun": frozenset({2, 7})}
-    groups = groups_of_classes(VIDEOS, TEXTS, tail)
-    assert groups["tail verbs"].v2t.tolist() == [False, False, True, True, False]
-    assert groups["tail nouns"].v2t.tolist() == [False, True, False, True, False]
+def test_intervals_draw_both_directions_independently() -> None:
+    group = Group(np.array([True, True, False, True, False]), np.array([True, True, True, False]))
+    found = metrics({"some": group}, resamples=200, seed=3)
+    for name, *queries in (("all", range(5), range(4)), ("some", [0, 1, 3], [0, 1, 2])):
+        drawn = []
+        for stream, (direction, count) in enumerate((("v2t", 5), ("t2v", 4))):
+            rng = np.random.default_rng([3, stream])
+            weights = rng.multinomial(count, [1 / count] * count, size=200).tolist()
+            items = list(queries[stream])
+            values = getattr(VALUES.ndcg, direction)[items].tolist()
+            shares = [reference.resampled_share(w, items, values) for w in weights]
+            drawn.append(np.array(shares, dtype=float))  # NaN where none of the group is drawn
+        both = (drawn[0] + drawn[1]) / 2
+        for key, samples in (("v2t", drawn[0]), ("t2v", drawn[1]), ("avg", both)):
+            bounds = [found[name][f"nDCG/{key}/{end}"] for end in ("low", "high")]
+            assert bounds == pytest.approx(np.nanquantile(samples, [0.025, 0.975]).tolist())
+
+
+def test_equal_values_of_both_directions_are_not_drawn_alike() -> None:
+    scores, gains = SCORES[:4] + SCORES[:4].T, relevancy(TEXTS, TEXTS)
+    values = query_values(scores, gains, Ids(IDS.t2v, IDS.t2v))
+    found = multi_instance_metrics(values, {}, resamples=100, seed=0)["all"]
+    assert found["nDCG/v2t"] == found["nDCG/t2v"]
+    width = {d: found[f"nDCG/{d}/high"] - found[f"nDCG/{d}/low"] for d in ("v2t", "avg")}
+    assert 0 < width["avg"] < width["v2t"]
+
+
+def test_intervals_narrow_with_more_queries() -> None:
+    rng = np.random.default_rng(1)
+    width = []
+    for repeat in (1, 16):
+        videos, texts = VIDEOS * repeat, TEXTS * repeat
+        gains = relevancy(videos, texts)
+        ids = Ids([""] * len(videos), [""] * len(texts))
+        values = query_values(rng.random(gains.shape), gains, ids)
+        found = multi_instance_metrics(values, {}, resamples=300, seed=0)["all"]
+        width.append(found["nDCG/avg/high"] - found["nDCG/avg/low"])
+    assert 0 < width[1] < width[0] / 2
+
+
+def test_groups_by_name_and_by_part() -> None:
+    videos = [[], ["tail_noun"], ["tail_verb"], ["tail_verb", "tail_noun"], []]
+    texts = [[], ["tail_noun"], ["tail_verb"], ["tail_verb", "tail_noun"]]
+    groups = groups_of_names(videos, texts)
+    assert list(groups) == ["tail_noun", "tail_verb", "neither"]
+    assert groups["tail_verb"].v2t.tolist() == [False, False, True, True, False]
+    assert groups["tail_noun"].v2t.tolist() == [False, True, False, True, False]
     assert groups["neither"].v2t.tolist() == [True, False, False, False, True]
     assert groups["neither"].t2v.tolist() == [True, False, False, False]
-    assert groups_of_classes(VIDEOS, TEXTS, {"verb": frozenset({5})}) == {}
+    assert groups_of_names([[], []], [[]]) == {}
+    assert list(groups_of_names([[], []], [["one"]])) == ["one", "neither"]
+    parts = groups_of_parts(["head", "tail", "tail"], ["medium", "tail"])
+    assert {name: (g.v2t.tolist(), g.t2v.tolist()) for name, g in parts.items()} == {
+        "head": ([True, False, False], [False, False]),
+        "medium": ([False, False, False], [True, False]),
+        "tail": ([False, True, True], [False, True]),
+    }
+
+
+def test_the_table_has_a_line_a_group() -> None:
+    names = [[], ["tail_noun"], ["tail_verb"], [], []]
     nothing = {"none": Group(np.zeros(5, dtype=bool), np.ones(4, dtype=bool))}
-    found = multi_instance_metrics(SCORES, RELEVANCY, groups | nothing, resamples=100, seed=0)
-    assert list(found) == ["all", "tail verbs", "tail nouns", "neither"]
+    found = metrics(groups_of_names(names, names[:4]) | nothing)
+    assert list(found) == ["all", "tail_noun", "tail_verb", "neither"]
     lines = table(found).splitlines()
     assert lines[0].split()[:5] == ["queries", "v2t", "t2v", "mAP", "v2t"]
     assert len(lines) == 7 and f"{100 * found['all']['nDCG/avg']:.2f}" in lines[1]
+    assert lines[2].startswith("tail noun ") and len({len(line) for line in lines[:5]}) == 1
     assert "interval of mAP avg" in lines[5]
 
 
-def test_a_query_without_anything_relevant() -> None:
+def test_a_query_without_anything_relevant_is_named() -> None:
     alone = relevancy([*VIDEOS, (9, (9,))], TEXTS)
-    with pytest.raises(InputError, match="v2t query row 5 of relevancy has no item"):
-        multi_instance_metrics(np.ones((6, 4)), alone, {}, resamples=100, seed=0)
+    ids = Ids([*IDS.v2t, "P09_01_5"], IDS.t2v)
+    with pytest.raises(InputError, match="v2t query P09_01_5 has no sentence of relevancy 1, one"):
+        query_values(np.ones((6, 4)), alone, ids)
+    ids = Ids(IDS.t2v, ids.v2t)
+    with pytest.raises(InputError, match="t2v query P09_01_5 has no clip of relevancy 1, one"):
+        query_values(np.ones((4, 6)), alone.T, ids)
+    none = relevancy([(9, (9,)), *VIDEOS, (9, (8,)), (8, (8,))], TEXTS)
+    ids = Ids([f"v{n}" for n in range(8)], IDS.t2v)
+    with pytest.raises(InputError, match=r"query v0 has .* \(so have 2 others of 8\); put back"):
+        query_values(np.ones((8, 4)), none, ids)

@@ -1,11 +1,13 @@
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmts.errors import InputError
-from mmts.scores import read_scores
+from mmts.scores import parts_of_captions, read_scores
 
 VIDEOS, TEXTS = ["a", "b", "c"], ["x", "y"]
 SCORES = np.arange(6.0).reshape(3, 2)
@@ -58,8 +60,49 @@ def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
     (tmp_path / "s.npy").write_bytes(b"")
-    with pytest.raises(InputError, match="is empty or cut short"):
+    with pytest.raises(InputError, match="is empty, cut short or damaged"):
         read_scores(tmp_path / "s.npy", VIDEOS, TEXTS)
     (tmp_path / "s.pkl").write_bytes(b"")
     with pytest.raises(InputError, match=r"neither \.npy nor \.npz \(a pickle may run code\)"):
         read_scores(tmp_path / "s.pkl", VIDEOS, TEXTS)
+
+
+@pytest.mark.parametrize("name", ["s.npy", "s.npz"])
+def test_damaged_files_are_scores_or_an_error(tmp_path: Path, name: str) -> None:
+    if name == "s.npy":
+        np.save(tmp_path / name, SCORES)
+    else:
+        np.savez_compressed(tmp_path / name, sim_mat=SCORES, vis_ids=VIDEOS, txt_ids=TEXTS)
+    whole = (tmp_path / name).read_bytes()
+    cut = [whole[:length] for length in range(0, len(whole), 40)]
+    flipped = [
+        whole[:n] + bytes([whole[n] ^ 255]) + whole[n + 1 :]
+        for n in [*range(12), *range(12, len(whole), 17)]
+    ]
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for data in cut + flipped:
+            (tmp_path / name).write_bytes(data)
+            try:
+                read_scores(tmp_path / name, VIDEOS, TEXTS)
+            except InputError:
+                refused += 1
+    assert refused > len(cut)
+
+
+def test_a_score_that_is_no_number_is_named_by_its_ids(tmp_path: Path) -> None:
+    scores = SCORES.copy()
+    scores[0, 1] = np.inf
+    turned = npz(tmp_path / "s.npz", sim_mat=scores, vis_ids=["c", "a", "b"])
+    with pytest.raises(InputError, match="the score of clip c and sentence y is inf; every score"):
+        read_scores(turned, VIDEOS, TEXTS)
+
+
+def test_parts_of_captions(tmp_path: Path) -> None:
+    rows = {"caption_id": ["a", "b", "c", "d"], "cluster_id": [0, 1, 2, -1]}
+    path = tmp_path / "c.parquet"
+    pd.DataFrame({**rows, "cluster_size": [30, 20, 10, 0]}).to_parquet(path)
+    assert parts_of_captions(path, ["d", "b", "a", "a"]) == ["tail", "medium", "head", "head"]
+    with pytest.raises(InputError, match="lacks 2 of 3 captions, the first x; give a clustering"):
+        parts_of_captions(path, ["x", "a", "y"])

@@ -26,7 +26,9 @@ def item(path: str, split: str = "train", **more: Any) -> Item:
     size, sha256 = MediaFacts.of(MediaReader().read(path))
     names = more.pop("captions", [f"a picture of {Path(path).name}"])
     ids = [f"{path}#{n}" for n in range(len(names))]
-    return Item("s", split, path, path, size, sha256, names, ids, list(range(len(names))), {})
+    return Item(
+        "s", split, path, path, size, sha256, None, None, names, ids, list(range(len(names))), {}
+    )
 
 
 def found_items(folder: Path, count: int = 12) -> list[Item]:
@@ -130,8 +132,8 @@ def test_items_join_captions_with_their_clusters() -> None:
     )  # fmt: skip
     clusters = pd.DataFrame({"caption_id": ["3", "2", "1"], "cluster_id": np.array([30, 20, 10])})
     assert items(captions, clusters) == [
-        Item("s", "val", "b", "b.png", 5, "7", ["x", "z"], ["1", "3"], [10, 30], {}),
-        Item("s", "train", "a", "a.png", 6, "8", ["y"], ["2"], [20], {}),
+        Item("s", "val", "b", "b.png", 5, "7", None, None, ["x", "z"], ["1", "3"], [10, 30], {}),
+        Item("s", "train", "a", "a.png", 6, "8", None, None, ["y"], ["2"], [20], {}),
     ]
     with pytest.raises(InputError, match="caption 2 has no cluster; run"):
         items(captions, clusters[clusters["caption_id"] != "2"])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from mmts.augment import random_box
 from mmts.errors import InputError
 from mmts.media import square
-from mmts.training.augment import random_box
 from mmts.video import centre_crop, consistent_crop, frame_indices
 
 sizes = st.integers(1, 400)

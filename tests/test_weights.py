@@ -6,7 +6,15 @@ import torch
 from safetensors.torch import save_file
 
 from mmts.errors import InputError
-from mmts.weights import fingerprint, load_state, package_folder, sentence_model, weight_file
+from mmts.weights import (
+    fingerprint,
+    load_state,
+    model_files,
+    package_folder,
+    sentence_model,
+    weight_file,
+)
+from tests.making_towers import write_hub_cache
 
 STATE = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.ones(2).bfloat16()}
 
@@ -54,16 +62,36 @@ def test_states_of_both_kinds(tmp_path: Path) -> None:
         assert all(torch.equal(found[k], STATE[k]) for k in STATE)
 
 
-def test_states_that_are_none(tmp_path: Path) -> None:
+def test_tensors_with_a_prefix(tmp_path: Path) -> None:
+    state = {"a.x": torch.ones(2), "a.y": torch.zeros(1), "b.x": torch.ones(3)}
+    save_file(state, tmp_path / "x.safetensors")
+    torch.save(state, tmp_path / "x.pth")
     for name in ("x.safetensors", "x.pth"):
-        for data in (b"", b"garbage" * 100):
-            (tmp_path / name).write_bytes(data)
-            with pytest.raises(InputError, match=rf"{name} holds no plain tensors") as caught:
+        assert set(load_state(tmp_path / name, "a.")) == {"a.x", "a.y"}
+        assert set(load_state(tmp_path / name)) == set(state)
+
+
+def test_states_that_are_none(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "whole.pth")
+    torch.save(STATE, tmp_path / "legacy.pth", _use_new_zipfile_serialization=False)
+    data = [b"", b"garbage" * 100, b"hello world", b"epoch", b"<html>not found</html>", b'{"a": 1}']
+    data += [(tmp_path / "whole.pth").read_bytes()[:500]]
+    data += [(tmp_path / "legacy.pth").read_bytes()[:-9]]
+    for name, kind in (("x.safetensors", "safetensors"), ("x.pth", "torch.save")):
+        for part in data:
+            (tmp_path / name).write_bytes(part)
+            with pytest.raises(InputError) as caught:
                 load_state(tmp_path / name)
-            assert "\n" not in str(caught.value)
-    torch.save([1, 2], tmp_path / "x.pth")
-    with pytest.raises(InputError, match="holds no mapping of names to tensors"):
-        load_state(tmp_path / "x.pth")
+            assert str(caught.value) == (
+                f"{tmp_path / name} holds no plain tensors; it is damaged or not a file of {kind}: "
+                "get it again"
+            )
+    with pytest.raises(FileNotFoundError):
+        load_state(tmp_path / "none.pth")
+    for other in ([1, 2], {"a": 1}, {0: torch.ones(1)}):
+        torch.save(other, tmp_path / "x.pth")
+        with pytest.raises(InputError, match="holds no mapping of names to tensors"):
+            load_state(tmp_path / "x.pth")
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
@@ -75,7 +103,7 @@ def test_nothing_is_executed(tmp_path: Path) -> None:
     for number, save in enumerate((torch.save, lambda x, f: pickle.dump(x, f.open("wb")))):
         path = tmp_path / f"{number}.pth"
         save({"a": Evil()}, path)
-        with pytest.raises(InputError, match="holds no plain tensors"):
+        with pytest.raises(InputError, match=r"plain tensors; it (wants getattr|is damaged)"):
             load_state(path)
     assert not (tmp_path / "executed").exists()
 
@@ -92,3 +120,26 @@ def test_fingerprint() -> None:
     ]
     assert len({mark, *(fingerprint(other) for other in others)}) == 6
     assert fingerprint({"a": STATE["a"].T.contiguous().T}) == fingerprint({"a": STATE["a"]})
+
+
+def test_files_of_a_folder_or_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, names = tmp_path / "here", ("a.json", "b.bin")
+    folder.mkdir()
+    (folder / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=r"here has no b\.bin; do that instead$"):
+        model_files(str(folder), names, "do that instead")
+    (folder / "b.bin").write_text("b")
+    assert model_files(str(folder), names, "do that instead") == folder
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_hub_cache(tmp_path / "hub", "org/model", folder)
+    found = model_files("org/model", names, "do that instead")
+    assert (found / "b.bin").read_text() == "b" and tmp_path / "hub" in found.parents
+    for spec in ("./no", f"{tmp_path}/no", "~/no", "a/b/c"):
+        with pytest.raises(InputError, match=r"no such folder; do that instead$"):
+            model_files(spec, names, "do that instead")
+    for spec in ("nobody/none", "none", "package:none"):
+        with pytest.raises(
+            InputError, match=r"cannot be loaded \(.*\); do that instead$"
+        ) as caught:
+            model_files(spec, names, "do that instead")
+        assert "\n" not in str(caught.value)

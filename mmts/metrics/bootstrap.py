@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
 
-def item_weights(items: int, resamples: int, seed: int) -> NDArray[np.float32]:
+def item_weights(items: int, resamples: int, seed: int | Sequence[int]) -> NDArray[np.float32]:
     """How often each item is drawn in each resample of the same size, [resamples, items]."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float32)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
 from mmts.kinds import quantity
+from mmts.reporting.measure import Measure, measure_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Source:
     """One source of a dataset, and whether its captions and pictures may be published."""
 
     name: str
+    kind: str
     publishable: bool
     credit: str
 
@@ -34,6 +38,8 @@ class Cell:
     metrics: Mapping[str, Mapping[str, float]]
     queries: pd.DataFrame
     retrievals: Path
+    vision: str
+    """The vision tower's name."""
 
     @property
     def objective(self) -> str:
@@ -46,7 +52,9 @@ class Dataset:
     """All that the report shows of one dataset.
 
     `captions` is captions.parquet with `cluster_id` and `cluster_size` of the default
-    clustering and `vector`, the caption's row of `vectors` (a .npy file).
+    clustering and `vector`, the caption's row of `vectors` (a .npy file). `columns`
+    has the class column of each clustering by one; `class_sizes`, by column, the training rows of
+    each class, the largest first.
     """
 
     name: str
@@ -57,7 +65,14 @@ class Dataset:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     shifts: Mapping[str, pd.DataFrame]
+    columns: Mapping[str, str]
+    class_sizes: Mapping[str, NDArray[np.int64]]
     cells: Mapping[tuple[str, int], Cell]
+
+    @property
+    def measure(self) -> Measure:
+        """What its models were measured by."""
+        return measure_of(self.of(self.methods[0])[0].metrics[self.test_sources[0]])
 
     @property
     def publishable(self) -> bool:
@@ -118,9 +133,12 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
     _check_sources(name, cells)
     summary = read_json(data / "captions" / name / "summary.json")
     sources = tuple(
-        Source(source, bool(about["publishable"]), str(about.get("credit") or ""))
+        Source(
+            source, str(about["kind"]), bool(about["publishable"]), str(about.get("credit") or "")
+        )
         for source, about in summary["sources"].items()
     )
+    columns = _class_columns(data / "cluster" / name)
     return Dataset(
         name=name,
         sources=sources,
@@ -130,8 +148,27 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         methods=tuple(methods),
         seeds=tuple(seeds),
         shifts={m: pd.read_parquet(data / "shift" / name / m / "shift.parquet") for m in methods},
+        columns=columns,
+        class_sizes=_class_sizes(data / "cluster" / name, columns),
         cells=cells,
     )
+
+
+def _class_columns(folder: Path) -> dict[str, str]:
+    """The class column of each clustering by one, by the clustering's name."""
+    facts = {file.stem: read_json(file) for file in sorted(folder.glob("*.json"))}
+    return {name: str(of["column"]) for name, of in facts.items() if of["kind"] == "column"}
+
+
+def _class_sizes(folder: Path, columns: Mapping[str, str]) -> dict[str, NDArray[np.int64]]:
+    """The training rows of each class, falling, by column: that with the fewest classes first."""
+    found = {}
+    for name, column in columns.items():
+        if column not in found:
+            table = pd.read_parquet(folder / f"{name}.parquet").drop_duplicates("cluster_id")
+            sizes = np.sort(table["cluster_size"].to_numpy(dtype=np.int64))[::-1]
+            found[column] = sizes[sizes > 0]
+    return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 
 def _check_files(
@@ -149,7 +186,7 @@ def _check_files(
     for method, seed in keys:
         trained = data / "train" / name / method / str(seed)
         evaluated = data / "evaluate" / name / method / str(seed)
-        files += [trained / "run.json", trained / "curves.csv"]
+        files += [trained / f for f in ("run.json", "model.json", "curves.csv")]
         files += [evaluated / f for f in ("metrics.json", "queries.parquet", "retrievals.json")]
     for file in files:
         require(file, "the grid names it: run `dvc repro`")
@@ -176,12 +213,11 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         metrics=read_json(evaluated / "metrics.json"),
         queries=pd.read_parquet(evaluated / "queries.parquet"),
         retrievals=evaluated / "retrievals.json",
+        vision=str(read_json(trained / "model.json")["towers"]["vision"]["name"]),
     )
 
 
 def _captions(data: Path, name: str) -> pd.DataFrame:
-    import numpy as np
-
     captions = pd.read_parquet(data / "captions" / name / "captions.parquet")
     captions["vector"] = np.load(data / "embed" / name / "caption_text.npy")
     clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")

@@ -1,4 +1,4 @@
-"""How the training went: loss and validation rsum, a thin line a seed."""
+"""How the training went: loss and validation, a thin line a seed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ _ROW = 3  # panels a row
 
 
 def training_figure(dataset: Dataset) -> Figure:
-    """Training loss of each objective and validation rsum over the epochs."""
+    """Training loss of each objective and what was measured in validation over the epochs."""
     objectives = list(dict.fromkeys(dataset.objective(method) for method in dataset.methods))
     colours = method_colours(dataset)
-    count = len(objectives) + 1
+    curves = [c for c in dataset.measure.curves if _measured(dataset, c[1])]
+    count = len(objectives) + len(curves)
     with canvas(0.8 + 2.8 * -(-count // _ROW)) as figure:
         grid = panels(figure, count)
         of_objective: dict[str, Axes] = dict(zip(objectives, grid, strict=False))
         for method in dataset.methods:
             cells = dataset.of(method)
             _lines(of_objective[cells[0].objective], [_loss(c) for c in cells], colours[method])
-            _lines(grid[-1], [_validation(c) for c in cells], colours[method])
+            for (_, column), axes in zip(curves, grid[len(objectives) :], strict=True):
+                _lines(axes, [_validation(c, column) for c in cells], colours[method])
         for objective, axes in of_objective.items():
             axes.set_title(f"{OBJECTIVES[objective]} loss")
-        grid[-1].set_title("Validation rsum")
+        for (name, _), axes in zip(curves, grid[len(objectives) :], strict=True):
+            axes.set_title(f"Validation {name}")
         for axes in grid:
             axes.set_xlabel("epoch")
             axes.margins(x=0.02)
@@ -42,16 +45,22 @@ def training_figure(dataset: Dataset) -> Figure:
         method_legend(figure, dataset)
         headline(figure, f"{dataset.name}: loss and validation over the training")
         data = png(figure)
-    caption = (
+    return Figure("training", _caption([name for name, _ in curves]), _alt(dataset, curves), data)
+
+
+def _caption(names: list[str]) -> str:
+    judge = f"the validation {' and '.join(names)} {'do' if len(names) > 1 else 'does'}"
+    return (
         "A thin line a seed, a thick line their mean. Losses under different temperatures (or "
-        "margins) have different scales and do not rank the methods; the validation rsum does."
+        "margins) have different scales and do not rank the methods; "
+        f"{judge if names else 'there was no validation'}."
     )
-    return Figure("training", caption, _alt(dataset), data)
 
 
 def panels(figure: Canvas, count: int) -> list[Axes]:
-    """`count` empty panels in rows of _ROW."""
-    grid = figure.subplots(-(-count // _ROW), min(count, _ROW), squeeze=False).flatten().tolist()
+    """`count` empty panels in as few rows as _ROW allows, of about one length."""
+    rows = -(-count // _ROW)
+    grid = figure.subplots(rows, -(-count // rows), squeeze=False).flatten().tolist()
     for unused in grid[count:]:
         unused.remove()
     return list(grid[:count])
@@ -83,21 +92,29 @@ def _bins(x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x[rows], rows) for rows in np.array_split(np.arange(len(x)), _BINS)]
 
 
-def _validation(cell: Cell) -> Curve:
-    measured = cell.curves.dropna(subset=["val_rsum"])
-    return _epochs(cell, measured["step"]), 100 * measured["val_rsum"].to_numpy()
+def _measured(dataset: Dataset, column: str) -> bool:
+    """Whether any cell has a value in the column; without a validation split none has."""
+    return any(
+        column in c.curves and c.curves[column].notna().any() for c in dataset.cells.values()
+    )
 
 
-def _alt(dataset: Dataset) -> str:
+def _validation(cell: Cell, column: str) -> Curve:
+    measured = cell.curves.dropna(subset=[column])
+    return _epochs(cell, measured["step"]), 100 * measured[column].to_numpy()
+
+
+def _alt(dataset: Dataset, curves: list[tuple[str, str]]) -> str:
     told = []
     for method in dataset.methods:
         losses = [_loss(cell)[1] for cell in dataset.of(method)]
-        scores = [_validation(cell)[1] for cell in dataset.of(method)]
         text = f"{method}: loss"
         if all(len(loss) for loss in losses):
             first, last = (np.mean([loss[end] for loss in losses]) for end in (0, -1))
             text += f" from {first:.3g} to {last:.3g}"
-        if all(len(score) for score in scores):
-            text += f", validation rsum at the end {np.mean([s[-1] for s in scores]):.1f}"
+        for name, column in curves:
+            scores = [_validation(cell, column)[1] for cell in dataset.of(method)]
+            if all(len(score) for score in scores):
+                text += f", validation {name} at the end {np.mean([s[-1] for s in scores]):.1f}"
         told.append(text)
     return "Training curves, means over seeds. " + "; ".join(told) + "."

@@ -1,22 +1,38 @@
-"""Retrieval examples: a caption and the pictures found for it, and the reverse."""
+"""Retrieval examples: a caption and the pictures or clips found for it, and the reverse."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
-import pandas as pd
 
 from mmts.reporting.cells import Cell, Dataset
+from mmts.reporting.measure import Measure
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 SIDE = 128  # longest side of an embedded picture, in pixels
 TOP = 5
+STRIP = 4  # frames that show a clip
+FRAME = 96  # longest side of each, in pixels
+GAP = 3  # pixels between them
+
+
+class Segment(Protocol):
+    """The part of `mmts.video.SegmentReader` that the gallery needs."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def images(self, indices: Sequence[int], /) -> Iterator[Image]:
+        """The frames of these numbers."""
 
 
 class Pictures(Protocol):
@@ -26,26 +42,37 @@ class Pictures(Protocol):
     def samples(self) -> Sequence[Mapping[str, Any]]:
         """The JSON of each sample."""
 
+    @property
+    def video(self) -> bool:
+        """Whether the samples are clips."""
+
     def image_bytes(self, number: int, /) -> bytes:
-        """The encoded picture of sample `number`."""
+        """The encoded picture of sample `number`, which is no clip."""
+
+    def segment(self, number: int, /) -> Segment:
+        """The frames of sample `number`, which is a clip."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A caption, or a picture (`uri` set, `text` its description), and whether it is right."""
+    """A caption, or a picture or clip (`uri` set, `text` its caption), and whether it is right.
+
+    `relevancy` is that of an answer to its query, where it is graded.
+    """
 
     text: str
     uri: str = ""
     match: bool = False
+    relevancy: float | None = None
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query, the best answers in order, and where the first right one ranked."""
+    """A query, the best answers in order, and how well it was answered."""
 
     query: Thing
     answers: tuple[Thing, ...]
-    rank: int
+    told: str
     part: str
 
 
@@ -56,6 +83,7 @@ class Gallery:
     source: str
     method: str
     seed: int
+    video: bool
     t2v: tuple[Example, ...]
     v2t: tuple[Example, ...]
 
@@ -71,13 +99,16 @@ def gallery(
 
     def examples(direction: str) -> tuple[Example, ...]:
         drawn = _drawn([r for r in kept if r["direction"] == direction], count, seed)
-        return tuple(_example(album, r, of_query.loc[(direction, r["query_id"])]) for r in drawn)
+        return tuple(
+            _example(album, r, of_query[direction, r["query_id"]], dataset.measure) for r in drawn
+        )
 
-    return Gallery(source, method, cell.seed, examples("t2v"), examples("v2t"))
+    both = examples("t2v"), examples("v2t")
+    return Gallery(source, method, cell.seed, pictures.video, *both)
 
 
 class _Album:
-    """Pictures of one source by sample_id, as small data URIs."""
+    """Pictures or clips of one source by sample_id, as small data URIs."""
 
     def __init__(self, pictures: Pictures, source: str) -> None:
         self._pictures = pictures
@@ -87,11 +118,30 @@ class _Album:
             if sample["source"] == source
         }
 
-    def picture(self, sample_id: str, match: bool = False) -> Thing:
+    def picture(self, sample_id: str, answer: Mapping[str, Any] | None = None) -> Thing:
         number = self._number[sample_id]
         captions = self._pictures.samples[number]["captions"]
         text = next((c for c in captions if c.strip()), sample_id)
-        return Thing(text, thumbnail(self._pictures.image_bytes(number)), match)
+        if self._pictures.video:
+            uri = strip(self._pictures.segment(number))
+        else:
+            uri = thumbnail(self._pictures.image_bytes(number))
+        return Thing(text, uri, *_marks(answer or {}))
+
+
+def strip(segment: Segment) -> str:
+    """STRIP frames side by side, from the middles of equal parts of a clip, as a WebP data URI."""
+    from PIL import Image
+
+    count = min(STRIP, len(segment))
+    frames = list(segment.images([(2 * i + 1) * len(segment) // (2 * count) for i in range(count)]))
+    for frame in frames:
+        frame.thumbnail((FRAME, FRAME), Image.Resampling.LANCZOS)
+    width, height = frames[0].size
+    paper = Image.new("RGB", (count * (width + GAP) - GAP, height), "white")
+    for place, frame in enumerate(frames):
+        paper.paste(frame, (place * (width + GAP), 0))
+    return _webp(paper)
 
 
 def thumbnail(data: bytes) -> str:
@@ -103,8 +153,12 @@ def thumbnail(data: bytes) -> str:
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     paper = Image.new("RGBA", image.size, "white")
     paper.alpha_composite(image)
+    return _webp(paper.convert("RGB"))
+
+
+def _webp(image: Image) -> str:
     small = io.BytesIO()
-    paper.convert("RGB").save(small, format="WEBP", quality=72, method=6)
+    image.save(small, format="WEBP", quality=72, method=6)
     return data_uri(small.getvalue(), "image/webp")
 
 
@@ -118,9 +172,11 @@ def _retrievals(file: Path) -> list[dict[str, Any]]:
     return content
 
 
-def _query_table(cell: Cell, source: str) -> pd.DataFrame:
+def _query_table(cell: Cell, source: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The row of queries.parquet of each direction and query_id."""
     queries = cell.queries[cell.queries["source"] == source]
-    return queries.set_index(["direction", "query_id"])[["rank", "part"]]
+    rows = queries.to_dict("records")
+    return {(str(r["direction"]), str(r["query_id"])): cast(dict[str, Any], r) for r in rows}
 
 
 def _drawn(found: list[dict[str, Any]], count: int, seed: int) -> list[dict[str, Any]]:
@@ -132,12 +188,19 @@ def _drawn(found: list[dict[str, Any]], count: int, seed: int) -> list[dict[str,
     return list(drawn.values())
 
 
-def _example(album: _Album, found: Mapping[str, Any], of_query: pd.Series) -> Example:
+def _marks(answer: Mapping[str, Any]) -> tuple[bool, float | None]:
+    """Whether an answer of retrievals.json is right, and its relevancy."""
+    return bool(answer.get("match", False)), answer.get("relevancy")
+
+
+def _example(
+    album: _Album, found: Mapping[str, Any], of_query: Mapping[str, Any], measure: Measure
+) -> Example:
     top = found["top"][:TOP]
     if found["direction"] == "t2v":
         query = Thing(found["query"])
-        answers = tuple(album.picture(str(a["sample_id"]), bool(a["match"])) for a in top)
+        answers = tuple(album.picture(str(answer["sample_id"]), answer) for answer in top)
     else:
         query = album.picture(str(found["sample_id"]))
-        answers = tuple(Thing(a["text"], match=bool(a["match"])) for a in top)
-    return Example(query, answers, int(of_query["rank"]), str(of_query["part"]))
+        answers = tuple(Thing(answer["text"], "", *_marks(answer)) for answer in top)
+    return Example(query, answers, measure.example(of_query), str(of_query["part"]))

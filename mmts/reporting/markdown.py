@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmts.reporting.cells import Dataset
+from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval
+from mmts.reporting.published import COLUMNS
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Entry, Table, best_row
 from mmts.reporting.words import OBJECTIVES, bounds, capital, notes, signed, test_size, verdict
@@ -13,16 +15,21 @@ from mmts.reporting.words import OBJECTIVES, bounds, capital, notes, signed, tes
 
 def markdown(
     dataset: Dataset,
-    tables: Sequence[tuple[Table, Table]],
+    tables: Sequence[tuple[Table, ...]],
     figures: Sequence[Figure],
     *,
     resamples: int,
+    papers: Sequence[tuple[PaperTable, ...]] = (),
 ) -> str:
-    """The page `results/<dataset>.md`: a pair of tables (overall, by part) a test source."""
+    """The page `results/<dataset>.md`.
+
+    `tables` and `papers` have one entry a test source: its tables, the first of all queries, and
+    the paper's tables to compare with.
+    """
     lines = [f"# {_escape(dataset.name)}", ""]
-    for overall, by_part in tables:
+    for overall, *others in tables:
         best = best_row(overall)
-        told = f"rsum {best.entries[-1].text}. {_escape(capital(verdict(best)))}"
+        told = f"{overall.difference} {best.score.text}. {_escape(capital(verdict(best)))}"
         if len(tables) > 1:
             lines += [f"## Test source {_escape(overall.source)}", ""]
         lines += [
@@ -31,9 +38,11 @@ def markdown(
             f"Best: **{_escape(best.method)}**, {told}",
             "",
         ]
-        for table in (overall, by_part):
+        for table in (overall, *others):
             lines += [f"**{table.title}**", "", *_table(table), ""]
     lines += [f"- {_escape(note)}" for note in notes(dataset, resamples)] + [""]
+    for paper in (table for of_source in papers for table in of_source):
+        lines += [f"**{_escape(paper.title)}**", "", *_paper(paper), ""]
     for figure in figures:
         file = f"figures/{dataset.name}-{figure.name}.png"
         lines += [f"![{_escape(figure.alt)}](<{file}>)", "", _escape(figure.caption), ""]
@@ -45,13 +54,31 @@ def _table(table: Table) -> list[str]:
     names = [
         short.get(group, f"{group} ") + label for group, labels in table.groups for label in labels
     ]
-    head = ["method", "objective", *names, f"Δ {table.difference} [95 %]"]
+    head = ["method", "objective", *names]
+    head += [f"Δ {table.difference} [95 %]"] if table.difference else []
     lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row in table.rows:
         about = [_escape(row.method), f"{OBJECTIVES[row.objective]}, {row.setting}"]
         gain = "baseline" if row.method == row.baseline else _gain(row.difference)
-        lines.append(_line([*about, *(_entry(entry) for entry in row.entries), gain]))
+        gains = [gain] if table.difference else []
+        lines.append(_line([*about, *(_entry(entry) for entry in row.entries), *gains]))
     return lines
+
+
+def _paper(table: PaperTable) -> list[str]:
+    """Published and measured rows, then the notes."""
+    backbone = ["backbone"] if table.backbones else []
+    head = ["method", "numbers", *backbone, *COLUMNS]
+    lines = [_line(head), _line(["---"] * (len(head) - 6) + ["---:"] * 6)]
+    for row in table.rows:
+        name = f"{row.label} ({row.method})" if row.method else row.label
+        about = [name, row.kind] + ([row.backbone or "–"] if backbone else [])
+        numbers = [
+            entry.text + mark + ("" if entry.std is None else f" ± {entry.spread}")
+            for entry, mark in zip(row.entries, row.marks, strict=True)
+        ]
+        lines.append(_line([*map(_escape, about), *numbers]))
+    return [*lines, "", *(f"- {_escape(note)}" for note in table.notes)]
 
 
 def _entry(entry: Entry) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmts.reporting.comparison import PaperTable
 from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
 from mmts.reporting.style import Figure, method_colours
@@ -39,7 +40,11 @@ def page(reports: Sequence[Report], *, private: bool) -> str:
     environment.filters |= {"signed": signed, "bounds": bounds, "plural": plural}
     template = environment.get_template("page.html.j2")
     sections = [_section(report, private or report.dataset.publishable) for report in reports]
-    return template.render(sections=sections, private=private, objectives=OBJECTIVES) + "\n"
+    more = any(report.dataset.measure.graded for report in reports) or any(
+        shown.video for section in sections for shown in section["galleries"]
+    )
+    about = {"private": private, "objectives": OBJECTIVES, "more_style": more}
+    return template.render(sections=sections, **about) + "\n"
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,11 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
         "full": full,
         "facts": _facts(report),
         "colours": method_colours(dataset),
-        "sources": [_source(report, *tables) for tables in report.tables],
+        "measure": dataset.measure,
+        "sources": [
+            _source(report, tables, papers)
+            for tables, papers in zip(report.tables, report.papers, strict=True)
+        ],
         "notes": notes(dataset, report.resamples),
         "figures": [
             (figure, _width(figure), data_uri(figure.png, "image/png")) for figure in figures
@@ -88,14 +97,18 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
     }
 
 
-def _source(report: Report, overall: Table, by_part: Table) -> dict[str, Any]:
+def _source(
+    report: Report, tables: tuple[Table, ...], papers: tuple[PaperTable, ...]
+) -> dict[str, Any]:
+    overall = tables[0]
     best = best_row(overall)
     return {
         "name": overall.source,
         "size": test_size(report.dataset, overall.source),
         "best": best,
         "verdict": capital(verdict(best)),
-        "tables": [(table, whiskers(table)) for table in (overall, by_part)],
+        "tables": [(table, whiskers(table)) for table in tables],
+        "papers": papers,
     }
 
 

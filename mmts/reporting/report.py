@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.clusters import Cluster, described_clusters
+from mmts.reporting.comparison import PaperTable, paper_tables
+from mmts.reporting.figure_classes import classes_figure
 from mmts.reporting.figure_map import map_figure
 from mmts.reporting.figure_sizes import sizes_figure
 from mmts.reporting.figure_tail import tail_figure
@@ -13,7 +15,7 @@ from mmts.reporting.figure_tau import tau_figure
 from mmts.reporting.figure_training import training_figure
 from mmts.reporting.gallery import Gallery, Pictures, gallery
 from mmts.reporting.style import Figure
-from mmts.reporting.tables import Table, best_row, overall_table, part_table
+from mmts.reporting.tables import Table, best_row, group_table, overall_table, part_table
 from mmts.settings import Report as ReportSettings
 
 
@@ -23,7 +25,10 @@ class Report:
 
     dataset: Dataset
     resamples: int
-    tables: tuple[tuple[Table, Table], ...]
+    tables: tuple[tuple[Table, ...], ...]
+    """Of each test source: of all queries, by cluster size, and by groups where there are any."""
+    papers: tuple[tuple[PaperTable, ...], ...]
+    """Of each test source."""
     figures: tuple[Figure, ...]
     clusters: tuple[list[Cluster], list[Cluster]]
     galleries: tuple[Gallery, ...]
@@ -38,18 +43,17 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
     """Tables, figures, clusters and examples of one dataset."""
     sources = dataset.test_sources
     draws = {"resamples": settings.bootstrap, "seed": settings.seed}
-    tables = tuple(
-        (overall_table(dataset, source, **draws), part_table(dataset, source, **draws))
-        for source in sources
-    )
+    tables = tuple(_tables(dataset, source, **draws) for source in sources)
     names = ["tail"] if len(sources) == 1 else [f"tail-{source}" for source in sources]
     map_of = map_figure(
         dataset, points=settings.tsne_points, perplexity=settings.tsne_perplexity,
         seed=settings.seed,
     )  # fmt: skip
+    classes = classes_figure(dataset)
     figures = (
-        *(tail_figure(dataset, s, name=n) for s, n in zip(sources, names, strict=True)),
+        *(tail_figure(dataset, s, name=n, **draws) for s, n in zip(sources, names, strict=True)),
         sizes_figure(dataset),
+        *([] if classes is None else [classes]),
         tau_figure(dataset),
         training_figure(dataset),
         map_of,
@@ -59,7 +63,18 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
             dataset, overall.source, best_row(overall).method, pictures,
             count=settings.examples, seed=settings.seed,
         )
-        for overall, _ in tables
+        for overall, *_ in tables
     )  # fmt: skip
     clusters = described_clusters(dataset, seed=settings.seed)
-    return Report(dataset, settings.bootstrap, tables, figures, clusters, galleries)
+    papers = tuple(paper_tables(dataset, source) for source in sources)
+    return Report(dataset, settings.bootstrap, tables, papers, figures, clusters, galleries)
+
+
+def _tables(dataset: Dataset, source: str, *, resamples: int, seed: int) -> tuple[Table, ...]:
+    draws = {"resamples": resamples, "seed": seed}
+    groups = group_table(dataset, source)
+    return (
+        overall_table(dataset, source, **draws),
+        part_table(dataset, source, **draws),
+        *([] if groups is None else [groups]),
+    )

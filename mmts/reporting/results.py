@@ -31,9 +31,12 @@ def write_results(results: Path, reports: Sequence[Report]) -> None:
 
 def _write_dataset(results: Path, report: Report) -> None:
     dataset, tables = report.dataset, report.tables
-    text = markdown(dataset, tables, report.public_figures, resamples=report.resamples)
+    text = markdown(
+        dataset, tables, report.public_figures, resamples=report.resamples, papers=report.papers
+    )
     _write(results / f"{dataset.name}.md", text)
-    numbers = {overall.source: headline_metrics(dataset, overall.source) for overall, _ in tables}
+    sources = [overall.source for overall, *_ in tables]
+    numbers = {source: headline_metrics(dataset, source) for source in sources}
     shown = numbers if len(numbers) > 1 else next(iter(numbers.values()))
     _write(results / "metrics" / f"{dataset.name}.json", json.dumps(shown, indent=2) + "\n")
     for figure in report.figures:

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 from mmts.metrics.longtail import PARTS
 from mmts.reporting.cells import Dataset
-from mmts.reporting.intervals import Interval, rsum_difference
+from mmts.reporting.intervals import Interval, paired_difference
+from mmts.reporting.measure import Columns
 
 KNOBS = {"temperature": "\N{GREEK SMALL LETTER TAU}", "margin": "margin"}
-
-_OVERALL = (
-    ("text to vision", (("R@1", "t2v/R@1"), ("R@5", "t2v/R@5"), ("R@10", "t2v/R@10"))),
-    ("vision to text", (("R@1", "v2t/R@1"), ("R@5", "v2t/R@5"), ("R@10", "v2t/R@10"))),
-    ("all six", (("rsum", "rsum"),)),
-)
-_BY_PART = tuple(
-    (title, tuple((part, f"{part}/{key}") for part in PARTS))
-    for title, key in (("rsum", "rsum"), ("t2v R@1", "t2v/R@1"), ("v2t R@1", "v2t/R@1"))
-)
 
 
 @dataclass(frozen=True)
@@ -43,19 +35,26 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """One method: its numbers, and its difference to its baseline (None for the baseline)."""
+    """One method: its numbers, and its difference to its baseline (None for the baseline).
+
+    `score` is the number that the difference is of; of a table without differences the first.
+    """
 
     method: str
     objective: str
     setting: str
     baseline: str
     entries: tuple[Entry, ...]
+    score: Entry
     difference: Interval | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A result table of one source: column groups, and a row a method."""
+    """A result table of one source: column groups, a row a method, and what the difference is of.
+
+    Without differences, `difference` is empty.
+    """
 
     source: str
     title: str
@@ -65,27 +64,48 @@ class Table:
 
 
 def overall_table(dataset: Dataset, source: str, *, resamples: int, seed: int) -> Table:
-    """R@1, R@5, R@10 of both directions and rsum, with the difference in rsum."""
-    return _table(dataset, source, "All queries", _OVERALL, None, resamples, seed)
+    """The measure's numbers of all queries, with the difference in its key."""
+    measure = dataset.measure
+    gains = _differences(dataset, source, None, resamples=resamples, seed=seed)
+    return _table(dataset, source, "All queries", measure.overall, measure.key, measure.name, gains)
 
 
 def part_table(dataset: Dataset, source: str, *, resamples: int, seed: int) -> Table:
-    """rsum and R@1 on head, medium and tail queries, with the difference in tail rsum."""
-    return _table(dataset, source, "By cluster size", _BY_PART, "tail", resamples, seed)
+    """The measure's numbers on head, medium and tail queries, with the difference on tail ones."""
+    measure = dataset.measure
+    gains = _differences(dataset, source, "tail", resamples=resamples, seed=seed)
+    about = (_by_group(dataset, PARTS), f"tail/{measure.key}", f"tail {measure.name}")
+    return _table(dataset, source, "By cluster size", *about, gains)
+
+
+def group_table(dataset: Dataset, source: str) -> Table | None:
+    """The measure's numbers on the groups of queries that the annotations name; None without."""
+    groups = query_groups(dataset, source)
+    if not groups:
+        return None
+    columns = _by_group(dataset, groups)
+    return _table(dataset, source, "By group of classes", columns, columns[0][1][0][1], "", {})
+
+
+def query_groups(dataset: Dataset, source: str) -> tuple[str, ...]:
+    """The groups of queries beside head, medium and tail; the last one is of all other queries."""
+    end = f"/{dataset.measure.key}"
+    keys = dataset.of(dataset.methods[0])[0].metrics[source]
+    names = [key.removesuffix(end) for key in keys if key.endswith(end)]
+    return tuple(name for name in names if name not in PARTS)
 
 
 def best_row(table: Table) -> Row:
-    """The method with the highest rsum of an overall table."""
-    return max(table.rows, key=lambda row: row.entries[-1].mean or 0.0)
+    """The method with the highest score of an overall table."""
+    return max(table.rows, key=lambda row: row.score.mean or 0.0)
 
 
 def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float]]:
     """Per method the few numbers for `dvc exp show`: percent points, means over seeds."""
-    keys = {"rsum": "rsum", "t2v_R1": "t2v/R@1", "v2t_R1": "v2t/R@1", "tail_rsum": "tail/rsum"}
     return {
         method: {
             name: round(100 * mean(values), 2)
-            for name, key in keys.items()
+            for name, key in dataset.measure.headline.items()
             if (values := dataset.values(method, source, key))
         }
         for method in dataset.methods
@@ -114,36 +134,62 @@ def _table(
     dataset: Dataset,
     source: str,
     title: str,
-    groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...],
-    part: str | None,
-    resamples: int,
-    seed: int,
+    groups: Columns,
+    score: str,
+    difference: str,
+    gains: Mapping[str, Interval | None],
 ) -> Table:
     keys = [key for _, columns in groups for _, key in columns]
     columns = [_column([dataset.values(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []
     for method, entries in zip(dataset.methods, zip(*columns, strict=True), strict=True):
-        baseline = dataset.baseline(method)
-        difference = None
-        if method != baseline:
-            of = [_queries(dataset, name, source) for name in (method, baseline)]
-            difference = rsum_difference(*of, resamples=resamples, seed=seed, part=part)
-        about = (method, dataset.objective(method), setting(dataset, method), baseline)
-        rows.append(Row(*about, entries, difference))
+        about = (method, dataset.objective(method), setting(dataset, method))
+        shown = (entries, entries[keys.index(score)], gains.get(method))
+        rows.append(Row(*about, dataset.baseline(method), *shown))
     heads = tuple((name, tuple(label for label, _ in columns)) for name, columns in groups)
-    label = f"{part} rsum" if part else "rsum"
-    return Table(source, title, heads, label, tuple(rows))
+    return Table(source, title, heads, difference, tuple(rows))
+
+
+def _by_group(dataset: Dataset, groups: Sequence[str]) -> Columns:
+    return tuple(
+        (title, tuple((group.replace("_", " "), f"{group}/{key}") for group in groups))
+        for title, key in dataset.measure.by_part
+    )
+
+
+def _differences(
+    dataset: Dataset, source: str, part: str | None, *, resamples: int, seed: int
+) -> dict[str, Interval | None]:
+    """Of each method beside the baselines."""
+    return {
+        method: to_baseline(dataset, source, method, part, resamples=resamples, seed=seed)
+        for method in dataset.methods
+        if method != dataset.baseline(method)
+    }
+
+
+def to_baseline(
+    dataset: Dataset, source: str, method: str, part: str | None, *, resamples: int, seed: int
+) -> Interval | None:
+    """The measure's key of a method minus that of its baseline, on all queries or on a part."""
+    of = [_queries(dataset, name, source) for name in (method, dataset.baseline(method))]
+    draws = {"resamples": resamples, "seed": seed}
+    return paired_difference(dataset.measure, of[0], of[1], part=part, **draws)
 
 
 def _column(values: list[list[float]]) -> list[Entry]:
     """One column: the entries that show the highest number are the best, ties included."""
-    means = [100 * mean(v) if v else None for v in values]
-    shown = [round(m, 1) for m in means if m is not None]
+    found = [entry(of_method) for of_method in values]
+    shown = [round(one.mean, 1) for one in found if one.mean is not None]
     top = max(shown, default=None)
-    return [
-        Entry(m, 100 * stdev(v) if len(v) > 1 else None, m is not None and round(m, 1) == top)
-        for m, v in zip(means, values, strict=True)
-    ]
+    return [replace(one, best=one.mean is not None and round(one.mean, 1) == top) for one in found]
+
+
+def entry(values: list[float]) -> Entry:
+    """Mean and standard deviation of fractions, one a seed, in percent."""
+    return Entry(
+        100 * mean(values) if values else None, 100 * stdev(values) if len(values) > 1 else None
+    )
 
 
 def _queries(dataset: Dataset, method: str, source: str) -> list:  # type: ignore[type-arg]

@@ -6,12 +6,14 @@ from statistics import mean
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
-from mmts.reporting.tables import Row
+from mmts.reporting.tables import Row, query_groups
 
 OBJECTIVES = {
     "info_nce": "InfoNCE", "max_margin": "max-margin", "siglip": "SigLIP", "cyclip": "CyCLIP",
     "sogclr": "SogCLR", "arctanh": "arctanh InfoNCE",
 }  # fmt: skip
+COLUMN_NAMES = {"verb_noun": "verb and noun"}
+"""Class columns that are called otherwise than they are named."""
 
 
 def signed(value: float) -> str:
@@ -26,7 +28,8 @@ def bounds(interval: Interval) -> str:
 
 def plural(count: int, noun: str) -> str:
     """A count with its noun: `1 seed`, `1,000 items`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" + ("" if count == 1 else ending)
 
 
 def test_size(dataset: Dataset, source: str) -> str:
@@ -56,18 +59,18 @@ def verdict(best: Row) -> str:
 
 
 def notes(dataset: Dataset, resamples: int) -> list[str]:
-    """Median ranks and intervals, and how the numbers were made: seeds, parts, ties."""
+    """Further numbers and intervals, and how the numbers were made: seeds, parts, ties."""
+    measure = dataset.measure
     seeds = ", ".join(str(seed) for seed in dataset.seeds)
     if len(dataset.seeds) > 1:
         spread = f"Numbers are mean ± standard deviation over the seeds {seeds}."
-        draws = "over test items (all queries of an item move together) and over seeds"
+        draws = f"over {measure.units} and over seeds"
     else:
         spread = f"One seed only ({seeds}): there is no standard deviation, shown as a dash."
         draws = (
-            "over test items (all queries of an item move together); with one seed it does not "
-            "tell how much another seed would change"
+            f"over {measure.units}; with one seed it does not tell how much another seed would "
+            "change"
         )
-    scale = "Recalls are in percent; rsum is the sum of the six recalls, 0 to 600."
     parts = (
         "Head, medium and tail: the training clusters sorted by size and cut at thirds of the "
         "training rows; a vision query belongs to its captions' most frequent cluster."
@@ -77,33 +80,36 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
         "the 95 % interval of the difference is a paired bootstrap "
         f"({resamples:,} resamples) {draws}."
     )
-    ties = "Ties count against: a wrong answer with the right one's score ranks before it."
     best = (
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    return [*_ranks(dataset), scale, spread, parts, interval, ties, best]
+    grouped = [parts, *_groups(dataset)]
+    return [*_ranks(dataset), measure.scale, spread, *grouped, interval, measure.ties, best]
+
+
+def _groups(dataset: Dataset) -> list[str]:
+    """A line on the groups of queries that the annotations name, where there are any."""
+    found = [query_groups(dataset, source) for source in dataset.test_sources]
+    names = [name.replace("_", " ") for name in dict.fromkeys(n for of in found for n in of)]
+    if not names:
+        return []
+    return [
+        f"{capital(', '.join(names[:-1]))}: queries of classes that the annotations list as such; "
+        f"{names[-1]}: of none of them. A query may be in several."
+    ]
 
 
 def _ranks(dataset: Dataset) -> list[str]:
-    """A line a source: median ranks and the interval of rsum, means over seeds."""
-    lines = []
+    """A line a source with the numbers that the measure tells of each method, means over seeds."""
+    measure, lines = dataset.measure, []
     for source in dataset.test_sources:
         told = []
         for method in dataset.methods:
-            of = {
-                key: mean(dataset.values(method, source, key))
-                for key in ("t2v/median_rank", "v2t/median_rank", "rsum/low", "rsum/high")
-            }
-            told.append(
-                f"{method} {of['t2v/median_rank']:.3g} and {of['v2t/median_rank']:.3g}, "
-                f"{100 * of['rsum/low']:.0f} to {100 * of['rsum/high']:.0f}"
-            )
+            of = [times * mean(dataset.values(method, source, key)) for key, times in measure.told]
+            told.append(f"{method} {measure.telling.format(*of)}")
         where = f" on {source}" if len(dataset.test_sources) > 1 else ""
-        lines.append(
-            f"Median rank of the right answer{where}, text to vision and vision to text, and the "
-            f"95 % interval of rsum over test items: {'; '.join(told)}."
-        )
+        lines.append(f"{measure.ranks.format(where=where)}: {'; '.join(told)}.")
     return lines
 
 

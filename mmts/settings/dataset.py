@@ -67,7 +67,7 @@ class Pack(Settings):
     they are. Videos need a number."""
     frame_rate: Annotated[float, Field(gt=0)] | None = None
     """Of videos: keep at most so many frames a second; null keeps all."""
-    quality: Annotated[int, Field(ge=1, le=100)] = 85
+    quality: Annotated[int, Field(ge=1, le=95)] = 85
     """Of videos: the JPEG quality of frames."""
     max_bad_share: Share = 0.0
     """Of videos: share of clips that may be missing or damaged; they are left out and listed."""

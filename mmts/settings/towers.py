@@ -11,6 +11,14 @@ from mmts.settings.base import Positive, Settings, Share
 VIDEO_TOWERS = ("video_vit", "divided_vit", "clip_frames")
 
 
+def check_heads(shape: VideoShape | TextShape) -> None:
+    """ValueError unless the width can be shared out among the heads."""
+    if shape.width % shape.heads:
+        raise ValueError(
+            f"width {shape.width} is no multiple of heads {shape.heads}; change one of them"
+        )
+
+
 class VideoShape(Settings):
     """The size of a video transformer that starts from random weights."""
 
@@ -21,17 +29,27 @@ class VideoShape(Settings):
     dim: Positive = 512
     """Length of the features."""
 
+    @model_validator(mode="after")
+    def _heads(self) -> VideoShape:
+        check_heads(self)
+        return self
+
 
 class TextShape(Settings):
     """The size of a CLIP text transformer that starts from random weights."""
 
-    context: Positive = 77
-    """Most tokens of a caption."""
+    context: Annotated[int, Field(ge=4)] = 77
+    """Most tokens of a caption, among them one or two for its start and end."""
     width: Positive = 512
     layers: Positive = 12
     heads: Positive = 8
     dim: Positive = 512
     """Length of the features."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> TextShape:
+        check_heads(self)
+        return self
 
 
 class VisionTower(Settings):
@@ -88,6 +106,14 @@ class VisionTower(Settings):
         for key in ("drop_path", "patch_dropout"):
             if getattr(self, key) and not transformer:
                 raise ValueError(f"{key} is set; {self.name} has none: leave it out")
+        if self.patch_dropout and self.name == "divided_vit":
+            raise ValueError("patch_dropout is set; divided_vit needs all patches: leave it out")
+        patch = (self.shape or VideoShape()).patch_size
+        if transformer and self.weights == "random" and self.image_size % patch:
+            raise ValueError(
+                f"image_size {self.image_size} is no multiple of shape.patch_size {patch}; change "
+                "one of them"
+            )
         return self
 
 

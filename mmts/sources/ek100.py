@@ -21,6 +21,7 @@ from mmts.sources.ek100_files import (
 )
 from mmts.sources.table import first_per_split
 
+PREFIX = "ek100/"  # of a narration_id, for ids that no other source has
 CREDIT = (
     "EPIC-KITCHENS-100: D. Damen et al. (2022), Rescaling Egocentric Vision. Videos and "
     "annotations CC BY-NC 4.0."
@@ -60,7 +61,7 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
         pairs = videos.itertuples(index=False, name=None)
         media = find_videos(folder, pairs, settings.layout)
     verb, noun = clips["verb_class"].astype(str), clips["noun_class"].astype(str)
-    sample_id = "ek100/" + clips["narration_id"]
+    sample_id = PREFIX + clips["narration_id"]
     rows = pd.DataFrame(
         {
             "sample_id": sample_id,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from mmts.errors import InputError
 from mmts.files import require
+from mmts.weights import refused_name
 
 
 class Inert:
@@ -63,14 +63,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _problem(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    refused = re.search(r"GLOBAL (\S+)", text)
-    if refused:
+    name = refused_name(error)
+    if name:
         return (
-            f"wants {refused[1]}, which is refused: a checkpoint may hold tensors, plain values "
-            "and an argparse.Namespace; do not trust this file"
+            f"wants {name}, which is refused: a checkpoint may hold tensors, plain values and an "
+            "argparse.Namespace; do not trust this file"
         )
-    return f"is no checkpoint that can be read safely ({text[:160] or type(error).__name__})"
+    return (
+        "is no checkpoint that can be read safely: it is damaged or not a file of torch.save; get "
+        "it again"
+    )
 
 
 def tensors(found: dict[str, Any], path: Path) -> dict[str, Any]:

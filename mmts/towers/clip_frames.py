@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +12,11 @@ from torch import Tensor
 from mmts.errors import InputError
 from mmts.towers.tower import Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD, Colour
-from mmts.weights import sentence_model
+from mmts.weights import fingerprint, sentence_model
+
+REMEDY = "give a CLIP model's local folder, with config.json and model.safetensors"
+# where image_mean and image_std stand: at the top, or under `image_processor`
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
 class ClipFrames(Tower):
@@ -50,26 +56,47 @@ class ClipFrames(Tower):
     def load(cls, spec: str, **settings: Any) -> ClipFrames:
         """CLIP from a local folder or a hub id; any CLIP model with a vision side will do.
 
+        Pixels are normalised as its image processor says, by CLIP's own numbers without one.
+
         Raises:
             InputError: there is none, or it lacks weights that the tower needs.
         """
+        from safetensors import SafetensorError
         from transformers import CLIPVisionModelWithProjection
+        from transformers.utils import logging
 
+        folder = sentence_model(spec)
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
-                sentence_model(spec), output_loading_info=True
+                folder, output_loading_info=True
             )
-        except InputError:
-            raise
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             problem = " ".join(str(error).split())[:160]
-            raise InputError(f"{spec} holds no CLIP vision model ({problem})") from None
-        model, missing = loaded[0], sorted(loaded[1]["missing_keys"])
+            raise InputError(f"{spec} holds no CLIP vision model ({problem}); {REMEDY}") from None
+        model, missing = loaded[0].float(), sorted(loaded[1]["missing_keys"])
         if missing:
             raise InputError(
-                f"{spec} lacks {len(missing)} of a CLIP vision model's weights ({missing[0]}, …)"
+                f"{spec} lacks {len(missing)} of a CLIP vision model's weights ({missing[0]}, …); "
+                f"{REMEDY}"
             )
-        return cls(model, **settings)
+        tower = cls(model, **{**_colours(folder), **settings})
+        tower.loaded = fingerprint(model.state_dict())
+        return tower
+
+    @classmethod
+    def empty(cls, shape: dict[str, Any], **settings: Any) -> ClipFrames:
+        """A tower with random weights from what `shape` gives of another one."""
+        from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+        model = CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(shape["config"]))
+        return cls(model, mean=tuple(shape["mean"]), std=tuple(shape["std"]), **settings)
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """All that `empty` needs, as JSON."""
+        colours = {name: getattr(self, name).flatten().tolist() for name in ("mean", "std")}
+        return {"config": json.loads(self.model.config.to_json_string(use_diff=False)), **colours}
 
     def forward(self, video: Tensor) -> Tensor:
         """Mean over the frames.
@@ -90,3 +117,24 @@ class ClipFrames(Tower):
             pixels = (pixels.to(self.mean.dtype) - self.mean) / self.std
         features: Tensor = self.model(pixel_values=pixels).image_embeds
         return features.reshape(len(video), -1, self.dim).mean(dim=1)
+
+
+def _colours(folder: str) -> dict[str, Colour]:
+    """Mean and deviation of the model's image processor, on the scale 0 to 255."""
+    from transformers.utils.hub import cached_file
+
+    for name in PROCESSORS:
+        path = cached_file(
+            folder,
+            name,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if path is None:
+            continue
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = found.get("image_processor", found)
+        if "image_mean" in found and "image_std" in found:
+            mean, std = (tuple(255 * v for v in found[f"image_{k}"]) for k in ("mean", "std"))
+            return {"mean": mean, "std": std}
+    return {}

@@ -13,11 +13,13 @@ from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position, resize_temporal
+from mmts.towers.tower import Tower
 from mmts.towers.video_vit import VideoViT, VideoViTConfig
-from mmts.weights import load_state
+from mmts.weights import fingerprint, load_state
 
 TOWERS = {"joint": VideoViT, "divided": DividedViT}
 COLOURS = ("mean", "std")  # JSON has lists
+CONVERT = "run `python -m mmts.towers.convert` first"
 
 
 class Converted(NamedTuple):
@@ -28,46 +30,97 @@ class Converted(NamedTuple):
     facts: dict[str, Any]
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What `towers.json` says.
+
+    Raises:
+        InputError: the folder holds no converted checkpoint.
+    """
+    facts = read_json(folder / FACTS, CONVERT)
+    parts = ("attention", "vision", "text")
+    if not isinstance(facts, dict) or not all(part in facts for part in parts):
+        raise InputError(f"{folder / FACTS} lacks one of {', '.join(parts)}; {CONVERT}")
+    if facts["attention"] not in TOWERS:
+        raise InputError(
+            f"{folder / FACTS}: attention is {facts['attention']!r}; it must be joint or divided"
+        )
+    return facts
+
+
+def video_config(values: dict[str, Any]) -> VideoViTConfig:
+    """A configuration as JSON has it -> as it is."""
+    values = {k: tuple(v) if k in COLOURS else v for k, v in values.items()}
+    return VideoViTConfig(**values)
+
+
 def empty_towers(facts: dict[str, Any]) -> tuple[VideoViT, ClipText]:
     """Both towers on the meta device: names and shapes, no memory, no random numbers."""
-    vision: dict[str, Any] = {
-        key: tuple(value) if key in COLOURS else value for key, value in facts["vision"].items()
-    }
     with torch.device("meta"):
-        tower = TOWERS[facts["attention"]](VideoViTConfig(**vision))
+        tower = TOWERS[facts["attention"]](video_config(facts["vision"]))
         return tower, ClipText(ClipTextConfig(**facts["text"]))
 
 
-def load_towers(folder: Path, **vision: Any) -> Converted:
-    """Both towers; `vision` changes keys of VideoViTConfig, such as `frames=8, drop_path=0.1`.
+def load_vision(folder: Path, **changes: Any) -> VideoViT:
+    """The vision tower; `changes` of VideoViTConfig, such as `frames=8, drop_path=0.1`.
 
-    Position embeddings are fitted to another `image_size` or `frames`; a `gradient_checkpointing`
-    goes to both towers.
+    Position embeddings are fitted to another `image_size` or `frames`. Text weights are not read.
 
     Raises:
         InputError: the folder holds no converted checkpoint, or a key does not exist.
     """
-    facts = read_json(folder / FACTS, "run `python -m mmts.towers.convert` first")
-    state = load_state(folder / WEIGHTS)
+    facts = read_facts(folder)
+    state = load_state(folder / WEIGHTS, "vision.")
     try:
-        settings, text = {**facts["vision"], **vision}, dict(facts["text"])
-        if "gradient_checkpointing" in vision:
-            text["gradient_checkpointing"] = vision["gradient_checkpointing"]
-        towers = empty_towers({**facts, "vision": settings, "text": text})
-        config = towers[0].config
+        with torch.device("meta"):
+            tower = TOWERS[facts["attention"]](video_config({**facts["vision"], **changes}))
+        tower.loaded = fingerprint(state)
+        config = tower.config
         state["vision.position"] = resize_position(state["vision.position"], config.grid)
         state["vision.temporal"] = resize_temporal(state["vision.temporal"], config.frames)
-        for side, tower in zip(("vision.", "text."), towers, strict=True):
-            own = {
-                name.removeprefix(side): value.to(torch.float32, copy=True)  # off the mapped file
-                for name, value in state.items()
-                if name.startswith(side)
-            }
-            tower.load_state_dict(own, assign=True)
-        towers[0].set_colours()
-    except InputError:
-        raise
+        _fill(tower, state, "vision.")
+        tower.set_colours()
     except (KeyError, TypeError, RuntimeError) as error:
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{folder} holds no converted towers of that kind ({problem})") from None
-    return Converted(*towers, facts)
+        raise _other_kind(folder, error) from None
+    return tower
+
+
+def load_text(folder: Path, **changes: Any) -> ClipText:
+    """The text tower; `changes` of ClipTextConfig. Vision weights are not read.
+
+    Raises:
+        InputError: the folder holds no converted checkpoint, or a key does not exist.
+    """
+    facts = read_facts(folder)
+    state = load_state(folder / WEIGHTS, "text.")
+    try:
+        with torch.device("meta"):
+            tower = ClipText(ClipTextConfig(**{**facts["text"], **changes}))
+        tower.loaded = fingerprint(state)
+        _fill(tower, state, "text.")
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise _other_kind(folder, error) from None
+    return tower
+
+
+def load_towers(folder: Path, **vision: Any) -> Converted:
+    """Both towers; `vision` as in `load_vision`, its `gradient_checkpointing` for both.
+
+    Raises:
+        InputError: the folder holds no converted checkpoint, or a key does not exist.
+    """
+    text = {k: v for k, v in vision.items() if k == "gradient_checkpointing"}
+    return Converted(load_vision(folder, **vision), load_text(folder, **text), read_facts(folder))
+
+
+def _fill(tower: Tower, state: dict[str, torch.Tensor], side: str) -> None:
+    """Put tensors called `side` + a parameter's name into a tower on the meta device."""
+    own = {
+        name.removeprefix(side): value.to(torch.float32, copy=True)  # off the mapped file
+        for name, value in state.items()
+    }
+    tower.load_state_dict(own, assign=True)
+
+
+def _other_kind(folder: Path, error: Exception) -> InputError:
+    problem = " ".join(str(error).split())[:160]
+    return InputError(f"{folder} holds no converted towers of that kind ({problem})")

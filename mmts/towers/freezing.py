@@ -26,7 +26,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         matching = {name for name in parameters if fnmatchcase(name, pattern)}
         if not matching:
             raise InputError(
-                f"frozen: {pattern!r} matches no parameter; {_near(pattern, parameters)}"
+                f"towers.frozen_parts: {pattern!r} matches no parameter; "
+                f"{_near(pattern, parameters)}"
             )
         frozen |= matching
     for name in frozen:

@@ -1,4 +1,4 @@
-"""A byte-pair tokenizer learned from the training captions, for text towers without weights."""
+"""Tokenizers of text towers: learned from the training captions, or the one of a CLIP model."""
 
 from __future__ import annotations
 
@@ -6,18 +6,33 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS, PAD
+from mmts.weights import model_files
 
 VOCABULARY = 8192
 SPECIAL = ["[PAD]", "[UNK]"]  # [PAD] is id 0
+END = "[END]"
+FILE = "tokenizer.json"
+PROBES = ("", "a", "a red ball")
 
 
-def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
-    """Byte-level BPE of at most 8,192 pieces; the same texts give the same pieces."""
+def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenizer:
+    """Byte-level BPE of at most 8,192 pieces; the same texts give the same pieces.
+
+    With `end_of_text` each text ends with one more token, the highest id, as `ClipText` wants it.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[1]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -29,7 +44,51 @@ def train_tokenizer(texts: Iterable[str]) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    if end_of_text:
+        tokenizer.add_special_tokens([END])
+        end = (END, tokenizer.token_to_id(END))
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"$A {END}", special_tokens=[end]
+        )
     return tokenizer
+
+
+def given_tokenizer(spec: str) -> Tokenizer:
+    """The tokenizer in a folder, or of a hub id.
+
+    Raises:
+        InputError: there is none, the hub cannot be reached, or texts do not end with its highest
+            id, which is where `ClipText` reads its features.
+    """
+    folder = model_files(
+        spec, (FILE,), f"give a folder with the {FILE} that the text tower was trained with"
+    )
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / FILE))
+    except Exception as error:  # the library raises no narrower one
+        raise InputError(f"{folder / FILE} is damaged ({error}); get it again") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    highest = vocabulary_size(tokenizer) - 1
+    ids = [encoded.ids for encoded in tokenizer.encode_batch(list(PROBES))]
+    if any(row[-1:] != [highest] for row in ids):
+        found = ", ".join(sorted({str(row[-1]) if row else "nothing" for row in ids}))
+        raise InputError(
+            f"towers.text.tokenizer {spec} ends texts with {found}, not with its highest id "
+            f"{highest} ({tokenizer.id_to_token(highest)}); clip_text needs a CLIP tokenizer, "
+            "whose end of text is that"
+        )
+    return tokenizer
+
+
+def vocabulary_size(tokenizer: Tokenizer) -> int:
+    """The highest id and one."""
+    return 1 + max(tokenizer.get_vocab().values())
+
+
+def cut_to(tokenizer: Tokenizer, tokens: int) -> None:
+    """Let texts have that many tokens at most; the end of text stays. `tokenizer.json` keeps it."""
+    tokenizer.enable_truncation(tokens)
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -45,8 +104,9 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Token ids [N, L], L <= 48, padded with 0."""
-    ids = [e.ids[:MAX_TOKENS] for e in tokenizer.encode_batch(list(texts))]
+    """Token ids [N, L], padded with 0; L is at most what `cut_to` has set, else 48."""
+    limit = MAX_TOKENS if tokenizer.truncation is None else tokenizer.truncation["max_length"]
+    ids = [e.ids[:limit] for e in tokenizer.encode_batch(list(texts))]
     longest = max((len(row) for row in ids), default=1)
     out = torch.full((len(ids), max(longest, 1)), PAD, dtype=torch.long)
     for i, row in enumerate(ids):

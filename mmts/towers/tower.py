@@ -6,6 +6,12 @@ from torch import nn
 
 
 class Tower(nn.Module):
-    """An encoder in front of a projection head; `dim` is the length of its features."""
+    """An encoder in front of a projection head.
+
+    Attributes:
+        dim: length of its features.
+        loaded: fingerprint of the weights that it starts from, None for random ones.
+    """
 
     dim: int
+    loaded: str | None = None

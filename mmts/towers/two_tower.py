@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,8 +11,11 @@ from torch.nn import functional as F
 
 from mmts.errors import InputError
 from mmts.settings import Head, Towers
-from mmts.towers.build import vision_tower
-from mmts.towers.small import SmallTextTransformer
+from mmts.towers.build import Shape, shape_of, text_tower, vision_tower
+from mmts.towers.freezing import freeze
+
+POSITIONS = ("position", "position_embedding")
+"""Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
 
 
 def projection(inputs: int, head: Head | None) -> nn.Module:
@@ -41,18 +44,44 @@ class TwoTower(nn.Module):
 
     Attributes:
         dim: D of the rows.
+        loaded: of each tower that started from weights, the settings' `weights` and their
+            fingerprint.
     """
 
-    def __init__(self, towers: Towers, head: Head | None, dims: dict[str, int]) -> None:
+    def __init__(
+        self,
+        towers: Towers,
+        head: Head | None,
+        dims: dict[str, int],
+        shapes: Mapping[str, Shape] | None = None,
+    ) -> None:
         """
         Args:
             towers, head: settings.
             dims: `vision` and `text`: features of the frozen towers; `vocabulary` where the text
                 tower reads tokens. Keys of trainable sides are ignored.
+            shapes: of a model that was trained before, its `shapes`; its towers' own weights are
+                not looked for then.
+
+        Raises:
+            InputError: weights that do not exist or do not fit, features of two lengths without a
+                head, or frozen_parts that name nothing or all.
         """
         super().__init__()
-        vision = None if towers.vision.frozen else vision_tower(towers.vision)
-        text = None if towers.text.frozen else SmallTextTransformer(dims["vocabulary"])
+        vision, text = None, None
+        if not towers.vision.frozen:
+            shape = None if shapes is None else shapes.get("vision", {})
+            vision = vision_tower(towers.vision, shape)
+        if not towers.text.frozen:
+            shape = None if shapes is None else shapes.get("text", {})
+            text = text_tower(towers.text, dims["vocabulary"], shape)
+        self.loaded = {
+            side: {"weights": settings.weights, "fingerprint": tower.loaded}
+            for side, tower, settings in (
+                ("vision", vision, towers.vision), ("text", text, towers.text)
+            )
+            if tower is not None and tower.loaded is not None
+        }  # fmt: skip
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
         vision_dim = vision.dim if vision else dims["vision"]
@@ -65,6 +94,18 @@ class TwoTower(nn.Module):
         self.dim = vision_dim if head is None else head.dim
         self.vision_head = projection(vision_dim, head)
         self.text_head = projection(text_dim, head)
+        freeze(self, towers.frozen_parts)
+        if not any(p.requires_grad for p in self.parameters()):
+            raise InputError(
+                "nothing of the model is trained: without train.head, a tower must be; with "
+                "towers.frozen_parts, a part must be left out"
+            )
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Of each tower that has one, what it takes to build it again, see `shape_of`."""
+        found = {"vision": shape_of(self.vision), "text": shape_of(self.text)}
+        return {side: shape for side, shape in found.items() if shape}
 
     def encode_vision(self, vision: Tensor) -> Tensor:
         """[N, ...] pictures or features -> [N, D] unit rows."""
@@ -80,11 +121,19 @@ class TwoTower(nn.Module):
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: matrices decay; biases, norms and other vectors do not."""
-    trained = [p for p in model.parameters() if p.requires_grad]
+    """AdamW groups: matrices decay; biases, norms, other vectors and position embeddings do not.
+
+    What is frozen is in neither. A temporal embedding decays, as in AVION (arXiv 2309.16669).
+    """
+    decaying: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            position = any(part in POSITIONS for part in name.split("."))
+            (others if position or parameter.ndim <= 1 else decaying).append(parameter)
     return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mmts.augment import random_crop
 from mmts.errors import InputError
 from mmts.media import decode_image, square
 from mmts.shards import ShardReader
-from mmts.training.augment import random_crop
 from mmts.training.batch import Batch
 from mmts.training.positives import Classes, RelevantCaptions
 from mmts.video.clips import centre_crop, consistent_crop, frame_indices

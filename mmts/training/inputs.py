@@ -16,8 +16,16 @@ from mmts.embed import Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
 from mmts.settings import Towers
+from mmts.settings.towers import VIDEO_TOWERS
 from mmts.shards import ShardReader
-from mmts.towers.tokens import encode
+from mmts.towers.build import clip_text_config
+from mmts.towers.tokens import (
+    cut_to,
+    encode,
+    given_tokenizer,
+    train_tokenizer,
+    vocabulary_size,
+)
 from mmts.training.data import Pairs
 
 
@@ -25,12 +33,13 @@ class Inputs:
     """The cached features of one dataset, opened once for all splits.
 
     Attributes:
-        dims: sizes that the model needs to know, see `TwoTower`.
+        dims: sizes that the model needs to know, see `TwoTower`; `tokenizer` adds the vocabulary.
     """
 
     def __init__(self, data: Path, dataset: str, towers: Towers) -> None:
-        self.shards = data / "shards" / dataset
+        self.shards, self.dataset = data / "shards" / dataset, dataset
         self.towers = towers
+        self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         ids = read_parquet(data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`")
         texts = self.embeddings.caption_text
@@ -52,16 +61,57 @@ class Inputs:
         own = self.embeddings.text_features
         return self.embeddings.text if own is None else own
 
+    def _open(self, split: str) -> ShardReader:
+        """The shards of a split, opened once, if the vision tower takes what they hold."""
+        if split not in self._opened:
+            shards = ShardReader(self.shards, split)
+            vision, where = self.towers.vision, f"datasets.{self.dataset}"
+            if shards.video and not vision.video:
+                raise InputError(
+                    f"{where}.captions.sources are videos but {where}.towers.vision.name is "
+                    f"{vision.name}, which takes pictures; set it to {' or '.join(VIDEO_TOWERS)}, "
+                    "with a clip_length and `frozen: false`"
+                )
+            if vision.video and not shards.video:
+                raise InputError(
+                    f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
+                    f"{vision.name}, which takes clips; name a picture tower, such as small_cnn"
+                )
+            self._opened[split] = shards
+        return self._opened[split]
+
     def captions(self, split: str) -> list[str]:
         """All captions of a split, for a tokenizer to learn from."""
-        return [c for sample in ShardReader(self.shards, split).samples for c in sample["captions"]]
+        return [c for sample in self._open(split).samples for c in sample["captions"]]
+
+    def tokenizer(self) -> Tokenizer | None:
+        """Of the text tower that is to be trained, None for a frozen one.
+
+        Learned from the training captions, or the one that the settings name. The size of its
+        vocabulary goes into `dims`.
+
+        Raises:
+            InputError: it cannot be loaded, or does not fit the tower's weights.
+        """
+        text = self.towers.text
+        if text.frozen:
+            return None
+        clip = text.name == "clip_text"
+        if text.tokenizer is not None:
+            tokenizer = given_tokenizer(text.tokenizer)
+        else:
+            tokenizer = train_tokenizer(self.captions("train"), end_of_text=clip)
+        self.dims["vocabulary"] = vocabulary_size(tokenizer)
+        if clip:
+            cut_to(tokenizer, clip_text_config(text, self.dims["vocabulary"]).context)
+        return tokenizer
 
     def pairs(
         self, split: str, tokenizer: Tokenizer | None, clusters: pd.DataFrame | None = None
     ) -> Pairs:
         """The pairs of one split; arguments as in `Pairs`."""
         vision = (self._vision_features(), self._vision_row) if self.towers.vision.frozen else None
-        shards = ShardReader(self.shards, split)
+        shards = self._open(split)
         wanted = {c for sample in shards.samples for c in sample["caption_ids"]}
         if not wanted <= self._text_row.keys():
             raise InputError(
@@ -73,6 +123,7 @@ class Inputs:
             vision_rows=vision,
             encode_text=self._text_encoder(tokenizer),
             image_size=self.towers.vision.image_size,
+            clip_length=self.towers.vision.clip_length,
             clusters=clusters,
         )
 

@@ -1,5 +1,8 @@
 """A trained model on disk: model.safetensors, model.json, and tokenizer.json where it has one.
 
+model.json has what it takes to build the model without the weights that its towers started from
+(`shapes`: the sizes and constants of video and CLIP towers), and which those were (`loaded`).
+
 state.safetensors beside it has the state of the objective and of the modulator.
 """
 
@@ -7,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -25,12 +27,16 @@ def save_model(
     folder: Path, model: TwoTower, towers: Towers, head: Head | None, dims: dict[str, int],
     tokenizer: Tokenizer | None,
 ) -> None:  # fmt: skip
-    """Write the weights and everything needed to build the model again."""
+    """Write the weights and everything needed to build the model again.
+
+    A picture model with random or frozen towers has neither shapes nor loaded weights.
+    """
     from safetensors.torch import save_file
 
     save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()},
               folder / "model.safetensors")  # fmt: skip
     facts = {"towers": towers.model_dump(), "head": head and head.model_dump(), "dims": dims}
+    facts |= {k: v for k, v in (("shapes", model.shapes), ("loaded", model.loaded)) if v}
     write_json(folder / "model.json", facts)
     if tokenizer is not None:
         tokenizer.save(str(folder / "tokenizer.json"))
@@ -49,14 +55,12 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
     path = require(folder / "model.safetensors", REMEDY)
     try:
         towers = Towers.model_validate(facts["towers"])
-        vision = towers.vision.model_copy(update={"weights": "random"})  # all weights are in `path`
-        model = TwoTower(
-            towers.model_copy(update={"vision": vision}),
-            None if facts["head"] is None else Head.model_validate(facts["head"]),
-            facts["dims"],
-        )
+        head = None if facts["head"] is None else Head.model_validate(facts["head"])
+        model = TwoTower(towers, head, facts["dims"], facts.get("shapes", {}))
         model.load_state_dict(load_file(path))
-    except (KeyError, TypeError, ValidationError, RuntimeError, SafetensorError) as error:
+    except (
+        AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
+    ) as error:  # fmt: skip
         problem = " ".join(str(error).split())[:160]
         raise InputError(f"{path} and model.json do not fit ({problem}); {REMEDY}") from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")

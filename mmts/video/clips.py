@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mmts.augment import random_box
 from mmts.errors import InputError
-from mmts.training.augment import random_box
 
 
 def frame_indices(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mmts.reporting.cells import Dataset, load_dataset
 from mmts.reporting.report import Report, dataset_report
+from tests.reporting import graded
 
 HOSTILE = "<script>alert('x')</script> & a <img src=http://evil.example/x.png> $a_b$"
 METHODS = {  # objective, alpha, shift_min, shift_max, modulator
@@ -41,6 +42,8 @@ ITEMS, EACH = 20, 2  # test items, captions of an item
 class FakeShards:
     """The interface of ShardReader over pictures drawn here."""
 
+    video = False
+
     def __init__(self, samples: list[dict[str, Any]]) -> None:
         self.samples = samples
 
@@ -51,16 +54,27 @@ class FakeShards:
         image.save(buffer, "PNG")
         return buffer.getvalue()
 
+    def segment(self, number: int) -> graded.FakeSegment:
+        """A picture is no clip."""
+        raise AssertionError(f"sample {number} is a picture")
+
 
 def write_tree(
     data: Path, name: str, *, publishable: bool = True, seeds: tuple[int, ...] = SEEDS,
-    sources: tuple[str, ...] = ("main",), methods: dict[str, Any] = METHODS,
-) -> FakeShards:  # fmt: skip
-    """All artifacts of one dataset under `data`; the shards come back as a stand-in."""
+    sources: tuple[str, ...] = ("main",), methods: dict[str, Any] = METHODS, clips: bool = False,
+) -> FakeShards | graded.FakeClips:  # fmt: skip
+    """All artifacts of one dataset under `data`; the shards come back as a stand-in.
+
+    With `clips` it has graded relevancy, clusterings by column, and a source of kind ek100.
+    """
     captions = _captions(name, sources)
     clusters = _clusters(captions)
     about = {
-        source: {"kind": "table", "publishable": publishable, "credit": f"{source} by <us>"}
+        source: {
+            "kind": "ek100" if clips else "table",
+            "publishable": publishable,
+            "credit": f"{source} by <us>",
+        }
         for source in sources
     }
     _json(data / "captions" / name / "summary.json", {"dataset": name, "sources": about})
@@ -70,16 +84,25 @@ def write_tree(
     vectors = np.random.default_rng(3).normal(size=(len(captions), 8)).astype(np.float32)
     np.save(data / "embed" / name / "text.npy", vectors)
     np.save(data / "embed" / name / "caption_text.npy", np.arange(len(captions)))
-    clusters.to_parquet(data / "cluster" / name / "default.parquet")
+    if clips:
+        graded.write_clusterings(data / "cluster" / name, clusters)
+        clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")
+    else:
+        clusters.to_parquet(data / "cluster" / name / "default.parquet")
+        _json(data / "cluster" / name / "default.json", {"kind": "kmeans", "k": len(SIZES)})
     _json(data / "shards" / name / "manifest.json", {})
     test = captions[captions["split"] == "test"].merge(clusters, on="caption_id")
-    for number, (method, (objective, alpha, low, high, how)) in enumerate(methods.items()):
-        _shift(data / "shift" / name / method, low, high)
+    for number, (method, numbers) in enumerate(methods.items()):
+        _shift(data / "shift" / name / method, *numbers[2:4])
         for seed in seeds:
-            _train(data / "train" / name / method / str(seed), objective, how, alpha, low, seed)
+            _train(data / "train" / name / method / str(seed), numbers, seed, clips)
             folder = data / "evaluate" / name / method / str(seed)
-            _evaluate(folder, test, sources, np.random.default_rng([number, seed]), 9 - number)
-    return FakeShards(
+            rng = np.random.default_rng([number, seed])
+            if clips:
+                _evaluate_clips(folder, test, sources, rng, 0.4 + number / 50)
+            else:
+                _evaluate(folder, test, sources, rng, 9 - number)
+    return (graded.FakeClips if clips else FakeShards)(
         [
             {"sample_id": item, "source": group["source"].iloc[0], "split": "test",
              "captions": group["caption"].tolist(), "caption_ids": group["caption_id"].tolist()}
@@ -125,19 +148,24 @@ def _shift(folder: Path, low: float, high: float) -> None:
     pd.DataFrame(table).to_parquet(folder / "shift.parquet")
 
 
-def _train(
-    folder: Path, objective: str, modulator: str, alpha: float, tau: float, seed: int
-) -> None:
+def _train(folder: Path, numbers: tuple[Any, ...], seed: int, clips: bool) -> None:
+    objective, alpha, tau, high, modulator = numbers[:5]
+    shift = numbers[5] if len(numbers) > 5 else "default"
     run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
-           "update_every": "step", "clustering": {"shift": "default", "relevancy": []},
+           "shift_min": tau, "shift_max": high, "shift_mapping": "linear",
+           "update_every": "step", "clustering": {"shift": shift, "relevancy": []},
            "epochs": 4, "total_steps": 40, "period": 8.0,
            "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)
+    _json(folder / "model.json", {"towers": {"vision": {"name": "video_vit"}}})
     steps = np.arange(0, 40, 2)
     falling = tau * (1 - steps / 80) + seed / 1000
     spread = 0.0 if modulator == "learnable" else 0.01
     rsum = np.where(steps % 10 == 0, steps / 20 + seed / 100, np.nan)
-    curves = {"step": steps, "epoch": steps // 10, "loss": 3 - steps / 20, "val_rsum": rsum,
+    measured = {"val_rsum": rsum}
+    if clips:
+        measured = {"val_rsum": np.nan * rsum, "val_mAP": rsum / 4, "val_nDCG": rsum / 3}
+    curves = {"step": steps, "epoch": steps // 10, "loss": 3 - steps / 20, **measured,
               "tau_min": falling - spread, "tau_mean": falling,
               "tau_max": falling + 2 * spread}  # fmt: skip
     pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
@@ -171,6 +199,19 @@ def _evaluate(
     metrics = {s: _metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", metrics)
     _json(folder / "retrievals.json", [_retrieval(test, row) for row in queries.itertuples()])
+
+
+def _evaluate_clips(
+    folder: Path, test: pd.DataFrame, sources: tuple[str, ...], rng: np.random.Generator,
+    good: float,
+) -> None:  # fmt: skip
+    queries = graded.graded_queries(test, rng, good)
+    folder.mkdir(parents=True)
+    queries.to_parquet(folder / "queries.parquet")
+    found = {s: graded.graded_metrics(queries[queries["source"] == s]) for s in sources}
+    _json(folder / "metrics.json", found)
+    retrievals = [graded.graded_retrieval(test, row) for row in queries.itertuples()]
+    _json(folder / "retrievals.json", retrievals)
 
 
 def _metrics(queries: pd.DataFrame) -> dict[str, float]:
@@ -221,7 +262,7 @@ def tree() -> SimpleNamespace:
     """What tests need to make artifacts of their own."""
     return SimpleNamespace(
         write=write_tree, loaded=loaded, settings=SETTINGS, sizes=SIZES, items=ITEMS, each=EACH,
-        words=WORDS,
+        words=WORDS, graded=graded,
     )  # fmt: skip
 
 
@@ -248,6 +289,17 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Report:
     folder = tmp_path_factory.mktemp("many")
     shards = write_tree(folder, "open", methods=MANY)
     return dataset_report(loaded(folder, "open", methods=MANY), SETTINGS, shards)
+
+
+@pytest.fixture(scope="session")
+def ek100(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The report of clips with graded relevancy, and what it was made from."""
+    folder = tmp_path_factory.mktemp("ek100")
+    methods = graded.METHODS
+    shards = write_tree(folder, "kitchen", publishable=False, methods=methods, clips=True)
+    dataset = loaded(folder, "kitchen", methods=methods)
+    report = dataset_report(dataset, SETTINGS, shards)
+    return SimpleNamespace(folder=folder, shards=shards, dataset=dataset, report=report)
 
 
 @pytest.fixture(scope="session")

@@ -6,17 +6,21 @@ import dataclasses
 import io
 import re
 from statistics import mean
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from mmts.reporting.cells import Dataset
+from mmts.reporting.figure_tail import tail_figure
 from mmts.reporting.figure_tau import _rows, _scheduled, tau_figure, three_clusters
 from mmts.reporting.figure_training import panels
 from mmts.reporting.labels import Box, label_places
 from mmts.reporting.report import Report
 from mmts.reporting.style import _other, canvas, method_colours
+from mmts.reporting.tables import to_baseline
 
 
 def _figure(report: Report, name: str):  # type: ignore[no-untyped-def]
@@ -44,6 +48,21 @@ def test_the_tail_is_described_by_its_numbers(reports: list[Report]) -> None:
     for method in dataset.methods:
         for part in ("head", "medium", "tail"):
             assert f"{part} {100 * mean(dataset.values(method, 'main', f'{part}/rsum')):.1f}" in alt
+
+
+def test_one_seed_has_the_whiskers_of_the_bootstrap(
+    tree: SimpleNamespace, data: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(Axes, "bar", lambda *_, yerr=None, **__: drawn.append(yerr))
+    dataset = tree.loaded(data.folder, "open", seeds=(1,))
+    figure = tail_figure(dataset, "main", resamples=100, seed=0)
+    assert drawn[:9] == [None] * 9  # three methods on the left
+    found = to_baseline(dataset, "main", "mmts", "head", resamples=100, seed=0)
+    assert found is not None
+    assert np.ravel(drawn[9]) == pytest.approx([found.value - found.low, found.high - found.value])
+    assert len(drawn) == 12
+    assert "95 % bootstrap intervals over test items" in figure.caption
 
 
 def test_the_sizes_are_described_by_their_cuts(reports: list[Report]) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image, UnidentifiedImageError
 
 from mmts.reporting.cells import Dataset
-from mmts.reporting.gallery import SIDE, gallery, thumbnail
+from mmts.reporting.gallery import FRAME, GAP, SIDE, gallery, strip, thumbnail
+from mmts.reporting.results import write_results
+from tests.reporting.graded import FakeSegment
 
 
 def _decoded(uri: str) -> Image.Image:
@@ -45,7 +48,9 @@ def test_examples_show_each_item_once_with_its_rank(
     assert len({example.query.text for example in found.t2v}) == 6
     for example in found.t2v:
         query = queries.loc[("t2v", captions[example.query.text])]
-        assert (example.rank, example.part) == (query["rank"], query["part"])
+        rank = query["rank"]
+        told = "right answer ranked first" if rank == 1 else f"first right answer at rank {rank}"
+        assert (example.told, example.part) == (told, query["part"])
     assert len({example.query.uri for example in found.v2t}) > 1
 
 
@@ -66,3 +71,44 @@ def test_the_draw_follows_the_seed(dataset: Dataset, data: SimpleNamespace) -> N
         return [example.query.text for example in shown.t2v]
 
     assert drawn(1) == drawn(1) != drawn(2)
+
+
+def test_a_clip_is_a_strip_of_frames_from_the_middles_of_its_parts() -> None:
+    for frames, wanted in ((9, [1, 3, 5, 7]), (4, [0, 1, 2, 3]), (2, [0, 1]), (1, [0])):
+        segment = FakeSegment(3, frames)
+        image = _decoded(strip(segment))
+        assert segment.asked == wanted
+        assert image.size == (len(wanted) * (FRAME + GAP) - GAP, FRAME * 90 // 160)
+    red = [_decoded(strip(FakeSegment(3))).convert("RGB").getpixel((x, 20)) for x in (40, 340)]
+    assert abs(red[0][0] - 25) < 12 and abs(red[1][0] - 175) < 12  # type: ignore[index]
+
+
+def test_clips_are_shown_with_caption_and_relevancy(ek100: SimpleNamespace) -> None:
+    [shown] = ek100.report.galleries
+    assert shown.video
+    queries = ek100.dataset.of(shown.method)[0].queries
+    told = {
+        f"average precision {100 * row.AP:.1f}, nDCG {100 * row.nDCG:.1f}"
+        for row in queries.itertuples()
+    }
+    for example in (*shown.t2v, *shown.v2t):
+        assert example.told in told
+        assert [a.relevancy for a in example.answers] == [1.0, 0.5, 0.25, 0.0, 1.0]
+        assert [a.match for a in example.answers] == [True, False, False, False, True]
+    for example in shown.t2v:
+        assert all(
+            a.uri and a.text in set(ek100.dataset.captions["caption"]) for a in example.answers
+        )
+    assert all(example.query.uri for example in shown.v2t)
+
+
+def test_clips_are_on_the_local_page_only(ek100: SimpleNamespace, tmp_path: Path) -> None:
+    write_results(tmp_path, [ek100.report])
+    public, local = (
+        (tmp_path / name).read_text(encoding="utf-8") for name in ("index.html", "local/index.html")
+    )
+    assert "image/webp" not in public and "kitchenred" not in public
+    assert local.count("image/webp") == 3 * 5 + 3
+    assert "<script" not in local and "alert(&#39;x&#39;)" in local
+    assert local.count('<span class="graded">relevancy 0.25</span>') == 6
+    assert "Caption to clip" in local and "Caption to picture" not in local

@@ -8,7 +8,8 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.reporting import intervals
-from mmts.reporting.intervals import rsum_difference, weights
+from mmts.reporting.intervals import paired_difference, weights
+from mmts.reporting.measure import MULTI_INSTANCE, RECALL
 
 
 def _queries(seed: int, hard: int) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def _rsum(tables: list[pd.DataFrame], items: dict[str, float], shares: list[floa
 
 @pytest.mark.parametrize("part", [None, "tail"])
 def test_the_interval_is_that_of_a_loop_over_the_same_draws(part: str | None) -> None:
-    found = rsum_difference(METHOD, BASELINE, resamples=40, seed=5, part=part)
+    found = paired_difference(RECALL, METHOD, BASELINE, resamples=40, seed=5, part=part)
     assert found is not None
     kept = [[t if part is None else t[t["part"] == part] for t in m] for m in (METHOD, BASELINE)]
     names = sorted(METHOD[0]["sample_id"].unique())
@@ -59,6 +60,38 @@ def test_the_interval_is_that_of_a_loop_over_the_same_draws(part: str | None) ->
     value = _rsum(kept[0], even, [1 / 3] * 3) - _rsum(kept[1], even, [1 / 3] * 3)
     assert len(draws) == 40
     assert found.value == pytest.approx(value)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
+
+
+def test_the_interval_of_map_is_that_of_a_loop_over_the_same_draws() -> None:
+    def graded(seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        rows = [("v2t", f"i{n}") for n in range(7)] + [("t2v", f"i{n}") for n in range(4)]
+        table = pd.DataFrame(rows, columns=["direction", "query_id"])
+        return table.assign(sample_id="one", AP=rng.uniform(size=11))
+
+    tables = [[graded(10 * m + s) for s in range(2)] for m in range(2)]
+    found = paired_difference(MULTI_INSTANCE, *tables, resamples=30, seed=3)
+    assert found is not None
+
+    def value(drawn: dict[str, float], shares: list[float]) -> float:
+        total = 0.0
+        for sign, of_method in zip((1, -1), tables, strict=True):
+            for table, share in zip(of_method, shares, strict=True):
+                for direction in ("v2t", "t2v"):
+                    rows = [r for r in table.itertuples() if r.direction == direction]
+                    times = [drawn[f"{direction} {r.query_id}"] for r in rows]
+                    hits = sum(t * r.AP for t, r in zip(times, rows, strict=True))
+                    total += sign * share * 50 * hits / sum(times)
+        return total
+
+    names = sorted(f"{r.direction} {r.query_id}" for r in tables[0][0].itertuples())
+    draws = [
+        value(dict(zip(names, row, strict=True)), list(shares))
+        for units, seeds in weights(11, 2, 30, 3)
+        for row, shares in zip(units, seeds, strict=True)
+    ]
+    assert found.value == pytest.approx(value(dict.fromkeys(names, 1.0), [0.5, 0.5]))
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
 
 
@@ -80,20 +113,20 @@ def test_draws_have_as_many_items_and_seeds_as_there_are() -> None:
 
 
 def test_a_method_does_not_differ_from_itself() -> None:
-    same = rsum_difference(METHOD, METHOD, resamples=50, seed=0)
+    same = paired_difference(RECALL, METHOD, METHOD, resamples=50, seed=0)
     assert same is not None
     assert (same.value, same.low, same.high) == (0, 0, 0)
     assert not same.clear
 
 
 def test_a_part_without_queries_has_no_interval() -> None:
-    assert rsum_difference(METHOD, BASELINE, resamples=10, seed=0, part="medium") is None
+    assert paired_difference(RECALL, METHOD, BASELINE, resamples=10, seed=0, part="medium") is None
 
 
 def test_other_queries_or_items_are_refused() -> None:
     fewer = [table.iloc[:-1] for table in BASELINE]
     with pytest.raises(InputError, match="different queries"):
-        rsum_difference(METHOD, fewer, resamples=10, seed=0)
+        paired_difference(RECALL, METHOD, fewer, resamples=10, seed=0)
     others = [table.replace({"sample_id": {"i3": "new"}}) for table in BASELINE]
     with pytest.raises(InputError, match="different media items"):
-        rsum_difference(METHOD, others, resamples=10, seed=0)
+        paired_difference(RECALL, METHOD, others, resamples=10, seed=0)

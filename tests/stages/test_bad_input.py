@@ -133,7 +133,7 @@ def test_a_dataset_that_does_not_exist(project: Project, stage: str) -> None:
     assert "tony" not in "".join(folders(project.root))
 
 
-@pytest.mark.parametrize("stage", ["shift", "train"])
+@pytest.mark.parametrize("stage", ["shift", "train", "evaluate"])
 def test_a_method_that_does_not_exist(project: Project, stage: str) -> None:
     arguments = tuple("bass" if a == "base" else a for a in ARGUMENTS[stage])
     found = refused(project, stage, arguments)
@@ -363,8 +363,8 @@ def test_features_of_other_captions(project: Project) -> None:
 
 
 def test_a_cell_that_was_not_trained(project: Project) -> None:
-    found = refused(project, "evaluate", (*CELL, "bass", *SEED))
-    assert found.startswith("data/train/tiny/bass/0/model.json is not there; run `dvc repro`")
+    found = refused(project, "evaluate", (*BASE, "--seed", "7"))
+    assert found.startswith("data/train/tiny/base/7/model.json is not there; run `dvc repro`")
 
 
 def test_a_model_that_is_damaged(project: Project) -> None:

@@ -108,7 +108,9 @@ def test_features_of_media_that_there_are_none_of(kitchens: Project, cnn_weights
     kitchens.set(datasets__kitchens__towers__vision=tower)
     ran = kitchens.run("embed", *KITCHENS)
     assert ran.code == 1 and len(ran.err.splitlines()) == 1
-    assert ran.err.startswith("error: a clip without media cannot be read (`videos: null`)")
+    assert ran.err.startswith(
+        "error: datasets.kitchens.towers.vision.frozen is true but ek100/P01_"
+    )
     assert not Path("data/embed/kitchens").exists()
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from mmts.shards import ShardReader
 from mmts.training.data import epoch_picks
 from tests import reference
 from tests.conftest import CELL, CHAIN, Project
 from tests.making import write_sentence_model
+from tests.making_towers import write_converted, write_tokenizer
+from tests.stages.test_bad_input import refused
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
 WORDS = {"name": "small_transformer", "weights": "random", "frozen": False}
@@ -84,3 +89,60 @@ def test_tau_of_each_step_is_that_of_the_drawn_captions(project: Project) -> Non
             tau = [base + shift_of[cluster_of[ids[pick.caption]]] for pick in batch]
             found = curves.loc[step, ["tau_min", "tau_mean", "tau_max"]].tolist()
             assert found == pytest.approx([min(tau), np.mean(tau), max(tau)], abs=1e-6)
+
+
+def test_a_clip_text_tower_all_the_way(project: Project, tmp_path: Path) -> None:
+    weights = write_converted(tmp_path / "weights")
+    words = write_tokenizer(tmp_path / "words")
+    text = {"name": "clip_text", "weights": str(weights), "frozen": False, "tokenizer": str(words)}
+    parts = ["text.blocks.*", "text.tokens.*"]
+    project.set(datasets__tiny__towers={"vision": CNN, "text": text, "frozen_parts": parts})
+    assert project.run("train", *BASE).code == 0
+    cell = project.root / "data/train/tiny/base/0"
+    facts = json.loads((cell / "model.json").read_text())
+    assert facts["dims"] == {"vocabulary": 30}
+    assert set(facts["loaded"]) == set(facts["shapes"]) == {"text"}
+    trained, start = (
+        load_file(cell / "model.safetensors"),
+        load_file(weights / "towers.safetensors"),
+    )
+    moved = {n for n, v in start.items() if n in trained and not torch.equal(v, trained[n])}
+    assert moved == {
+        "text.position", "text.norm_post.weight", "text.norm_post.bias", "text.projection.weight"
+    }  # fmt: skip
+    shutil.rmtree(weights)
+    shutil.rmtree(words)
+    ran = project.run("evaluate", *BASE)
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_learned_tokenizer_for_clip_text(project: Project) -> None:
+    shape = {"context": 8, "width": 16, "layers": 1, "heads": 2, "dim": 8}
+    text = {"name": "clip_text", "weights": "random", "frozen": False, "shape": shape}
+    project.set(datasets__tiny__towers={"vision": CNN, "text": text})
+    for stage in ("train", "evaluate"):
+        ran = project.run(stage, *BASE)
+        assert (ran.code, ran.err) == (0, "")
+    tokenizer = json.loads((project.root / "data/train/tiny/base/0/tokenizer.json").read_text())
+    assert tokenizer["truncation"]["max_length"] == 8
+
+
+def test_towers_that_do_not_fit_what_was_packed(project: Project) -> None:
+    clips = {"name": "video_vit", "weights": "random", "frozen": False, "image_size": 32,
+             "clip_length": 2}  # fmt: skip
+    project.set(datasets__tiny__towers={"vision": clips, "text": WORDS})
+    assert refused(project, "train").startswith("datasets.tiny.captions.sources are pictures but")
+    project.set(datasets__tiny__towers={"vision": CNN, "text": WORDS, "frozen_parts": ["vison.*"]})
+    assert refused(project, "train").startswith("towers.frozen_parts: 'vison.*' matches no param")
+
+
+def test_a_frozen_picture_tower_on_videos(project: Project) -> None:
+    project.set()
+    path = project.root / "data/captions/tiny/captions.parquet"
+    captions = pd.read_parquet(path)
+    captions.insert(8, "start", 0.5)
+    captions.insert(9, "stop", 2.5)
+    captions.assign(media="gone.mp4").to_parquet(path, index=False)
+    found = refused(project, "embed")
+    assert found.startswith("datasets.tiny.towers.vision.frozen is true but ")
+    assert "are clips of videos" in found and "set datasets.tiny.towers.vision.name to" in found

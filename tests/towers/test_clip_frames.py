@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from transformers import CLIPConfig, CLIPModel
 from mmts.errors import InputError
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD
+from tests.making_towers import write_clip
 from tests.towers.test_video_vit import clip, video
 
 
@@ -69,3 +71,25 @@ def test_frames_of_another_size() -> None:
     for wrong in (video(size=40), video()[0, 0], video()[:, :0]):
         with pytest.raises(InputError, match=r"it must be \[N, T, 3, 32, 32\]: resize"):
             ClipFrames(clip())(wrong)
+
+
+def test_weights_of_half_precision_become_whole(tmp_path: Path) -> None:
+    tower = ClipFrames.load(str(write_clip(tmp_path, half=True)))
+    assert {p.dtype for p in tower.parameters()} == {torch.float32}
+    assert tower(video()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_pixels_are_normalised_as_the_model_says(tmp_path: Path, nested: bool) -> None:
+    folder = write_clip(tmp_path)
+    found = ClipFrames.load(str(folder))
+    torch.testing.assert_close(found.mean.flatten(), torch.tensor(CLIP_MEAN))
+    torch.testing.assert_close(found.std.flatten(), torch.tensor(CLIP_STD))
+    facts = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.1, 0.4]}
+    name = "processor_config.json" if nested else "preprocessor_config.json"
+    (folder / name).write_text(json.dumps({"image_processor": facts} if nested else facts))
+    found = ClipFrames.load(str(folder))
+    torch.testing.assert_close(found.mean.flatten(), torch.tensor([127.5, 102.0, 76.5]))
+    torch.testing.assert_close(found.std.flatten(), torch.tensor([51.0, 25.5, 102.0]))
+    again = ClipFrames.empty(json.loads(json.dumps(found.shape)))
+    assert torch.equal(again.mean, found.mean) and torch.equal(again.std, found.std)

@@ -316,11 +316,14 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         convert(path, tmp_path / "out")
     whole = tmp_path / "whole.pt"
     torch.save(checkpoint(published("avion", towers("avion"))), whole)
-    for data in (b"", b"garbage" * 99, whole.read_bytes()[:5000]):
+    for data in (b"", b"garbage" * 99, b"hello", whole.read_bytes()[:5000]):
         path.write_bytes(data)
-        with pytest.raises(InputError, match="is no checkpoint that can be read safely") as caught:
+        with pytest.raises(InputError) as caught:
             convert(path, tmp_path / "out")
-        assert "\n" not in str(caught.value)
+        assert str(caught.value) == (
+            f"{path} is no checkpoint that can be read safely: it is damaged or not a file of "
+            "torch.save; get it again"
+        )
     for value, problem in (
         ([1], "holds a list, not a mapping"),
         ({"args": 1}, "'args' is a int, not a tensor"),

@@ -38,7 +38,7 @@ def test_a_pattern_that_matches_nothing() -> None:
         ("visual.blocks.1.*", r"vision\.blocks\.1\.\*"),
         ("vision.blocks.12.*", r"vision\.blocks\.1"),
         ("vision.norm", r"vision\.norm\.\*"),
-        ("VISION.*", "frozen: 'VISION"),
+        ("VISION.*", "towers.frozen_parts: 'VISION"),
     ):
         made = model()
         with pytest.raises(InputError, match=near) as caught:

@@ -4,7 +4,15 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS
-from mmts.towers.tokens import encode, read_tokenizer, train_tokenizer
+from mmts.towers.tokens import (
+    cut_to,
+    encode,
+    given_tokenizer,
+    read_tokenizer,
+    train_tokenizer,
+    vocabulary_size,
+)
+from tests.making_towers import write_hub_cache, write_tokenizer
 
 TEXTS = ["a red ball", "a red box", "the blue ball", "NA", "שלום 👩🏽‍🚀"] * 3
 
@@ -44,3 +52,77 @@ def test_reading_it_back(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json is not there; run `dvc repro`"):
         read_tokenizer(path)
+
+
+def test_learned_pieces_are_those_without_an_end_of_text_and_one_more() -> None:
+    plain, ended = train_tokenizer(TEXTS), train_tokenizer(TEXTS, end_of_text=True)
+    size = plain.get_vocab_size()
+    assert vocabulary_size(plain) == size and vocabulary_size(ended) == size + 1
+    assert plain.post_processor is None and plain.truncation is None
+    cut_to(ended, 60)
+    rows = encode(ended, [*TEXTS[:5], ""])
+    for row, wanted in zip(rows, [*encode(plain, TEXTS[:5]), []], strict=True):
+        ids = [int(i) for i in wanted if i]
+        assert row.tolist() == [*ids, size, *[0] * (len(row) - len(ids) - 1)]
+    assert rows.argmax(dim=1).tolist() == [(row == size).nonzero().item() for row in rows]
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_long_texts_are_cut_and_keep_their_end(tmp_path: Path, learned: bool) -> None:
+    if learned:
+        tokenizer = train_tokenizer(TEXTS, end_of_text=True)
+    else:
+        tokenizer = given_tokenizer(str(write_tokenizer(tmp_path)))
+    end = vocabulary_size(tokenizer) - 1
+    cut_to(tokenizer, 6)
+    tokenizer.save(str(tmp_path / "kept.json"))
+    for one in (tokenizer, read_tokenizer(tmp_path / "kept.json")):
+        ids = encode(one, ["a red ball " * 30, "a"])
+        assert ids.shape == (2, 6) and ids[0, -1] == end
+        assert (ids[0, :-1] < end).all() and (ids[0, :-1] > 0).all()
+        assert ids[1].tolist().count(end) == 1 and ids[1, -1] == 0
+
+
+def test_a_given_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_tokenizer(tmp_path / "here")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    write_hub_cache(tmp_path / "hub", "org/clip", folder)
+    for spec in (str(folder), "org/clip"):
+        found = given_tokenizer(spec)
+        assert vocabulary_size(found) == 30
+        assert encode(found, ["a red BALL"]).tolist() == [[28, 1, 3, 7, 29]]
+    with pytest.raises(InputError) as caught:
+        given_tokenizer("nobody/none")
+    assert str(caught.value).startswith("nobody/none cannot be loaded (")
+    assert str(caught.value).endswith(
+        "with the tokenizer.json that the text tower was trained with"
+    )
+    with pytest.raises(InputError, match=r"has no tokenizer\.json; give a folder"):
+        given_tokenizer(str(tmp_path))
+    with pytest.raises(InputError, match="no such folder; give a folder"):
+        given_tokenizer(str(tmp_path / "none"))
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(InputError, match=r"tokenizer\.json is damaged .*; get it again"):
+        given_tokenizer(str(folder))
+
+
+def test_tokenizers_whose_end_of_text_is_not_their_highest_id(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        given_tokenizer(str(write_tokenizer(tmp_path, last="[PAD]")))
+    message = str(caught.value)
+    assert "ends texts with 28, not with its highest id 29 ([PAD])" in message
+    assert "\n" not in message and message.startswith("towers.text.tokenizer ")
+    train_tokenizer(TEXTS).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match=r"ends texts with \d+, \d+, nothing, not with"):
+        given_tokenizer(str(tmp_path))
+
+
+def test_padding_and_truncation_of_a_given_tokenizer_do_not_count(tmp_path: Path) -> None:
+    path = write_tokenizer(tmp_path) / "tokenizer.json"
+    tokenizer = read_tokenizer(path)
+    tokenizer.enable_padding(length=12, pad_id=7)
+    tokenizer.enable_truncation(3)
+    tokenizer.save(str(path))
+    found = given_tokenizer(str(tmp_path))
+    cut_to(found, 9)
+    assert encode(found, ["a red ball"]).tolist() == [[28, 1, 3, 7, 29]]

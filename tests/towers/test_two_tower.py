@@ -1,11 +1,20 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from mmts.errors import InputError
 from mmts.settings import Head, Towers
+from mmts.towers.clip_frames import ClipFrames
+from mmts.towers.clip_text import ClipText
+from mmts.towers.small import SmallTextTransformer, SmallViT
 from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups, projection
+from mmts.towers.video_vit import VideoViT
+from tests.making_towers import write_converted
+from tests.towers.test_video_vit import clip
 
 
 def towers(vision_frozen: bool, text_frozen: bool) -> Towers:
@@ -68,3 +77,98 @@ def test_encode_all_joins_the_batches(batch: int) -> None:
     x = torch.arange(14.0, requires_grad=True).reshape(7, 2)
     found = encode_all(lambda rows: 2 * rows, x.split(batch), torch.device("cpu"))
     assert torch.equal(found, 2 * x) and not found.requires_grad
+
+
+VIDEO = {
+    "vision": {
+        "name": "divided_vit", "weights": "random", "frozen": False, "image_size": 16,
+        "clip_length": 2,
+        "shape": {"patch_size": 8, "width": 8, "layers": 2, "heads": 2, "dim": 6},
+    },
+    "text": {
+        "name": "clip_text", "weights": "random", "frozen": False,
+        "shape": {"context": 9, "width": 8, "layers": 2, "heads": 2, "dim": 6},
+    },
+}  # fmt: skip
+
+
+def video_model(*frozen_parts: str, head: Head | None = None) -> TwoTower:
+    torch.manual_seed(0)
+    tree = {**VIDEO, "frozen_parts": list(frozen_parts)}
+    return TwoTower(Towers.model_validate(tree), head, {"vocabulary": 30})
+
+
+def test_a_video_model_needs_no_head() -> None:
+    model = video_model()
+    clips = torch.randint(0, 256, (3, 2, 3, 16, 16), dtype=torch.uint8)
+    v, t = model(clips, torch.tensor([[3, 29, 0], [4, 5, 29], [29, 0, 0]]))
+    assert v.shape == t.shape == (3, 6) and model.dim == 6 and model.loaded == {}
+    names = {name.split(".")[0] for name, _ in model.named_parameters()}
+    assert names == {"vision", "text"}
+    torch.testing.assert_close(t.norm(dim=1), torch.ones(3))
+
+
+def test_position_embeddings_do_not_decay() -> None:
+    model = video_model(head=Head(dim=4))
+    decaying, others = (
+        {name for name, p in model.named_parameters() if any(p is q for q in group["params"])}
+        for group in parameter_groups(model, 0.01)
+    )
+    assert decaying | others == {name for name, _ in model.named_parameters()}
+    assert not decaying & others
+    assert {"vision.position", "text.position", "vision.cls"} <= others
+    assert {"vision.temporal", "text.tokens.weight", "vision.patches.weight"} <= decaying
+    assert {"vision.projection.weight", "text_head.2.weight"} <= decaying
+    assert all("norm" in n or n.endswith("bias") or "position" in n or n == "vision.cls"
+               for n in others)  # fmt: skip
+    small = nn.ModuleDict({"vision": SmallViT(16), "text": SmallTextTransformer(9)})
+    shapes = [p.shape for p in parameter_groups(small, 0.01)[0]["params"]]
+    assert not {small["vision"].position.shape, small["text"].position.shape} & set(shapes)
+    frames = ClipFrames(clip())
+    place = frames.model.get_parameter("vision_model.embeddings.position_embedding.weight")
+    assert any(p is place for p in parameter_groups(frames, 0.01)[1]["params"])
+
+
+def test_frozen_parts() -> None:
+    model = video_model("text.*", "vision.blocks.0.*", "vision.position")
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained and all(name.startswith("vision.") for name in trained)
+    assert "vision.blocks.1.mlp.fc1.weight" in trained and "vision.position" not in trained
+    assert not any(name.startswith("vision.blocks.0.") for name in trained)
+    found = [p for group in parameter_groups(model, 0.1) for p in group["params"]]
+    assert len(found) == len(trained) and all(p.requires_grad for p in found)
+    with pytest.raises(InputError) as caught:
+        video_model("text.*", "vison.*")
+    message = str(caught.value)
+    assert message.startswith("towers.frozen_parts: 'vison.*' matches no parameter; near it: visi")
+    assert "\n" not in message
+
+
+def test_a_model_of_which_nothing_is_trained() -> None:
+    with pytest.raises(InputError, match=r"^nothing of the model is trained: .*frozen_parts"):
+        video_model("*")
+    with pytest.raises(InputError, match=r"^nothing of the model is trained: without train\.head"):
+        TwoTower(towers(True, True), None, {"vision": 6, "text": 6})
+    model = TwoTower(towers(True, False), None, {"vision": 192, "vocabulary": 9})
+    assert model.dim == 192
+
+
+def test_features_of_two_lengths_without_a_head() -> None:
+    with pytest.raises(InputError, match=r"train\.head is null but the vision features have 7 num"):
+        TwoTower(towers(True, False), None, {"vision": 7, "vocabulary": 9})
+
+
+def test_what_was_loaded(tmp_path: Path) -> None:
+    folder = write_converted(tmp_path / "x")
+    tree = json.loads(json.dumps(VIDEO))
+    tree["vision"] |= {"name": "video_vit", "weights": str(folder), "shape": None}
+    tree["text"]["shape"]["dim"] = 24
+    model = TwoTower(Towers.model_validate(tree), None, {"vocabulary": 30})
+    assert isinstance(model.vision, VideoViT) and isinstance(model.text, ClipText)
+    mark = model.vision.loaded
+    assert mark and model.loaded == {"vision": {"weights": str(folder), "fingerprint": mark}}
+    assert set(model.shapes) == {"vision", "text"}
+    tree["vision"]["weights"] = "/gone"
+    again = TwoTower(Towers.model_validate(tree), None, {"vocabulary": 30}, model.shapes)
+    assert again.loaded == {} and again.shapes == model.shapes
+    assert TwoTower(towers(True, False), None, {"vision": 192, "vocabulary": 9}).shapes == {}

@@ -44,7 +44,20 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
         captions = [f"caption {number + i}" for i in range(count)]
         clusters = [(number + i) % 5 for i in range(count)]
         found.append(
-            Item("s", "train", f"item{n}", path, size, sha256, captions, ids, clusters, {})
+            Item(
+                "s",
+                "train",
+                f"item{n}",
+                path,
+                size,
+                sha256,
+                None,
+                None,
+                captions,
+                ids,
+                clusters,
+                {},
+            )
         )
         number += count
     (folder / "out").mkdir()

@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from mmts.training.augment import random_crop
+from mmts.augment import random_crop
 
 
 def gradient(width: int, height: int) -> Image.Image:

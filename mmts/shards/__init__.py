@@ -1,0 +1,25 @@
+"""WebDataset shards with cluster IDs: written byte for byte the same each time, read in place.
+
+A shard is an uncompressed tar. A sample is `<key>.jpg` or `<key>.png`, of clips `<key>.mjpeg` (see
+mmts.video.segment), and `<key>.json`, with keys of our own making (`00000042`). The JSON holds the
+lists `captions`, `caption_ids` and `cluster_id`, one entry a caption, and so for each of LISTS that
+the captions table has; of clips also `start` and `stop` in seconds.
+manifest.json has each shard's number of samples and SHA-256, index.parquet the place of each
+member, so that reading neither walks a tar nor unpickles anything. Of clips there is lost.parquet
+too, and the manifest's `clips` has how they were cut and how many were lost.
+"""
+
+from mmts.shards.clips import write_clips
+from mmts.shards.items import LISTS, Item, cluster_sizes, items
+from mmts.shards.pictures import write_shards
+from mmts.shards.reader import ShardReader
+
+__all__ = [
+    "LISTS",
+    "Item",
+    "ShardReader",
+    "cluster_sizes",
+    "items",
+    "write_clips",
+    "write_shards",
+]

@@ -1,0 +1,181 @@
+"""One video -> the shards of its clips, kept until all videos are cut.
+
+What is kept is a folder a video: `<split>-<number>.tar`, and note.json with a fingerprint of all
+that they depend on. It gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mmts.errors import InputError
+from mmts.files import output_folder, sha256_file, write_json
+from mmts.shards.archive import Place, Shard, add_sample, open_tar
+from mmts.shards.items import Item
+from mmts.video import cut_many
+
+NOTE = "note.json"
+
+
+class Clip(NamedTuple):
+    """A clip and the key that it has in its shard, whatever becomes of the others."""
+
+    key: str
+    item: Item
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Start and stop in seconds."""
+        assert self.item.start is not None and self.item.stop is not None
+        return self.item.start, self.item.stop
+
+
+class Job(NamedTuple):
+    """A video to cut.
+
+    Attributes:
+        media: the video.
+        files: what `video_files` says of it.
+        clips: in order of the table; they may be of several splits.
+        short_side, frame_rate, quality: as in `mmts.video.cut_many`.
+        shard_size: clips a shard at most.
+        folder: where the shards are kept.
+        fingerprint: of everything above and the versions that matter.
+    """
+
+    media: str
+    files: list[tuple[str, int, int]]
+    clips: list[Clip]
+    short_side: int
+    frame_rate: float | None
+    quality: int
+    shard_size: int
+    folder: Path
+    fingerprint: str
+
+
+class Seen(NamedTuple):
+    """What became of a clip: `reason` says why it is lost."""
+
+    clip: int
+    reason: str | None
+
+
+class Kept(NamedTuple):
+    """A video is done: its shards by file name, and whether an earlier run had cut them."""
+
+    shards: dict[str, Shard]
+    earlier: bool
+
+
+def video_files(media: str) -> list[tuple[str, int, int]]:
+    """Name, size and time of change (ns) of a video's file, or of those in its folder."""
+    path = Path(media)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    facts = [(file.name, file.stat()) for file in files]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in facts]
+
+
+def cut_video(job: Job) -> Iterator[Seen | Kept]:
+    """Each clip as it is cut or lost, then the shards; or those that an earlier run has kept.
+
+    Raises:
+        InputError: the video changed meanwhile.
+        OSError: the shards cannot be written.
+    """
+    note = _kept(job)
+    if note is not None:
+        shards, lost = note
+        yield from (Seen(n, lost.get(n)) for n in range(len(job.clips)))
+        yield Kept(shards, earlier=True)
+        return
+    lost = {}
+    places: dict[int, tuple[int, int]] = {}
+    with output_folder(job.folder) as work:
+        spool = work / "spool"  # clips come by their end, and may be larger than memory
+        with open(spool, "wb") as file:
+            for number, segment in _segments(job):
+                if isinstance(segment, str):
+                    lost[number] = segment
+                else:
+                    places[number] = file.tell(), len(segment)
+                    file.write(segment)
+                yield Seen(number, lost.get(number))
+        if video_files(job.media) != job.files:
+            raise InputError(f"{job.media} changed while it was packed; run `dvc repro`")
+        shards = _write(job, work, spool, places)
+        spool.unlink()
+        _write_note(job, work, shards, lost)
+    yield Kept(shards, earlier=False)
+
+
+def _segments(job: Job) -> Iterator[tuple[int, bytes | str]]:
+    """The number of each clip and its segment, or why there is none."""
+    left = dict.fromkeys(range(len(job.clips)))
+    spans = [clip.span for clip in job.clips]
+    try:
+        for number, found in cut_many(
+            job.media, spans, short_side=job.short_side, quality=job.quality,
+            frame_rate=job.frame_rate,
+        ):  # fmt: skip
+            del left[number]
+            yield number, found if isinstance(found, bytes) else str(found)
+        reason = f"{job.media} ended before the clip"
+    except InputError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"{job.media} cannot be read ({error.strerror or error})"
+    for number in left:
+        yield number, reason
+
+
+def _write(
+    job: Job, work: Path, spool: Path, places: dict[int, tuple[int, int]]
+) -> dict[str, Shard]:
+    """The shards of the clips that are there, in order of the table."""
+    shards = {}
+    by_split: dict[str, list[int]] = {}
+    for number in sorted(places):
+        by_split.setdefault(job.clips[number].item.split, []).append(number)
+    with open(spool, "rb") as file:
+        for split, numbers in by_split.items():
+            for start in range(0, len(numbers), job.shard_size):
+                name = f"{split}-{start // job.shard_size:06d}.tar"
+                found = []
+                with open_tar(work / name) as tar:
+                    for number in numbers[start : start + job.shard_size]:
+                        key, item = job.clips[number]
+                        file.seek(places[number][0])
+                        data = file.read(places[number][1])
+                        found.append(add_sample(tar, key, item, data, "mjpeg"))
+                shards[name] = Shard.of(work / name, split, found)
+    return shards
+
+
+def _write_note(job: Job, work: Path, shards: dict[str, Shard], lost: dict[int, str]) -> None:
+    note = {
+        "media": job.media,
+        "fingerprint": job.fingerprint,
+        "shards": {name: shard._asdict() for name, shard in shards.items()},
+        "lost": sorted(lost.items()),
+    }
+    write_json(work / NOTE, note)
+
+
+def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
+    """Shards and lost clips of an earlier run; None where there are none that fit the job."""
+    try:
+        note = json.loads((job.folder / NOTE).read_text(encoding="utf-8"))
+        if note["fingerprint"] != job.fingerprint:
+            return None
+        shards = {name: Shard(**facts) for name, facts in note["shards"].items()}
+        for name, shard in shards.items():
+            if sha256_file(job.folder / name) != shard.sha256:
+                return None
+            shard.places[:] = [Place(*place) for place in shard.places]
+        return shards, {int(number): str(reason) for number, reason in note["lost"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

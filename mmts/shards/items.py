@@ -1,0 +1,88 @@
+"""What is packed: a media item with all its captions and their clusters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mmts.errors import InputError
+
+LISTS = ("verb_class", "noun_classes", "sentence", "groups")
+"""Optional columns of the captions table; a sample's JSON has a list of their values."""
+
+
+class Item(NamedTuple):
+    """One media item with all its captions, as the captions table has them.
+
+    `start` and `stop` are those of a clip, in seconds of its video, and None of a picture.
+    """
+
+    source: str
+    split: str
+    sample_id: str
+    media: str
+    media_bytes: int
+    media_sha256: str
+    start: float | None
+    stop: float | None
+    captions: list[str]
+    caption_ids: list[str]
+    cluster_id: list[int]
+    lists: dict[str, list[Any]]
+
+
+def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
+    """Media items in order of first appearance, their captions joined with their clusters."""
+    cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
+    found: dict[str, Item] = {}
+    names = [name for name in LISTS if name in captions]
+    of_videos = "start" in captions
+    rows: Iterable[Any] = captions.itertuples(index=False)
+    for row in rows:
+        if row.caption_id not in cluster_of:
+            raise InputError(
+                f"caption {row.caption_id} has no cluster; run `dvc repro -sf cluster`"
+            )
+        item = found.get(row.sample_id)
+        if item is None:
+            start, stop = (float(row.start), float(row.stop)) if of_videos else (None, None)
+            item = found[row.sample_id] = Item(
+                row.source, row.split, row.sample_id, row.media, row.media_bytes, row.media_sha256,
+                start, stop, [], [], [], {name: [] for name in names},
+            )  # fmt: skip
+        item.captions.append(row.caption)
+        item.caption_ids.append(row.caption_id)
+        item.cluster_id.append(int(cluster_of[row.caption_id]))
+        for name in names:
+            item.lists[name].append(plain(getattr(row, name)))
+    return list(found.values())
+
+
+def plain(value: Any) -> Any:
+    """A cell of the captions table as JSON has it: NumPy's lists and numbers as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
+    """Training rows of each cluster_id of a clustering's table."""
+    sizes = clusters.drop_duplicates("cluster_id")
+    return dict(zip(sizes["cluster_id"].tolist(), sizes["cluster_size"].tolist(), strict=True))
+
+
+def sample_json(item: Item) -> bytes:
+    """The JSON of a sample."""
+    times = {} if item.start is None else {"start": item.start, "stop": item.stop}
+    sample = {
+        "sample_id": item.sample_id,
+        "source": item.source,
+        "split": item.split,
+        **times,
+        "captions": item.captions,
+        "caption_ids": item.caption_ids,
+        "cluster_id": item.cluster_id,
+        **item.lists,
+    }
+    return json.dumps(sample, ensure_ascii=False).encode()

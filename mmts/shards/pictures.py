@@ -1,0 +1,85 @@
+"""Pictures -> shards, in the order of the captions table."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from tqdm import tqdm
+
+from mmts.captions import SPLITS
+from mmts.errors import InputError
+from mmts.media import FORMATS, MediaFacts, MediaReader, decode_image
+from mmts.settings import Pack
+from mmts.shards.archive import Shard, add_sample, open_tar, write_tables
+from mmts.shards.items import Item
+
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
+
+
+def write_shards(
+    folder: Path, found: list[Item], cluster_size: dict[int, int], settings: Pack
+) -> dict[str, Any]:
+    """Write the shards of all splits with manifest.json and index.parquet; return the manifest.
+
+    Args:
+        folder: where to.
+        found: what `items` gives.
+        cluster_size: training rows of each cluster_id; goes into the manifest.
+        settings: `datasets.<name>.pack`.
+
+    Raises:
+        InputError: a picture has changed since the captions stage saw it, or cannot be read.
+    """
+    reader = MediaReader()
+    shards: dict[str, Shard] = {}
+    with tqdm(total=len(found), desc="pack", unit="img") as bar:
+        for split in SPLITS:
+            members = [item for item in found if item.split == split]
+            for number, start in enumerate(range(0, len(members), settings.shard_size)):
+                name = f"{split}-{number:06d}.tar"
+                places = []
+                with open_tar(folder / name) as tar:
+                    for n, item in enumerate(members[start : start + settings.shard_size], start):
+                        data, extension = picture(item, reader, settings.image_size)
+                        places.append(add_sample(tar, f"{n:08d}", item, data, extension))
+                        bar.update()
+                shards[name] = Shard.of(folder / name, split, places)
+    return write_tables(folder, shards, cluster_size)
+
+
+def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:
+    """The bytes to pack and their extension: the file itself, or smaller or re-encoded."""
+    try:
+        data = reader.read(item.media)
+    except OSError as error:
+        raise InputError(
+            f"{item.media} ({item.sample_id}): {error.strerror or error}; it was there in the "
+            "captions stage: put it back, or run `dvc repro -sf captions`"
+        ) from None
+    if MediaFacts.of(data) != (item.media_bytes, item.media_sha256):
+        raise InputError(
+            f"{item.media} ({item.sample_id}) has changed since the captions stage saw it; run "
+            "`dvc repro -sf captions`"
+        )
+    try:
+        image = decode_image(data)
+    except InputError as error:
+        raise InputError(f"{item.media} ({item.sample_id}): {error}; mend it") from None
+    extension = EXTENSIONS.get(Image.open(io.BytesIO(data), formats=FORMATS).format or "")
+    shrink = size is not None and min(image.size) > size
+    if extension and not shrink:
+        return data, extension
+    if shrink:
+        assert size is not None
+        scale = size / min(image.size)
+        shape = (max(size, round(image.width * scale)), max(size, round(image.height * scale)))
+        image = image.resize(shape, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    if extension == "png":
+        image.save(buffer, "PNG")
+        return buffer.getvalue(), "png"
+    image.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue(), "jpg"

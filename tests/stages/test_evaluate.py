@@ -1,0 +1,88 @@
+"""The stage `evaluate` where captions have graded relevancy, and cells that are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmts.metrics.mir import relevancy
+from tests.conftest import CELL, Project
+from tests.making import COLOURS, SHAPES
+from tests.metrics import mir_reference
+
+BASE = (*CELL, "base", "--seed", "0")
+CLASSES = {
+    f"{colour} {shape}": (verb, noun)
+    for verb, colour in enumerate(COLOURS)
+    for noun, shape in enumerate(SHAPES)
+}
+
+
+@pytest.fixture
+def graded(project: Project) -> Project:
+    """The tiny project, packed with one caption an item: the colour as verb, the shape as noun."""
+    path = project.root / "data/captions/tiny/captions.parquet"
+    rows = pd.read_parquet(path).drop_duplicates("sample_id")
+    words = rows["caption"].str.split().str[1:3].str.join(" ")
+    rows["verb_class"] = [CLASSES[both][0] for both in words]
+    rows["noun_classes"] = [[CLASSES[both][1]] for both in words]
+    rows["sentence"] = ~rows.assign(words=words).duplicated(["split", "words"])
+    rows["groups"] = [["tail_noun"] if noun == [2] else [] for noun in rows["noun_classes"]]
+    rows.to_parquet(path, index=False)
+    assert project.run("pack", "--dataset", "tiny").code == 0
+    return project
+
+
+def test_a_cell_with_graded_relevancy(graded: Project) -> None:
+    rows = pd.read_parquet("data/captions/tiny/captions.parquet").query("split == 'test'")
+    ran = graded.run("evaluate", *BASE)
+    assert ran.code == 0, ran.err
+    folder = Path("data/evaluate/tiny/base/0")
+    metrics = json.loads((folder / "metrics.json").read_text())["pairs"]
+    percent = {k: f"{100 * v:.1f}" for k, v in metrics.items()}
+    assert ran.out.strip() == (
+        f"pairs: mAP {percent['mAP/avg']} (v2t {percent['mAP/v2t']}, t2v {percent['mAP/t2v']}), "
+        f"nDCG {percent['nDCG/avg']}"
+    )
+    assert {"tail_noun/mAP/avg", "neither/nDCG/avg/low", "queries/t2v"} <= set(metrics)
+    queries = pd.read_parquet(folder / "queries.parquet")
+    assert list(queries.columns) == [
+        "source", "direction", "query_id", "sample_id", "cluster_id", "cluster_size", "part", "AP",
+        "nDCG",
+    ]  # fmt: skip
+    sentences = rows[rows["sentence"]]
+    assert queries["query_id"].tolist() == [*sentences["caption_id"], *rows["sample_id"]]
+    assert len(sentences) < len(rows) == metrics["queries/v2t"]
+    shown = json.loads((folder / "retrievals.json").read_text())
+    assert len(shown) == 4 and {type(a["match"]) for e in shown for a in e["top"]} == {bool}
+    assert all((a["relevancy"] == 1) == a["match"] for e in shown for a in e["top"])
+    assert not (folder.parent / ".0.partial").exists()
+    # the first answers of a query are those of the features, graded by the classes
+    classes = list(zip(rows["verb_class"], rows["noun_classes"].map(list), strict=True))
+    place = {name: n for n, name in enumerate(rows["sample_id"])}
+    for example in shown:
+        own = [classes[place[a["sample_id"]]] for a in example["top"]]
+        (wanted,) = mir_reference.relevancy([classes[place[example["sample_id"]]]], own)
+        assert [a["relevancy"] for a in example["top"]] == pytest.approx(wanted, abs=1e-4)
+    ones = relevancy(classes, [c for c, s in zip(classes, rows["sentence"], strict=True) if s]) == 1
+    assert np.array_equal(ones.sum(axis=1), np.ones(len(rows)))
+
+
+def test_a_clip_whose_sentence_is_gone(graded: Project) -> None:
+    path = graded.root / "data/captions/tiny/captions.parquet"
+    rows = pd.read_parquet(path)
+    test = rows[rows["split"] == "test"]
+    first = test.index[test["sentence"]][-1]
+    rows.loc[first, "sentence"] = False
+    rows.to_parquet(path, index=False)
+    assert graded.run("pack", "--dataset", "tiny").code == 0
+    before = Path("data/evaluate/tiny/base/0/metrics.json").read_bytes()
+    ran = graded.run("evaluate", *BASE)
+    assert ran.code == 1 and ran.out == "" and len(ran.err.splitlines()) == 1
+    name = rows.loc[first, "sample_id"]
+    assert ran.err.startswith(f"error: v2t query {name} has no sentence of relevancy 1")
+    assert Path("data/evaluate/tiny/base/0/metrics.json").read_bytes() == before

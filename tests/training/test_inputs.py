@@ -1,0 +1,101 @@
+"""What a text tower gets, and towers that do not fit the shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mmts.errors import InputError
+from mmts.settings import Towers
+from mmts.training.inputs import Inputs
+from tests.conftest import Project
+from tests.making_towers import write_converted, write_tokenizer
+
+CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
+CLIPS = {"name": "video_vit", "weights": "random", "frozen": False, "image_size": 32,
+         "clip_length": 4}  # fmt: skip
+TEXT = {"name": "clip_text", "weights": "random", "frozen": False}
+
+
+def inputs(project: Project, text: dict[str, Any], vision: dict[str, Any] = CNN) -> Inputs:
+    towers = Towers.model_validate({"vision": vision, "text": text})
+    return Inputs(project.root / "data", "tiny", towers)
+
+
+def test_pieces_learned_for_clip_text(project: Project) -> None:
+    found = inputs(project, {**TEXT, "shape": {"context": 4}})
+    tokenizer = found.tokenizer()
+    assert tokenizer is not None
+    pairs = found.pairs("test", tokenizer)
+    end = found.dims["vocabulary"] - 1
+    assert end == tokenizer.get_vocab_size() - 1 and tokenizer.id_to_token(end) == "[END]"
+    assert pairs.text.shape == (len(pairs.captions), 4)
+    assert ((pairs.text == end).sum(dim=1) == 1).all()
+    assert pairs.text.max() == end and pairs.clip_length is None
+
+
+def test_a_given_tokenizer_is_cut_to_the_weights_context(project: Project, tmp_path: Path) -> None:
+    weights, words = write_converted(tmp_path / "x"), write_tokenizer(tmp_path / "words")
+    text = {**TEXT, "weights": str(weights), "tokenizer": str(words)}
+    found = inputs(project, text)
+    tokenizer = found.tokenizer()
+    assert tokenizer is not None and tokenizer.truncation["max_length"] == 9
+    assert found.dims == {"vocabulary": 30}
+    ids = found.pairs("val", tokenizer).text
+    assert (ids[:, 0] == 28).all() and ((ids == 29).sum(dim=1) == 1).all()
+    other = {**TEXT, "tokenizer": str(words), "shape": {"context": 5}}
+    found = inputs(project, other)
+    tokenizer = found.tokenizer()
+    assert tokenizer is not None and found.pairs("val", tokenizer).text.shape[1] == 5
+    large = {**text, "tokenizer": str(write_tokenizer(tmp_path / "more", fill=40))}
+    with pytest.raises(InputError, match=r"more has 40 ids but the text tower of .* has 30; name"):
+        inputs(project, large).tokenizer()
+
+
+def test_other_text_towers_get_what_they_got(project: Project) -> None:
+    small = inputs(project, {"name": "small_transformer", "weights": "random", "frozen": False})
+    tokenizer = small.tokenizer()
+    assert tokenizer is not None and tokenizer.truncation is None
+    assert tokenizer.post_processor is None
+    assert small.dims == {"vocabulary": tokenizer.get_vocab_size()}
+    frozen = inputs(project, {"name": "sentence", "weights": "x", "frozen": True})
+    assert frozen.tokenizer() is None and set(frozen.dims) == {"text"}
+    assert frozen.pairs("val", None).text.dtype == torch.float32
+
+
+def test_a_video_tower_on_pictures(project: Project) -> None:
+    text = {"name": "small_transformer", "weights": "random", "frozen": False}
+    for use in (lambda i: i.tokenizer(), lambda i: i.pairs("train", None)):
+        with pytest.raises(InputError) as caught:
+            use(inputs(project, text, CLIPS))
+        assert str(caught.value) == (
+            "datasets.tiny.captions.sources are pictures but datasets.tiny.towers.vision.name is "
+            "video_vit, which takes clips; name a picture tower, such as small_cnn"
+        )
+
+
+def test_a_picture_tower_on_clips(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    def reader(folder: Path, split: str) -> Any:
+        opened.append(split)
+        return SimpleNamespace(video=True, samples=[{"captions": ["a red ball"]}])
+
+    monkeypatch.setattr("mmts.training.inputs.ShardReader", reader)
+    found = inputs(project, TEXT)
+    for use in (found.tokenizer, lambda: found.pairs("val", None)):
+        with pytest.raises(InputError) as caught:
+            use()
+        assert str(caught.value) == (
+            "datasets.tiny.captions.sources are videos but datasets.tiny.towers.vision.name is "
+            "small_cnn, which takes pictures; set it to video_vit or divided_vit or clip_frames, "
+            "with a clip_length and `frozen: false`"
+        )
+    assert opened == ["train", "val"]
+    fits = inputs(project, TEXT, CLIPS)
+    assert fits.captions("train") == fits.captions("train") == ["a red ball"]
+    assert opened == ["train", "val", "train"]

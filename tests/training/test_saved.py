@@ -1,0 +1,107 @@
+"""Models of video and CLIP towers: saved, and loaded without the weights that they started from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmts.errors import InputError
+from mmts.settings import Head, Towers
+from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
+from mmts.towers.two_tower import TwoTower, parameter_groups
+from mmts.training.saved import load_model, save_model
+from tests.making_towers import write_clip, write_converted, write_tokenizer
+
+TEXTS = ["a red ball", "one green cone", "a", "a white box " * 20]
+VISION = {"weights": "random", "frozen": False, "image_size": 32, "clip_length": 4}
+SHAPE = {"patch_size": 8, "width": 16, "layers": 2, "heads": 2, "dim": 24}
+TEXT = {"name": "clip_text", "weights": "random", "frozen": False}
+TEXT_SHAPE = {"context": 9, "width": 16, "layers": 2, "heads": 2, "dim": 24}
+
+
+def clips(size: int = 32) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (2, 4, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def settings(kind: str, root: Path) -> dict[str, Any]:
+    """`towers` of that kind; all that they are loaded from stands in `root`."""
+    if kind in ("avion", "lavila"):
+        name = {"avion": "video_vit", "lavila": "divided_vit"}[kind]
+        folder = str(write_converted(root / kind, kind))
+        tokenizer = str(write_tokenizer(root / "words"))
+        vision = VISION | {"name": name, "weights": folder, "image_size": 48, "drop_path": 0.2}
+        return {"vision": vision, "text": TEXT | {"weights": folder, "tokenizer": tokenizer}}
+    if kind == "clip_frames":
+        vision = VISION | {"name": kind, "weights": str(write_clip(root / "clip"))}
+        return {"vision": vision, "text": TEXT | {"shape": {**TEXT_SHAPE, "dim": 8}}}
+    return {"vision": VISION | {"name": kind, "shape": SHAPE}, "text": TEXT | {"shape": TEXT_SHAPE}}
+
+
+@pytest.mark.parametrize("kind", ["avion", "lavila", "clip_frames", "video_vit", "divided_vit"])
+@pytest.mark.parametrize("head", [None, Head(dim=5)])
+def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    towers = Towers.model_validate(settings(kind, root))
+    given = towers.text.tokenizer
+    tokenizer = given_tokenizer(given) if given else train_tokenizer(TEXTS, end_of_text=True)
+    cut_to(tokenizer, 9)
+    torch.manual_seed(0)
+    dims = {"vocabulary": tokenizer.get_vocab_size()}
+    model = TwoTower(towers, head, dims)
+    pixels, ids = clips(towers.vision.image_size), encode(tokenizer, TEXTS)
+    assert ids.shape == (4, 9)
+    step = torch.optim.AdamW(parameter_groups(model, 0.01), lr=0.01)
+    sum(rows.sum() for rows in model.train()(pixels[:1], ids[:1])).backward()  # type: ignore[union-attr]
+    step.step()
+    model.eval()
+    save_model(tmp_path, model, towers, head, dims, tokenizer)
+    facts = json.loads((tmp_path / "model.json").read_text())
+    assert set(facts["shapes"]) == {"vision", "text"}
+    wanted = {"avion": {"vision", "text"}, "lavila": {"vision", "text"}, "clip_frames": {"vision"}}
+    assert set(facts.get("loaded", {})) == wanted.get(kind, set())
+    for side, loaded in facts.get("loaded", {}).items():
+        assert loaded["weights"] == getattr(towers, side).weights
+        assert len(loaded["fingerprint"]) == 64
+    if root.exists():
+        shutil.rmtree(root)
+    read, of, words = load_model(tmp_path)
+    assert of == towers and words is not None
+    assert torch.equal(encode(words, TEXTS), ids)
+    with torch.inference_mode():
+        for found, expected in zip(read.eval()(pixels, ids), model(pixels, ids), strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_what_follows_from_the_checkpoint_is_kept(tmp_path: Path) -> None:
+    towers = Towers.model_validate(settings("lavila", tmp_path / "root"))
+    model = TwoTower(towers, None, {"vocabulary": 30})
+    save_model(tmp_path, model, towers, None, {"vocabulary": 30}, given_tokenizer(
+        str(tmp_path / "root/words")))  # fmt: skip
+    facts = json.loads((tmp_path / "model.json").read_text())["shapes"]
+    assert facts["vision"]["mean"] == [108.3272985, 116.7460125, 104.09373615]
+    assert facts["vision"]["quick_gelu"] and facts["vision"]["norm_eps"] == 1e-6
+    assert facts["vision"]["image_size"] == 48 and facts["vision"]["drop_path"] == 0.2
+    assert facts["text"]["context"] == 9 and facts["text"]["vocabulary"] == 30
+
+
+def test_shapes_that_are_damaged(tmp_path: Path) -> None:
+    towers = Towers.model_validate(settings("video_vit", tmp_path))
+    tokenizer = train_tokenizer(TEXTS, end_of_text=True)
+    dims = {"vocabulary": tokenizer.get_vocab_size()}
+    model = TwoTower(towers, None, dims)
+    save_model(tmp_path, model, towers, None, dims, tokenizer)
+    path = tmp_path / "model.json"
+    good = json.loads(path.read_text())
+    bad: list[Any] = [[], {**good["shapes"], "vision": {"depth": 1}}]
+    bad += [{**good["shapes"], "vision": {**good["shapes"]["vision"], "width": 15}}]
+    for shapes in bad:
+        path.write_text(json.dumps({**good, "shapes": shapes}))
+        with pytest.raises(InputError, match=r"model\.json do not fit \(.*\); run") as caught:
+            load_model(tmp_path)
+        assert "\n" not in str(caught.value)
