@@ -35,6 +35,8 @@ def use(project: Project, name: str, **changes: Any) -> dict[str, Any]:
     method = {**METHODS[name], **changes}
     if isinstance(method["clustering"], dict):
         method["clustering"] = {"shift": "default", "relevancy": ["kinds"]}
+    elif method["clustering"] != "default":
+        method["clustering"] = "kinds"
     project.set(**{f"methods__{name}": method, f"datasets__tiny__methods__{name}": {}})
     return method
 
