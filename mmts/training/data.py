@@ -233,13 +233,20 @@ def vision_batches(pairs: Pairs, batch_size: int, workers: int) -> Iterator[Tens
     if pairs.features is not None:
         workers = 0  # nothing to decode
     items = [list(range(len(pairs)))[s : s + batch_size] for s in range(0, len(pairs), batch_size)]
-    yield from _loaded(_Inputs(pairs), items, workers)
+    # a generator of its own: looking at a split must not move the random state of the training
+    yield from _loaded(_Inputs(pairs), items, workers, torch.Generator())
 
 
-def _loaded(dataset: Dataset[T], batches: list[list[Any]], workers: int) -> Iterator[T]:
+def _loaded(
+    dataset: Dataset[T],
+    batches: list[list[Any]],
+    workers: int,
+    generator: torch.Generator | None = None,
+) -> Iterator[T]:
     loader: DataLoader[T] = DataLoader(
         dataset,
         batch_sampler=batches,
+        generator=generator,
         collate_fn=_as_is,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),

@@ -269,7 +269,8 @@ def test_positives_without_graded_relevancy(make: Callable[..., Pairs]) -> None:
 
 
 def test_workers_decode_in_order(make: Callable[..., Pairs]) -> None:
-    pairs = make()
+    pairs, before = make(), torch.get_rng_state()
     for workers in (0, 2):
         found = torch.cat(list(vision_batches(pairs, 5, workers)))
         assert torch.equal(found, pairs.inputs(range(12)))
+    assert torch.equal(torch.get_rng_state(), before)  # the training's dropout stays as it was
