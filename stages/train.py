@@ -15,6 +15,7 @@ def main(
     ],
 ) -> None:
     """Train a two-tower model; look at the validation split alone."""
+    from contextlib import ExitStack
     from pathlib import Path
 
     import torch
@@ -24,15 +25,15 @@ def main(
     from mmts.towers.two_tower import TwoTower
     from mmts.training.build import build_modulator, build_objective, period
     from mmts.training.data import steps_per_epoch
+    from mmts.training.distributed import joined
     from mmts.training.inputs import Inputs
     from mmts.training.log import RunLog
-    from mmts.training.loop import train
+    from mmts.training.loop import pick_device, train
     from mmts.training.saved import save_model, save_state
 
     settings = load(TrainStage, dataset=dataset, method=method)
+    launch(settings.train.launcher)
     how = settings.method
-    if how.auto:
-        print(how.auto)
     shift = Path("data/shift") / dataset / method
     shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
     other = shift / "clusters.parquet"
@@ -42,7 +43,6 @@ def main(
     pairs = inputs.pairs("train", tokenizer, clusters)
     samples = read_json(inputs.shards / "manifest.json")["samples"]
     held_out = inputs.pairs("val", tokenizer) if samples["val"] else None
-    print(f"global batch {settings.train.batch_size} (1 process)")
     steps = settings.train.epochs * steps_per_epoch(len(pairs), settings.train.batch_size)
     torch.manual_seed(seed)
     model = TwoTower(settings.towers, settings.train.head, inputs.dims)
@@ -50,25 +50,57 @@ def main(
     modulator = build_modulator(
         how, shifts, pairs, total_steps=steps, epochs=settings.train.epochs, dim=model.dim,
     )  # fmt: skip
-    with output_folder(Path("data/train") / dataset / method / str(seed)) as work:
-        with RunLog(work) as log:
-            trained = train(
-                model, objective, modulator, pairs, held_out, settings.train, seed, log,
-                how.relevancy_threshold,
-            )  # fmt: skip
-        save_model(work, model, settings.towers, settings.train.head, inputs.dims, tokenizer)
+    with ExitStack() as stack:
+        world = stack.enter_context(joined(pick_device(settings.train.device)))
+        work, log = None, None
+        if world.first:
+            print(how.auto, end="\n" if how.auto else "")
+            print(f"global batch {settings.train.batch_size}, processes: {world.size}")
+            final = Path("data/train") / dataset / method / str(seed)
+            work = stack.enter_context(output_folder(final))
+            log = stack.enter_context(RunLog(work))
+        trained = train(
+            model, objective, modulator, pairs, held_out, settings.train, seed, log,
+            how.relevancy_threshold, world,
+        )  # fmt: skip
+        if work is None:
+            return
+        save_model(
+            work, trained.model, settings.towers, settings.train.head, inputs.dims, tokenizer
+        )
         save_state(work, objective, modulator)
         write_json(work / "metrics.json", trained.metrics)
         write_json(work / "run.json", {
             "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
-            "epochs": settings.train.epochs, "batch_size": settings.train.batch_size,
-            "global_batch_size": settings.train.batch_size,
+            "epochs": settings.train.epochs, "batch_size": settings.train.batch_size // world.size,
+            "processes": world.size, "global_batch_size": settings.train.batch_size,
             "total_steps": trained.total_steps, "period": period(how, steps),
         })  # fmt: skip
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s, "
         f"{trained.samples_per_second:,.0f} samples/s" + validation(trained.metrics)
     )
+
+
+def launch(launcher: tuple[str, ...] | None) -> None:
+    """Become the launcher of this very command, unless one has started it."""
+    import os
+    import sys
+
+    from mmts.errors import InputError
+    from mmts.training.distributed import launched
+
+    if launcher is None or launched():
+        return
+    program = [sys.executable, "-m", "torch.distributed.run"]
+    command = [*(program if launcher[0] == "torchrun" else launcher[:1]), *launcher[1:]]
+    sys.stdout.flush()
+    try:
+        os.execvp(command[0], [*command, "-m", "stages.train", *sys.argv[1:]])  # noqa: S606
+    except FileNotFoundError:
+        raise InputError(
+            f"train.launcher starts with {launcher[0]}, which is no program here"
+        ) from None
 
 
 def validation(metrics: dict[str, float]) -> str:

@@ -24,6 +24,7 @@ class Train(Settings):
 
     epochs: Positive
     batch_size: Annotated[int, Field(ge=2)]
+    """Pairs of a step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)]
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
     """End of the cosine decay."""
@@ -40,6 +41,19 @@ class Train(Settings):
     augment: bool = False
     """Random resized crop and flip of pictures; jittered frames, and one such crop, of clips. Needs
     a trainable vision tower."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the towers, by autocast; the loss is always in fp32. fp16 needs CUDA."""
+    compile: bool = False
+    """torch.compile of the towers: minutes at the start, faster steps on a GPU."""
+    channels_last: bool = False
+    """Memory format of pictures and convolutions; faster for convolutional towers."""
+    micro_batch_size: Positive | None = None
+    """Pairs a process encodes at once; the loss and its gradient stay those of the whole batch
+    (GradCache), for a second forward pass. Batch norm sees the parts. Null for all at once."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
+    launcher: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """What starts the stage, such as [torchrun, --nproc-per-node, "8"]; null for one process."""
     log_every: Positive = 10
     """Steps between two logged points."""
     validate_every: Positive = 10

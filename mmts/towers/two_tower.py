@@ -109,15 +109,21 @@ class TwoTower(nn.Module):
 
     def encode_vision(self, vision: Tensor) -> Tensor:
         """[N, ...] pictures or features -> [N, D] unit rows."""
-        return F.normalize(self.vision_head(self.vision(vision)), dim=-1)
+        return _unit(self.vision_head(self.vision(vision)))
 
     def encode_text(self, text: Tensor) -> Tensor:
         """[N, ...] token ids or features -> [N, D] unit rows."""
-        return F.normalize(self.text_head(self.text(text)), dim=-1)
+        return _unit(self.text_head(self.text(text)))
 
     def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Unit rows of both sides."""
         return self.encode_vision(vision), self.encode_text(text)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Rows of length 1, in single precision at least."""
+    half = rows.dtype in (torch.bfloat16, torch.float16)
+    return F.normalize(rows.float() if half else rows, dim=-1)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

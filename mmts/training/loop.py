@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mmts.errors import InputError
-from mmts.losses import Objective, Tau
+from mmts.losses import Objective
 from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Train
-from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups
+from mmts.towers.two_tower import TwoTower, encode_all
 from mmts.training.data import (
     Pairs,
+    Pick,
     epoch_batches,
     epoch_picks,
     steps_per_epoch,
     vision_batches,
 )
+from mmts.training.distributed import GlobalLoss, World
 from mmts.training.log import RunLog
-from mmts.training.relevancy import relevant_pairs
+from mmts.training.step import Stepper
+from mmts.training.watch import Watch
 
+RANK_SEED = 1_000_003  # between the random states of two ranks
 VALIDATED = {
     "val_t2v_R@1": "val/t2v/R@1",
     "val_v2t_R@1": "val/v2t/R@1",
@@ -37,8 +43,9 @@ VALIDATED = {
 
 
 class Trained(NamedTuple):
-    """Validation metrics after the last epoch, and facts about the run."""
+    """The model to keep, its validation metrics, and facts about the run."""
 
+    model: TwoTower
     metrics: dict[str, float]
     total_steps: int
     seconds: float
@@ -72,103 +79,108 @@ def train(
     val_pairs: Pairs | None,
     settings: Train,
     seed: int,
-    log: RunLog,
+    log: RunLog | None,
     relevancy_threshold: float = 0.1,
+    world: World | None = None,
 ) -> Trained:
-    """Train `model` in place and return its validation metrics.
+    """Train a model, on one process or many, and return it with its validation metrics.
 
     An objective or a modulator that is a module is trained with the model, at the same learning
     rate and without weight decay.
 
     Args:
-        model: on the CPU; moved to the device that the settings name.
+        model: on the CPU; moved to the device of this rank.
         objective: (vision, text, tau, index=, positives=) -> loss.
         modulator: (step, batch, vision, text) -> tau.
         val_pairs: the validation split, or None.
         seed: of the order, the drawn captions, augmentation and dropout.
+        log: of rank 0.
         relevancy_threshold: where the pairs have classes, see `relevant_pairs`.
+        world: the ranks; None for this process alone.
 
     Raises:
-        InputError: the loss is not finite; the message has the step and the range of tau.
+        InputError: a batch that cannot be shared out among the ranks; a loss that is not finite,
+            with its step, the range of tau and the samples.
     """
-    device = pick_device(settings.device)
-    model = model.to(device)
-    beside = [m.to(device).train() for m in (objective, modulator) if isinstance(m, nn.Module)]
-    groups = parameter_groups(model, settings.weight_decay)
-    others = [p for module in beside for p in module.parameters() if p.requires_grad]
-    if others:
-        groups.append({"params": others, "weight_decay": 0.0})
-    optimizer = torch.optim.AdamW(groups, fused=True)
+    world = world or World(0, 1, pick_device(settings.device), None)
+    share = shared(settings.batch_size, len(train_pairs), world)
+    model = model.to(world.device)
+    average = None if settings.ema_decay is None else moving_average(model, settings.ema_decay)
+    stepper = Stepper(model, GlobalLoss(objective, modulator, world, relevancy_threshold), settings)
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     train_pairs.augment = settings.augment
     drawn = None
     if settings.positive_relevancy is not None:
         drawn = train_pairs.relevant_captions(settings.positive_relevancy)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + RANK_SEED * world.rank)
+    watch = Watch(world)
+    bar_off = None if world.first else True  # None: TQDM_DISABLE decides
     metrics: dict[str, float] = {}
     step, started, busy = 0, time.perf_counter(), 0.0
-    with tqdm(total=total, desc="train", unit="step", mininterval=0.5) as bar:
+    with tqdm(total=total, desc="train", unit="step", mininterval=0.5, disable=bar_off) as bar:
         for epoch in range(settings.epochs):
             model.train()
             began = time.perf_counter()
             picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch, drawn)
-            for batch in epoch_batches(train_pairs, picks, settings.workers):
-                batch = batch.to(device)
+            own = [batch[share] for batch in picks]
+            samples_of = partial(_samples, train_pairs, picks, epoch * per_epoch)
+            for batch in epoch_batches(train_pairs, own, settings.workers):
                 rate = learning_rate(step, total, settings)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                vision, text = model(batch.vision, batch.text)
-                tau = modulator(step, batch, vision, text)
-                positives = relevant_pairs(batch.classes, relevancy_threshold)
-                try:
-                    loss = objective(vision, text, tau, index=batch.index, positives=positives)
-                except InputError as error:  # the rows are normalised: they were fine before
-                    raise InputError(
-                        f"training went astray at step {step} ({error}); lower train.learning_rate"
-                    ) from None
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = nn.utils.clip_grad_norm_(
-                    [*model.parameters(), *others], settings.clip_grad_norm or math.inf
-                )
-                optimizer.step()
+                stepped = stepper(step, batch.to(world.device), rate)
+                if average is not None:
+                    average.update_parameters(model)
+                watch.see(step, stepped)
                 if step % settings.log_every == 0 or step == total - 1:
-                    point = _numbers(loss, tau, norm, rate, step)
-                    log.point(step, epoch, **point)
+                    watch.check(samples_of)
+                    point = watch.point(rate)
+                    if log is not None:
+                        log.point(step, epoch, **point)
                     bar.set_postfix(loss=f"{point['loss']:.3f}", refresh=False)
                 step += 1
                 bar.update()
+            watch.check(samples_of)
             busy += time.perf_counter() - began
             due = (epoch + 1) % settings.validate_every == 0 or epoch == settings.epochs - 1
-            if due and val_pairs is not None:
+            if due and val_pairs is not None and world.first:
                 batch_size = min(256, settings.batch_size)
-                metrics = validate(model, val_pairs, device, batch_size, settings.workers)
-                log.point(step - 1, epoch, **logged(metrics))
+                metrics = validate(
+                    kept(model, average), val_pairs, world.device, batch_size, settings.workers
+                )
+                if log is not None:
+                    log.point(step - 1, epoch, **logged(metrics))
+            world.wait()
     seconds = time.perf_counter() - started
-    return Trained(metrics, total, seconds, total * settings.batch_size / busy)
+    return Trained(
+        kept(model, average), metrics, total, seconds, total * settings.batch_size / busy
+    )
 
 
-def _numbers(
-    loss: torch.Tensor, tau: Tau, norm: torch.Tensor, rate: float, step: int
-) -> dict[str, Any]:
-    """What is logged of one step; stops the run where the loss is not finite."""
-    parts = tau if isinstance(tau, tuple) else (tau,)
-    taus = torch.cat([torch.as_tensor(part).detach().reshape(-1) for part in parts])
-    point = {
-        "loss": loss.item(),
-        "tau_min": taus.min().item(),
-        "tau_mean": taus.mean().item(),
-        "tau_max": taus.max().item(),
-        "learning_rate": rate,
-        "grad_norm": norm.item(),
-    }
-    if not math.isfinite(point["loss"]):
+def kept(model: TwoTower, average: AveragedModel | None) -> TwoTower:
+    """The model that is validated and saved."""
+    return model if average is None else cast(TwoTower, average.module)
+
+
+def _samples(pairs: Pairs, picks: list[list[Pick]], first: int, step: int) -> list[str]:
+    """The sample ids of a step; `first` is the first step of the epoch of these picks."""
+    return [pairs.sample_ids[pick.item] for pick in picks[step - first]]
+
+
+def shared(batch_size: int, items: int, world: World) -> slice:
+    """This rank's rows of each batch; InputError where they cannot be shared out evenly."""
+    steps_per_epoch(items, batch_size)
+    if batch_size % world.size:
         raise InputError(
-            f"the loss is {point['loss']} at step {step} (tau {point['tau_min']:.4g} to "
-            f"{point['tau_max']:.4g}); lower train.learning_rate or raise the temperatures"
+            f"train.batch_size {batch_size} is no multiple of the {world.size} processes; change "
+            "one of them"
         )
-    return point
+    return world.share(batch_size)
+
+
+def moving_average(model: TwoTower, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights; buffers are the model's own."""
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+    return average
 
 
 def validate(

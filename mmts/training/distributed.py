@@ -1,0 +1,150 @@
+"""One process or many: who this one is, and the objective over the batch of all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mmts.errors import InputError
+from mmts.losses import Objective, Tau, info_nce, max_margin
+from mmts.losses.ranks import gather_with_gradient
+from mmts.modulators import LearnableTau, ScheduledShift
+from mmts.training.batch import Batch
+from mmts.training.relevancy import relevant_pairs
+
+PATIENCE = timedelta(hours=2)  # others wait while rank 0 validates
+
+
+class World(NamedTuple):
+    """The processes that train one model; rank 0 logs, validates and writes."""
+
+    rank: int
+    size: int
+    device: torch.device
+    group: dist.ProcessGroup | None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> slice:
+        """The rows of each global batch that are this rank's."""
+        own = batch_size // self.size
+        return slice(self.rank * own, (self.rank + 1) * own)
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.group is not None:
+            dist.barrier(group=self.group)
+
+    def agreed(self, wish: bool) -> bool:
+        """What rank 0 wishes, on all ranks."""
+        if self.group is None:
+            return wish
+        found = torch.tensor([wish], dtype=torch.uint8, device=self.device)
+        dist.broadcast(found, src=0, group=self.group)
+        return bool(found.item())
+
+    def mean(self, gradients: list[Tensor]) -> None:
+        """Average gradients over the ranks, in place."""
+        for gradient in gradients if self.group is not None else ():
+            dist.all_reduce(gradient, group=self.group)
+            gradient /= self.size
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world of this process: of all that torchrun has started, or it alone.
+
+    Args:
+        device: of a single process; under torchrun a CUDA one is the local rank's.
+
+    Raises:
+        InputError: torchrun starts more processes here than there are GPUs.
+    """
+    if not launched() or os.environ["WORLD_SIZE"] == "1":
+        yield World(0, 1, device, None)
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"torchrun starts process {local + 1} on a machine of {torch.cuda.device_count()} "
+                "GPUs; lower --nproc-per-node"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), device, dist.group.WORLD)
+    finally:
+        dist.destroy_process_group()
+
+
+class GlobalLoss:
+    """tau and loss of the global batch, from this rank's rows.
+
+    Gradients are those of the global loss times the number of ranks, as `DistributedDataParallel`
+    averages them (see mmts.losses.ranks). `info_nce` and `max_margin` compute each row on its own
+    rank, if tau belongs to the rows; other objectives and modulators see the whole batch on every
+    rank, so that all keep the same state.
+    """
+
+    def __init__(
+        self, objective: Objective, modulator: nn.Module, world: World, threshold: float
+    ) -> None:
+        """
+        Args:
+            objective, modulator: as in `mmts.training.loop.train`.
+            world: the ranks.
+            threshold: see `relevant_pairs`.
+        """
+        self.objective, self.modulator = objective, modulator
+        self.world, self.threshold = world, threshold
+        self.by_row = objective in (info_nce, max_margin) and isinstance(
+            modulator, (ScheduledShift, LearnableTau)
+        )
+
+    def __call__(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
+        """The loss of the global batch, and tau of this rank's rows or of all.
+
+        Args:
+            step: counted from 0.
+            batch: this rank's rows; its vision and text inputs are not looked at.
+            vision, text: [n, D] unit rows, float32.
+        """
+        group = self.world.group
+        by_row = self.by_row and not batch.classes.shape[1]
+        if group is not None and not by_row:
+            vision, text = (gather_with_gradient(rows, group) for rows in (vision, text))
+            batch = batch._replace(
+                cluster_id=self.gathered(batch.cluster_id),
+                index=self.gathered(batch.index),
+                classes=self.gathered(batch.classes),
+            )
+        tau = self.modulator(step, batch, vision, text)
+        positives = relevant_pairs(batch.classes, self.threshold)
+        more = {"group": group} if group is not None and by_row else {}
+        loss = self.objective(vision, text, tau, index=batch.index, positives=positives, **more)
+        return loss, tau
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """[n, ...] of each rank -> [N, ...]."""
+        if self.world.group is None:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.world.size)]
+        dist.all_gather(parts, rows.contiguous(), group=self.world.group)
+        return torch.cat(parts)

@@ -1,0 +1,149 @@
+"""The loop on two ranks, and in micro batches, against one process with the whole batch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.multiprocessing.spawn import spawn
+
+from mmts.errors import InputError
+from mmts.losses import info_nce, max_margin
+from mmts.losses.cyclip import CyCLIP
+from mmts.losses.siglip import SigLIP
+from mmts.losses.sogclr import SogCLR
+from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift
+from mmts.towers.two_tower import TwoTower
+from mmts.training.data import Pairs
+from mmts.training.distributed import World, joined, launched
+from mmts.training.log import RunLog
+from mmts.training.loop import train
+from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
+
+
+def treatment(name: str) -> tuple[Any, nn.Module]:
+    scheduled = ScheduledShift(SHIFTS, alpha=0.1, period=6)
+    if name == "isogclr":
+        bounds = {"tau_min": 0.02, "tau_max": 0.5}
+        return SogCLR(24, gamma=0.5, rho=1.0), IndividualTau(torch.full((24,), 0.1), **bounds)
+    found: dict[str, tuple[Any, nn.Module]] = {
+        "info_nce": (info_nce, scheduled),
+        "max_margin": (max_margin, scheduled),
+        "relevant": (max_margin, scheduled),
+        "clip": (info_nce, LearnableTau(0.1)),
+        "siglip": (SigLIP(bias=-3.0), LearnableTau(0.1)),
+        "cyclip": (CyCLIP(), LearnableTau(0.1)),
+        "sogclr": (SogCLR(24, gamma=0.5), scheduled),
+    }
+    return found[name]
+
+
+NAMES = ("info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr")
+
+
+def pairs_of(name: str) -> Pairs:
+    pairs = feature_pairs()
+    if name == "relevant":
+        pairs.classes = torch.arange(len(pairs.captions)).unsqueeze(1) % 5
+    return pairs
+
+
+def trained(name: str, folder: Path, world: World | None = None, **more: Any) -> dict[str, Any]:
+    """Weights, the states beside the model, and the curves of a short training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(3)
+    objective, modulator = treatment(name)
+    chosen = settings(epochs=3, batch_size=12, **more)
+    model = TwoTower(FROZEN, chosen.head, {"vision": 12, "text": 10})
+    pairs = pairs_of(name)
+    log = None
+    if world is None or world.first:
+        log = RunLog(folder)
+        log.__enter__()
+    found = train(model, objective, modulator, pairs, pairs, chosen, 0, log, 0.1, world)
+    if log is not None:
+        log.__exit__(None, None, None)
+    state = {f"model.{k}": v.clone() for k, v in found.model.state_dict().items()}
+    for kind, part in (("objective", objective), ("modulator", modulator)):
+        if isinstance(part, nn.Module):
+            state |= {f"{kind}.{k}": v.clone() for k, v in part.state_dict().items()}
+    return {"state": state, "metrics": found.metrics}
+
+
+def rank_main(rank: int, folder: str, port: int) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+    }  # fmt: skip
+    with joined(torch.device("cpu")) as world:
+        assert (world.rank, world.size) == (rank, 2)
+        assert world.agreed(rank == 0) and not world.agreed(rank == 1)
+        for name in NAMES:
+            found = trained(name, Path(folder) / f"two-{name}", world)
+            torch.save(found, Path(folder) / f"{name}-{rank}.pt")
+        found = trained("info_nce", Path(folder) / "two-parts", world, micro_batch_size=4)
+        torch.save(found, Path(folder) / f"parts-{rank}.pt")
+        try:
+            trained("info_nce", Path(folder) / "odd", world._replace(size=5))
+        except InputError as error:
+            (Path(folder) / "odd.txt").write_text(str(error))
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import socket
+
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    spawn(rank_main, (str(folder), port), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("name", [*NAMES, "parts"])
+def test_two_ranks_train_as_one_process(two_ranks: Path, tmp_path: Path, name: str) -> None:
+    alone = trained("info_nce" if name == "parts" else name, tmp_path)
+    ranks = [torch.load(two_ranks / f"{name}-{rank}.pt") for rank in (0, 1)]
+    for key, value in alone["state"].items():
+        for found in ranks:
+            torch.testing.assert_close(found["state"][key], value, rtol=1e-5, atol=1e-5)
+    assert ranks[0]["metrics"] == pytest.approx(alone["metrics"], abs=1e-5)
+    assert ranks[1]["metrics"] == {}
+    one = pd.read_csv(tmp_path / "curves.csv")
+    two = pd.read_csv(two_ranks / f"two-{name}" / "curves.csv")
+    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_a_batch_that_the_ranks_cannot_share(two_ranks: Path) -> None:
+    assert (two_ranks / "odd.txt").read_text() == (
+        "train.batch_size 12 is no multiple of the 5 processes; change one of them"
+    )
+
+
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not launched()
+    with joined(torch.device("cpu")) as world:
+        assert world == World(0, 1, torch.device("cpu"), None) and world.agreed(True)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with joined(torch.device("cpu")) as world:
+        assert launched() and world.size == 1
+
+
+@pytest.mark.parametrize("name", ["info_nce", "max_margin", "siglip", "isogclr"])
+@pytest.mark.parametrize("micro", [1, 5])
+def test_micro_batches_have_the_gradient_of_the_whole(
+    tmp_path: Path, name: str, micro: int
+) -> None:
+    whole = trained(name, tmp_path / "whole")["state"]
+    parts = trained(name, tmp_path / "parts", micro_batch_size=micro)["state"]
+    for key, value in whole.items():
+        torch.testing.assert_close(parts[key], value, rtol=1e-5, atol=1e-5)
