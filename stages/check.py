@@ -10,10 +10,19 @@ from stages.cli import run
 def main(
     path: Annotated[str, typer.Option("--params", help="The parameter file.")] = "params.yaml",
 ) -> None:
-    """Read every section and every cell of the grid; the first mistake is one line."""
-    from mmts.config import check
+    """Read every section and every cell of the grid; the first mistake is one line.
+
+    Weights, tokenizers and parts of towers that the grid's datasets train are tried too.
+    """
+    from mmts.config import TrainStage, check, load
 
     grid = check(path)
+    for dataset in grid.datasets:
+        settings = load(TrainStage, path, dataset=dataset, method=grid.methods[0])
+        if settings.towers.given:
+            from mmts.towers.ahead import try_model
+
+            try_model(settings.towers, settings.train.head)
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
     print(
         f"{path} is fine: {', '.join(grid.datasets)}; {len(grid.methods)} methods x "

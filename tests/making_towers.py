@@ -29,10 +29,9 @@ def write_converted(folder: Path, family: str = "avion") -> Path:
 
 def write_tokenizer(folder: Path, last: str = END, fill: int = 30) -> Path:
     """A word tokenizer with CLIP's start and end of text; `fill` ids, the highest is `last`."""
-    names = [*WORDS, *(f"<{n}>" for n in range(fill - len(WORDS) - 2))]
-    names += [START, END] if last == END else [END, last]
+    ends = [START, END] if last == END else [START, END, last]
+    names = [*WORDS, *(f"<{n}>" for n in range(fill - len(WORDS) - len(ends))), *ends]
     ids = {name: number for number, name in enumerate(names)}
-    ids.setdefault(START, 1)
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -336,6 +336,18 @@ def test_what_is_kept_but_does_not_fit_is_cut_again(
     assert files(pack.out) == undisturbed(found, settings)
 
 
+def test_what_other_versions_have_cut_is_cut_again(
+    pack: Packing, found: list[Item], videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack.stop_at = str(videos[3])
+    with pytest.raises(KeyboardInterrupt):
+        pack(found)
+    pack.stop_at = None
+    monkeypatch.setattr(clips, "versions", lambda: {"av": "0.1", "pillow": "0.1"})
+    pack(found)
+    assert sorted(pack.passes) == ["v0", "v1", "v2", "v3"]
+
+
 def test_copied_where_links_fail(
     pack: Packing, found: list[Item], undisturbed: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,

@@ -36,7 +36,7 @@ def evaluate_source(
     Raises:
         InputError: no sentence, or a query without an item of relevancy 1.
     """
-    captions = np.flatnonzero(pairs.sentence & np.isin(pairs.owner, items))
+    captions = np.flatnonzero(pairs.searched() & np.isin(pairs.owner, items))
     if not len(captions):
         raise InputError(f"source {source} has no sentence to search among; run `dvc repro`")
     queries = query_table(source, items, captions, pairs, cluster_size)

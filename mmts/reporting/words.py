@@ -52,7 +52,8 @@ def verdict(best: Row) -> str:
     if gain is None:
         return "Its difference to its baseline could not be measured."
     side = "above" if gain.value >= 0 else "below"
-    start = f"{abs(gain.value):.1f} points {side} its baseline {best.baseline}"
+    seed = " on one seed" if best.entries[-1].std is None else ""
+    start = f"{abs(gain.value):.1f} points {side} its baseline {best.baseline}{seed}"
     if gain.clear:
         return f"{start}; the 95 % interval, {bounds(gain)}, excludes zero."
     return f"{start}; the 95 % interval, {bounds(gain)}, holds zero, so this may be chance."

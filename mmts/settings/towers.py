@@ -168,6 +168,12 @@ class Towers(Settings):
     frozen_parts: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Parameters of the model that stay as they are, by glob: `text.*`, `vision.blocks.0.*`."""
 
+    @property
+    def given(self) -> bool:
+        """Whether building the model can fail: weights to find, parts to name, clips to take."""
+        found = (t.weights != "random" and not t.frozen for t in (self.vision, self.text))
+        return self.vision.video or bool(self.frozen_parts) or any(found)
+
     @model_validator(mode="after")
     def _random(self) -> Towers:
         if self.vision.frozen and self.vision.weights == "random":

@@ -22,6 +22,7 @@ class Tally:
         self.total, self.max_bad_share, self.bar = len(found), max_bad_share, bar
         self.of_split = Counter(item.split for item in found)
         self.lost: list[tuple[Item, str]] = []
+        self.left = Counter(self.of_split)
 
     def count(self, item: Item, reason: str | None) -> None:
         """A clip is there, or lost for this reason."""
@@ -29,15 +30,16 @@ class Tally:
         if reason is None:
             return
         self.lost.append((item, reason))
-        first, why = min(self.lost, key=lambda one: self.place[one[0].sample_id])
+        self.left[item.split] -= 1
         lost = len(self.lost)
         if lost > self.max_bad_share * self.total:
+            first, why = min(self.lost, key=lambda one: self.place[one[0].sample_id])
             raise InputError(
                 f"{lost} of {self.total} clips are lost so far ({lost / self.total:.2%}), above "
                 f"pack.max_bad_share {self.max_bad_share}; the first is {first.sample_id} "
                 f"({why}): mend the videos or raise pack.max_bad_share"
             )
-        if sum(other.split == item.split for other, _ in self.lost) == self.of_split[item.split]:
+        if not self.left[item.split]:
             raise InputError(
                 f"all {self.of_split[item.split]} clips of split {item.split} are lost; the last "
                 f"is {item.sample_id} ({reason}): mend the videos"

@@ -50,8 +50,8 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
     train["split"] = np.where(train["video_id"].isin(held), "val", "train")
     clips = pd.concat([train, test.assign(split="test")], ignore_index=True)
     listed = read_train_sentences(raw) | set(official.sentences["narration_id"])
-    clips["sentence"] = sentences(clips, listed)
     clips = first_per_split(clips, settings.limit, item="video_id")
+    clips["sentence"] = sentences(clips, listed)
     videos = clips[["video_id", "participant_id"]].drop_duplicates("video_id")
     media = dict.fromkeys(videos["video_id"], "")
     if settings.videos is not None:
@@ -94,11 +94,19 @@ def sentences(clips: pd.DataFrame, listed: Set[str]) -> pd.Series:
 
     In the test split the listed ones. In the others too, and for a narration of which no clip is
     listed (the official list knows no validation split, the train file may be a part) the first.
+    In the validation split also the first clip of a verb and nouns that no sentence has: clips of
+    one narration may differ in them, and each clip is a query that needs a sentence of its own.
     """
     found = clips["narration_id"].isin(listed)
-    of = [clips["split"], clips["narration"]]
-    first = ~clips.duplicated(["split", "narration"]) & ~found.groupby(of).transform("any")
-    return found | (first & (clips["split"] != "test"))
+    classes = clips["noun_classes"].map(frozenset)
+    for columns, chosen in (
+        ([clips["narration"]], clips["split"] != "test"),
+        ([clips["verb_class"], classes], clips["split"] == "val"),
+    ):
+        of = [clips["split"], *columns]
+        first = ~pd.concat(of, axis=1).duplicated()
+        found = found | (chosen & first & ~found.groupby(of).transform("any"))
+    return found
 
 
 def tail_groups(clips: pd.DataFrame, tail: Mapping[str, frozenset[int]]) -> list[list[str]]:

@@ -72,8 +72,10 @@ class ClipFrames(Tower):
                 folder, output_loading_info=True
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            problem = " ".join(str(error).split())[:160]
-            raise InputError(f"{spec} holds no CLIP vision model ({problem}); {REMEDY}") from None
+            problem = " ".join(str(error).split()).partition(". ")[0][:160]
+            raise InputError(
+                f"{spec} cannot be loaded as a CLIP vision model ({problem}); {REMEDY}"
+            ) from None
         model, missing = loaded[0].float(), sorted(loaded[1]["missing_keys"])
         if missing:
             raise InputError(

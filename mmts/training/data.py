@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -108,6 +109,33 @@ class Pairs(Dataset[Batch]):
     def owner(self) -> Ints:
         """[captions], the item that each caption describes."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
+
+    def searched(self) -> NDArray[np.bool_]:
+        """[captions]: the sentences, and one for classes whose own was lost with its clip.
+
+        Every clip then has a sentence of its verb and nouns, as multi-instance retrieval needs it.
+        """
+        if self.classes_of is None:
+            return self.sentence
+        sources = [self.shards.samples[item].get("source") for item in self.owner]
+        key = [
+            (source, verb, frozenset(nouns))
+            for source, (verb, nouns) in zip(sources, self.classes_of, strict=True)
+        ]
+        known = {k for k, s in zip(key, self.sentence, strict=True) if s}
+        found = self.sentence.copy()
+        for row in self.first[:-1].tolist():
+            if key[row] not in known:
+                known.add(key[row])
+                found[row] = True
+        added = int(found.sum() - self.sentence.sum())
+        if added:
+            warnings.warn(
+                f"{added} sentences are lost with their clips: another clip of the same verb and "
+                "nouns stands for each; published numbers do not compare",
+                stacklevel=2,
+            )
+        return found
 
     def relevant_captions(self, threshold: float) -> RelevantCaptions:
         """The captions to draw positives from; InputError without graded relevancy."""

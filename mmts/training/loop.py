@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -109,6 +110,12 @@ def train(
     stepper = Stepper(model, GlobalLoss(objective, modulator, world, relevancy_threshold), settings)
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
+    if settings.warmup_steps >= total:
+        warnings.warn(
+            f"train.warmup_steps {settings.warmup_steps} is not below the {total} steps of the "
+            "training: train.learning_rate is never reached; lower it",
+            stacklevel=1,
+        )
     train_pairs.augment = settings.augment
     drawn = None
     if settings.positive_relevancy is not None:
@@ -195,8 +202,9 @@ def validate(
         recalls = retrieval_recall(vision, text, pairs.owner)
         return {**{f"val/{k}": v for k, v in recalls.items()}, "val/rsum": sum(recalls.values())}
     clips = [pairs.classes_of[row] for row in pairs.first[:-1]]
-    sentences = [c for c, s in zip(pairs.classes_of, pairs.sentence, strict=True) if s]
-    similarity = (vision @ text[torch.from_numpy(pairs.sentence)].T).numpy()
+    searched = pairs.searched()
+    sentences = [c for c, s in zip(pairs.classes_of, searched, strict=True) if s]
+    similarity = (vision @ text[torch.from_numpy(searched)].T).numpy()
     found: dict[str, float] = {}
     both = per_query(similarity, relevancy(clips, sentences))
     for metric, values in zip(("mAP", "nDCG"), both, strict=True):

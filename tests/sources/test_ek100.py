@@ -221,6 +221,20 @@ def test_sentences_and_tail_groups(tmp_path: Path) -> None:
     assert rows["sentence"].tolist() == [True, False, False, True, True, False, True]
 
 
+def test_every_validation_clip_has_a_sentence_of_its_own_classes(tmp_path: Path) -> None:
+    """Of one narration and two verbs; of the other verb's sentence the video is left out."""
+    train = [clip(f"P01_0{n}", 0, n % 2, (1,), narration="put it") for n in range(6)]
+    write_ek100(tmp_path, train)
+    listed = [{"narration_id": row["narration_id"]} for row in train[::-1]]
+    for known in (listed[:1], listed[:2], listed):
+        write_table(tmp_path / "EPIC_100_retrieval_train_sentence.csv", known)
+        for changes in ({"val_share": 0.8}, {"val_share": 0.5, "seed": 3}, {"limit": 2}):
+            rows = read(tmp_path, **{"val_share": 0.7, **changes})
+            val = rows[rows["split"] == "val"]
+            assert set(val.loc[val["sentence"], "class_verb_noun"]) == set(val["class_verb_noun"])
+            assert len(val) > 1
+
+
 def test_media_that_there_is_none_of() -> None:
     with pytest.raises(InputError, match="a clip without media cannot be read"):
         MediaReader().read("")

@@ -80,9 +80,6 @@ def test_a_clip_whose_sentence_is_gone(graded: Project) -> None:
     rows.loc[first, "sentence"] = False
     rows.to_parquet(path, index=False)
     assert graded.run("pack", "--dataset", "tiny").code == 0
-    before = Path("data/evaluate/tiny/base/0/metrics.json").read_bytes()
     ran = graded.run("evaluate", *BASE)
-    assert ran.code == 1 and ran.out == "" and len(ran.err.splitlines()) == 1
-    name = rows.loc[first, "sample_id"]
-    assert ran.err.startswith(f"error: v2t query {name} has no sentence of relevancy 1")
-    assert Path("data/evaluate/tiny/base/0/metrics.json").read_bytes() == before
+    assert ran.code == 0
+    assert ran.err.startswith("warning: 1 sentences are lost with their clips: another clip of")

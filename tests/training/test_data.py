@@ -262,6 +262,15 @@ def test_drawn_captions_of_other_clips_leave_tau_to_the_clip(clips: Pairs) -> No
     assert [pick.caption for pick in plain] == [pick.item for pick in plain]
 
 
+def test_a_lost_sentence_is_stood_in_for(clips: Pairs) -> None:
+    """Clip 1 is no sentence, and no sentence has its classes (1, {1, 7})."""
+    with pytest.warns(UserWarning, match=r"1 sentences are lost .* published numbers do not comp"):
+        assert clips.searched().tolist() == [True] * 4
+    assert clips.sentence.tolist() == [True, False, True, True]
+    clips.classes_of = [(0, (7, 0)), (0, (0, 7)), (0, (2, 7)), (1, (3, 7))]
+    assert clips.searched().tolist() == [True, False, True, True]  # clip 0 speaks for it
+
+
 def test_positives_without_graded_relevancy(make: Callable[..., Pairs]) -> None:
     assert make().classes_of is None and make().sentence.all()
     with pytest.raises(InputError, match=r"train.positive_relevancy is 0.1 but .* set it to null"):

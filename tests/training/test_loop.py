@@ -134,6 +134,11 @@ def test_warm_up_longer_than_the_training() -> None:
     assert math.isfinite(learning_rate(100, 10, chosen))
 
 
+def test_a_warm_up_that_never_ends_is_told(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"train\.warmup_steps 18 is not below the 18 steps"):
+        run(tmp_path, warmup_steps=18)
+
+
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device("auto").type == pick_device("cpu").type == "cpu"
