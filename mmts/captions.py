@@ -24,7 +24,8 @@ from mmts.errors import InputError
 from mmts.files import read_parquet
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos
 from mmts.settings import Captions, Split
-from mmts.sources import SourceRows, read_source
+from mmts.sources import MISSING, SourceRows, read_source
+from mmts.sources.coverage import coverage, known_missing
 
 SPLITS = ("train", "val", "test")
 COLUMNS = (
@@ -51,10 +52,12 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
         work, final: see `mmts.sources.read_source`.
 
     Raises:
-        InputError: a duplicate id, too many bad pictures, or a split without rows.
+        InputError: a duplicate id, too many bad pictures, too few of a source's listed images, or
+            a split without rows.
     """
-    kept, dropped, facts = [], [], {}
-    may_lack: set[str] = set()
+    kept, dropped = [], []
+    facts: dict[str, dict[str, Any]] = {}
+    may_lack = set(SPLITS)
     reader = MediaReader()
     for name, source in settings.sources.items():
         found = read_source(source, raw, work, final)
@@ -63,11 +66,16 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
             "publishable": found.publishable,
             "credit": found.credit,
         }
+        counted = found.min_coverage is not None and found.media != "none"
+        if counted:
+            coverage(name, found, known_missing(found.rows))  # before all pictures are read
         rows, lost = clean(name, found, reader, settings.max_bad_share, work, final)
+        if counted:
+            facts[name]["coverage"] = coverage(name, found, lost)
         split = getattr(source, "split", None)
         kept.append(with_splits(rows, split))
         dropped.append(lost)
-        may_lack.update(found.may_lack)
+        may_lack.intersection_update(found.may_lack)
     rows = pd.concat(kept, ignore_index=True)
     lost = pd.concat(dropped, ignore_index=True)
     classes = [column for column in rows.columns if column.startswith("class_")]
@@ -101,14 +109,17 @@ def clean(
     reason = pd.Series("", index=rows.index)
     reason[rows["caption"].str.strip() == ""] = "empty caption"
     reason[rows["sample_id"].str.strip() == ""] = "no image named"
+    if "lacks" in rows:
+        reason = reason.where(rows["lacks"] == "", rows["lacks"])
     references = list(rows.loc[reason == "", "media"].drop_duplicates())
     in_work = {r: r.replace(str(final), str(work), 1) for r in references}
     seen, unusable = look(found.media, list(in_work.values()), reader, name)
     bad = {r: unusable[w] for r, w in in_work.items() if w in unusable}
-    if len(bad) > max_bad_share * len(references):
-        first, why = next(iter(bad.items()))
+    counted = [r for r in bad if found.min_coverage is None or bad[r] != MISSING]
+    if len(counted) > max_bad_share * len(references):
+        first, why = counted[0], bad[counted[0]]
         raise InputError(
-            f"source {name}: {len(bad)} of {len(references)} {found.media} are bad, above "
+            f"source {name}: {len(counted)} of {len(references)} {found.media} are bad, above "
             f"max_bad_share {max_bad_share}; the first is {first} ({why}): mend them or raise "
             "captions.max_bad_share"
         )

@@ -16,6 +16,7 @@ def main(
     from mmts.captions import build
     from mmts.config import CaptionsStage, load
     from mmts.files import output_folder, write_json
+    from mmts.sources.coverage import coverage_line
 
     settings = load(CaptionsStage, dataset=dataset)
     final = Path("data/captions") / dataset
@@ -25,9 +26,12 @@ def main(
         table.dropped.to_parquet(work / "dropped.parquet", index=False)
         write_json(work / "summary.json", {"dataset": dataset, **table.summary})
     summary = table.summary
-    media = "clips" if (table.rows["media_sha256"] == "").any() else "pictures"
+    media = "clips" if "start" in table.rows else "pictures"
     for split, rows in summary["rows"].items():
         print(f"{split}: {rows} captions of {summary['media'][split]} {media}")
+    for source, about in summary["sources"].items():
+        for split, counts in about.get("coverage", {}).items():
+            print(coverage_line(source, split, **counts))
     for reason, rows in summary["dropped"].items():
         print(f"dropped: {rows} rows, {reason} (listed in {final / 'dropped.parquet'})")
 

@@ -13,8 +13,12 @@ from mmts.settings.dataset import (
 )
 from mmts.settings.sources import (
     Captions,
+    CC3MPart,
+    CC3MSource,
+    CocoSource,
     EK100Source,
     Flickr8kSource,
+    Flickr30kSource,
     OpenMojiSource,
     Source,
     Split,
@@ -24,14 +28,18 @@ from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Evaluate, Head, Train
 
 __all__ = [
+    "CC3MPart",
+    "CC3MSource",
     "Captions",
     "Clustering",
+    "CocoSource",
     "ColumnClustering",
     "Dataset",
     "EK100Source",
     "Embed",
     "Evaluate",
     "Flickr8kSource",
+    "Flickr30kSource",
     "Grid",
     "Head",
     "KMeansClustering",

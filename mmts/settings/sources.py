@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mmts.settings.base import Name, Positive, Seed, Settings, Share
 
@@ -87,8 +87,132 @@ class EK100Source(Settings):
     """Keep only this many videos of each split (for a quick try)."""
 
 
+class CC3MPart(Settings):
+    """The files of one split of CC3M: what img2dataset wrote, the official TSV, or both."""
+
+    tsv: str | None = None
+    """The official TSV (caption, tab, url). Beside img2dataset's output it says how many images
+    were listed. Paths are relative to data/raw/<dataset>, or absolute."""
+    images: str | None = None
+    """Folder of img2dataset's output (tar shards or files), or of pictures; null for captions
+    alone."""
+    names: str = "img2dataset"
+    """Which picture belongs to a line: img2dataset (by its own records), column (the third of the
+    TSV), or a pattern of {row} (lines from 0, a header apart), {shard} and {index} (row divided by
+    10,000 and the remainder) and {crc32} (of the url), such as {shard:05d}/{row:09d}.jpg."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> CC3MPart:
+        if self.tsv is None and self.images is None:
+            raise ValueError("it names neither tsv nor images; name one of them or both")
+        if self.tsv is None and self.names != "img2dataset":
+            raise ValueError(f"names {self.names!r} is about lines of a TSV; name it as tsv")
+        return self
+
+    @field_validator("names")
+    @classmethod
+    def _pattern(cls, names: str) -> str:
+        if names in ("img2dataset", "column"):
+            return names
+        try:
+            first, other = (
+                names.format(row=n, shard=n // 10_000, index=n % 10_000, crc32=n)
+                for n in (0, 30_001)
+            )
+        except (LookupError, ValueError, AttributeError) as error:
+            problem = f"{type(error).__name__}: {error}"
+            raise ValueError(
+                f"{names!r} is no pattern of {{row}}, {{shard}}, {{index}} and {{crc32}} "
+                f"({problem})"
+            ) from None
+        if first == other:
+            raise ValueError(
+                f"{names!r} gives every line one picture; it is img2dataset, column, or a pattern "
+                "such as {shard:05d}/{row:09d}.jpg"
+            )
+        return names
+
+
+class CC3MSource(Settings):
+    """CC3M (Conceptual Captions): img2dataset's shards read in place, or the TSV and pictures."""
+
+    kind: Literal["cc3m"]
+    train: CC3MPart | None = None
+    """Files of the training split; null for none."""
+    val: CC3MPart | None = None
+    """Files of the validation split, which is small and official; null for none."""
+    test: CC3MPart | None = None
+    """Files to test on; CC3M has no official ones."""
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least share of a split's listed images that must be there; many urls are dead."""
+    limit: Positive | None = None
+    """Keep only this many images of each split (for a quick try)."""
+
+    @model_validator(mode="after")
+    def _any(self) -> CC3MSource:
+        if self.train is None and self.val is None and self.test is None:
+            raise ValueError("it has none of train, val and test; name the files of one of them")
+        return self
+
+
+SplitName = Literal["train", "val", "test"]
+
+
+class KarpathySource(Settings):
+    """What coco and flickr30k share: captions of images in the splits of Karpathy & Li (2015)."""
+
+    captions: str
+    """Karpathy's JSON; or a file of one split: COCO's own captions_*.json, or a .txt with five
+    consecutive lines an image. In data/raw/<dataset>, or an absolute path."""
+    images: str | None
+    """Folder (or one tar) of the images, in data/raw/<dataset> or an absolute path; null for
+    captions alone."""
+    splits: Annotated[tuple[SplitName, ...], Field(strict=False, min_length=1)] = (
+        "train", "val", "test",
+    )  # fmt: skip
+    """What the source contributes: [test] only evaluates on it. A file of one split: its name."""
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Least share of a split's listed images that must be there."""
+    limit: Positive | None = None
+    """Keep only this many images of each split (for a quick try)."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> KarpathySource:
+        if len(set(self.splits)) < len(self.splits):
+            raise ValueError(f"splits {list(self.splits)} names one twice")
+        if self.captions.endswith(".txt") and self.images is not None:
+            raise ValueError(
+                f"captions {self.captions} does not name its images; set images: null, or take "
+                "Karpathy's JSON"
+            )
+        return self
+
+
+class CocoSource(KarpathySource):
+    """COCO captions: the 2014 or 2017 images, in Karpathy's splits (restval is trained on)."""
+
+    kind: Literal["coco"]
+    captions: str = "dataset_coco.json"
+    images: str | None = "images"
+
+
+class Flickr30kSource(KarpathySource):
+    """Flickr30K in Karpathy's splits."""
+
+    kind: Literal["flickr30k"]
+    captions: str = "dataset_flickr30k.json"
+    images: str | None = "flickr30k-images"
+
+
 Source = Annotated[
-    OpenMojiSource | TableSource | Flickr8kSource | EK100Source, Field(discriminator="kind")
+    OpenMojiSource
+    | TableSource
+    | Flickr8kSource
+    | EK100Source
+    | CC3MSource
+    | CocoSource
+    | Flickr30kSource,
+    Field(discriminator="kind"),
 ]
 
 
@@ -97,4 +221,5 @@ class Captions(Settings):
 
     sources: Annotated[dict[Name, Source], Field(min_length=1)]
     max_bad_share: Share = 0.0
-    """Share of media files that may be missing or undecodable; they are dropped and listed."""
+    """Share of media files that may be missing or undecodable; they are dropped and listed. Where a
+    source has min_coverage, missing ones count there instead."""

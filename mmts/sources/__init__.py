@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mmts.settings import EK100Source, Flickr8kSource, OpenMojiSource, Source, TableSource
+from mmts.settings import (
+    CC3MSource,
+    CocoSource,
+    EK100Source,
+    Flickr8kSource,
+    Flickr30kSource,
+    OpenMojiSource,
+    Source,
+    TableSource,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
+
+
+MISSING = "missing"  # begins every reason that says a listed image is not there
 
 
 class SourceRows(NamedTuple):
     """What a source yields before the shared checks of `mmts.captions`.
 
     rows: columns sample_id, caption, media; optional caption_id, split, group (rows of one group
-        stay in one split), class_<name>, start and stop (seconds of a video). A row index that
-        says where the row stood.
+        stay in one split), class_<name>, start and stop (seconds of a video), lacks (why a listed
+        image is known not to be there, beginning with `MISSING`, or empty). A row index
+        that says where the row stood.
     credit: plain text to show under the pictures.
     publishable: whether licences allow pictures and captions on a public page.
     media: what `media` names: pictures, videos (a file, or a folder of its chunks), or nothing.
     may_lack: splits that the settings leave empty on purpose.
+    min_coverage: share of the listed images of each split that must be there; None where the list
+        is not known to be longer than what is there: then a missing image is a bad one.
+    untried: how many more images of each split are listed, of which there is no row.
     """
 
     rows: pd.DataFrame
@@ -28,6 +47,8 @@ class SourceRows(NamedTuple):
     publishable: bool
     media: Literal["pictures", "videos", "none"] = "pictures"
     may_lack: tuple[str, ...] = ()
+    min_coverage: float | None = None
+    untried: Mapping[str, int] = MappingProxyType({})
 
 
 def read_source(settings: Source, raw: Path, work: Path, final: Path) -> SourceRows:
@@ -55,4 +76,12 @@ def read_source(settings: Source, raw: Path, work: Path, final: Path) -> SourceR
         from mmts.sources import ek100
 
         return ek100.read(settings, raw)
+    if isinstance(settings, CC3MSource):
+        from mmts.sources import cc3m
+
+        return cc3m.read(settings, raw)
+    if isinstance(settings, CocoSource | Flickr30kSource):
+        from mmts.sources import karpathy
+
+        return karpathy.read(settings, raw)
     raise AssertionError(f"no reader for {settings!r}")

@@ -1,0 +1,209 @@
+"""COCO and Flickr30K captions in the splits of Karpathy & Li (2015), or the captions alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from mmts.errors import InputError
+from mmts.files import read_json, require
+from mmts.settings import CocoSource, Flickr30kSource
+from mmts.sources import SourceRows
+from mmts.sources.names import check_inside, check_once
+from mmts.sources.table import first_per_split
+
+CREDIT = {
+    "coco": (
+        "COCO: T.-Y. Lin et al. (2014), Microsoft COCO: Common Objects in Context. Captions CC BY "
+        "4.0; the photographs belong to their owners on Flickr."
+    ),
+    "flickr30k": (
+        "Flickr30K: P. Young et al. (2014), From Image Descriptions to Visual Denotations. "
+        "Photographs for non-commercial research only."
+    ),
+}
+SPLIT_OF = {"train": "train", "restval": "train", "val": "val", "test": "test"}
+IMAGES = {
+    "coco": {"train": 113_287, "val": 5_000, "test": 5_000},
+    "flickr30k": {"train": 29_000, "val": 1_014, "test": 1_000},
+}
+LINES = 5  # captions an image in the text files
+ZIP = "cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+
+KarpathySource = CocoSource | Flickr30kSource
+
+
+class Image(NamedTuple):
+    """One image with its captions: where it stands in the file, id, relative path."""
+
+    place: int
+    name: str
+    path: str
+    split: str
+    captions: list[str]
+
+
+def read(settings: KarpathySource, raw: Path) -> SourceRows:
+    """A row a caption of the images of the splits that the settings name."""
+    path = require(raw / settings.captions, f"take it from {ZIP}, or name another file of captions")
+    found = [image for image in read_images(path, settings) if image.split in settings.splits]
+    for split in settings.splits:
+        if not any(image.split == split for image in found):
+            raise InputError(f"{path} has no images of split {split}; change splits")
+    media = {image.path: "" for image in found}
+    if settings.images is not None:
+        folder = require(raw / settings.images, "put the images there, or set images: null")
+        media = find_images(folder, found)
+    table = pd.DataFrame(
+        [
+            (f"{settings.kind}/{image.name}", caption, media[image.path], image.split, image.place)
+            for image in found
+            for caption in image.captions
+        ],
+        columns=["sample_id", "caption", "media", "split", "place"],
+    )
+    rows = table.set_index("place").rename_axis(None)
+    return SourceRows(
+        first_per_split(rows, settings.limit),
+        CREDIT[settings.kind],
+        publishable=False,
+        media="none" if settings.images is None else "pictures",
+        may_lack=tuple(split for split in SPLIT_OF.values() if split not in settings.splits),
+        min_coverage=settings.min_coverage,
+    )
+
+
+def read_images(path: Path, settings: KarpathySource) -> list[Image]:
+    """The images of a file in its order, checked.
+
+    Raises:
+        InputError: the file is of none of the three forms, or an image stands twice or outside of
+            the folder of images.
+    """
+    if path.suffix == ".txt":
+        return list(_of_lines(path, _one_split(path, settings)))
+    value = read_json(path, f"take it from {ZIP}")
+    if isinstance(value, dict) and "annotations" in value:
+        found, what = list(_of_coco(path, value, _one_split(path, settings))), "images[] number"
+    else:
+        found, what = list(_of_karpathy(path, value, settings.kind)), "images[] number"
+    places = [image.place for image in found]
+    names = pd.Series([image.path for image in found], index=places, dtype="str")
+    check_inside(names, path, what)
+    check_once(names, path, what)
+    check_once(pd.Series([image.name for image in found], index=places, dtype="str"), path, what)
+    return found
+
+
+def _one_split(path: Path, settings: KarpathySource) -> str:
+    if len(settings.splits) != 1:
+        raise InputError(
+            f"{path} says nothing about splits; set splits to the one that it is, such as [test]"
+        )
+    return settings.splits[0]
+
+
+def _of_lines(path: Path, split: str) -> Iterator[Image]:
+    """Five consecutive lines an image; a blank one would shift all that follow."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise InputError(f"{path} line {number} is blank; an image has {LINES} lines: mend it")
+    if len(lines) % LINES:
+        raise InputError(
+            f"{path} has {len(lines):,} lines, which is no multiple of {LINES}; an image has "
+            f"{LINES} consecutive lines"
+        )
+    for first in range(0, len(lines), LINES):
+        name = f"{path.stem}/{first // LINES:06d}"
+        yield Image(first + 1, name, name, split, lines[first : first + LINES])
+
+
+def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
+    """dataset_coco.json, dataset_flickr30k.json: images[] with filename, split, sentences[].raw."""
+    images = value.get("images") if isinstance(value, dict) else None
+    if not isinstance(images, list) or not images:
+        raise InputError(f"{path} has no images; take dataset_{kind}.json from {ZIP}")
+    other = value.get("dataset", kind)
+    if other != kind:
+        raise InputError(f"{path} is of dataset {other!r}; take dataset_{kind}.json from {ZIP}")
+    counts: dict[str, int] = {}
+    for number, image in enumerate(images):
+        try:
+            file, captions = image["filename"], [s["raw"] for s in image["sentences"]]
+            folder, split = image.get("filepath", ""), SPLIT_OF.get(image["split"])
+            name = f"{image['cocoid']:012d}" if kind == "coco" else file
+            texts = all(isinstance(text, str) for text in (file, folder, *captions))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _not_karpathy(path, number, f"{type(error).__name__} {error}", kind) from None
+        if not texts or split is None:
+            problem = f"split {image['split']!r}" if split is None else "a name that is no text"
+            raise _not_karpathy(path, number, problem, kind)
+        counts[split] = counts.get(split, 0) + 1
+        yield Image(number, name, f"{folder}/{file}" if folder else file, split, captions)
+    if counts != IMAGES[kind]:
+        warnings.warn(
+            f"{path} has {_listed(counts)} images, Karpathy's file {_listed(IMAGES[kind])}; "
+            "results are not comparable with published ones",
+            stacklevel=1,
+        )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return " / ".join(f"{counts.get(split, 0):,}" for split in ("train", "val", "test"))
+
+
+def _not_karpathy(path: Path, number: int, problem: str, kind: str) -> InputError:
+    return InputError(
+        f"{path} is not Karpathy's: images[] number {number} has no filename, split and "
+        f"sentences[].raw as it should ({problem}); take dataset_{kind}.json from {ZIP}"
+    )
+
+
+def _of_coco(path: Path, value: dict[str, Any], split: str) -> Iterator[Image]:
+    """captions_val2017.json and its like: images[] and annotations[]."""
+    try:
+        files = {image["id"]: image["file_name"] for image in value["images"]}
+        captions: dict[int, list[str]] = {number: [] for number in files}
+        for annotation in value["annotations"]:
+            captions[annotation["image_id"]].append(annotation["caption"])
+        names = {number: f"{number:012d}" for number in files}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is not one of COCO's captions_*.json ({type(error).__name__} {error}); "
+            "take it from annotations_trainval2017.zip of cocodataset.org"
+        ) from None
+    folder = path.stem.removeprefix("captions_")
+    for place, (number, file) in enumerate(files.items()):
+        yield Image(place, names[number], f"{folder}/{file}", split, captions[number])
+
+
+def find_images(folder: Path, images: list[Image]) -> dict[str, str]:
+    """Where each image lies, by its path in the file.
+
+    As the file says (val2014/COCO_val2014_000000391895.jpg); in the folder itself, where it has no
+    such subfolder; or, of COCO, by its number in train2017 or val2017.
+    """
+    there = {path.name for path in folder.iterdir() if path.is_dir()}
+    of_2017 = {
+        path.name: str(path)
+        for year in ("train2017", "val2017")
+        if year in there
+        for path in (folder / year).iterdir()
+    }
+    found = {}
+    for image in images:
+        subfolder, _, file = image.path.rpartition("/")
+        by_number = of_2017.get(f"{image.name}.jpg")
+        if subfolder and subfolder.split("/")[0] not in there:
+            found[image.path] = by_number or f"{folder}/{file}"
+        else:
+            found[image.path] = f"{folder}/{image.path}"
+    return found
