@@ -1,13 +1,24 @@
 import hashlib
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mmts import files
 from mmts.errors import InputError
-from mmts.files import output_folder, read_json, read_parquet, require, sha256_file, write_json
+from mmts.files import (
+    discard,
+    make_folder,
+    output_folder,
+    read_json,
+    read_parquet,
+    require,
+    sha256_file,
+    write_json,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -93,3 +104,28 @@ def test_parquet(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(json.dumps(list(range(50_000))).encode())
     assert sha256_file(tmp_path / "x") == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
+
+
+def test_a_discarded_folder_is_never_half_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where removing stops at once, the name is free already."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").write_text("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        discard(tmp_path / "kept")
+    assert names(tmp_path) == [".kept.gone.partial"]
+    (tmp_path / "kept").mkdir()
+    discard(tmp_path / "kept")  # with what the first one left in its way
+    assert names(tmp_path) == []
+
+
+def test_folders_are_made_and_synced_from_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Path] = []
+    monkeypatch.setattr(files, "sync", done.append)
+    make_folder(tmp_path / "a/b")
+    make_folder(tmp_path / "a/b")
+    assert (tmp_path / "a/b").is_dir() and done == [tmp_path, tmp_path / "a"]

@@ -6,6 +6,7 @@ import csv
 import math
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mmts.errors import InputError
 
@@ -60,3 +61,13 @@ class RunLog:
         for name, value in values.items():
             self._rows[-1][name] = value if math.isfinite(value) else math.nan
             self._live.log_metric(name, value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All rows so far, for a checkpoint."""
+        return {"rows": [dict(row) for row in self._rows]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Log all rows of `state_dict` again, so that the files are as if nothing had happened."""
+        for row in state["rows"]:
+            values = {name: value for name, value in row.items() if name not in ("step", "epoch")}
+            self.point(int(row["step"]), int(row["epoch"]), **values)

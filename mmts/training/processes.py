@@ -1,0 +1,47 @@
+"""The processes that train together, as checkpoints see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from safetensors import SafetensorError
+
+from mmts.errors import InputError
+
+DISK = (OSError, RuntimeError, SafetensorError)
+"""What a full or broken disk raises: Python, torch and safetensors have an error each."""
+
+
+class Processes(NamedTuple):
+    """This process among those that train together; alone where nothing else is said.
+
+    rank, size: which of how many.
+    highest: the highest of the numbers that all processes give; each waits for all others.
+    """
+
+    rank: int = 0
+    size: int = 1
+    highest: Callable[[int], int] = int
+
+    @contextmanager
+    def together(self, told: Callable[[str], str]) -> Iterator[None]:
+        """A block that fails in all processes where it fails in one, so that none waits for ever.
+
+        Args:
+            told: what the disk said -> the message.
+
+        Raises:
+            InputError: one line, in each process.
+        """
+        problem = None
+        try:
+            yield
+        except InputError as error:
+            problem = str(error)
+        except DISK as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            problem = told(reason or " ".join(str(error).split())[:160])
+        if self.highest(int(problem is not None)):
+            raise InputError(problem or "another process has a problem, which it tells")
