@@ -15,7 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,video,dev]'
+	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,video,fast,stream,dev]'
 	touch $@
 
 repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
@@ -30,11 +30,14 @@ lint: setup  ## ruff and mypy alone
 	ruff format --check .
 	mypy
 
-bench: setup  ## time losses, metrics and video, measure memory; benchmarks/results/*.json (minutes)
+bench: setup  ## time losses, metrics, video, pack, read and embed, measure memory; benchmarks/results/*.json (minutes)
 	python -m benchmarks.losses
 	python -m benchmarks.memory
 	python -m benchmarks.mir
 	python -m benchmarks.video
+	python -m benchmarks.packing
+	python -m benchmarks.reading
+	python -m benchmarks.embedding
 
 clean:  ## remove .venv; data, caches and results stay
 	rm -rf $(VENV) *.egg-info

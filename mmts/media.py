@@ -7,22 +7,26 @@ video a file, or a folder of its chunks.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 from mmts.errors import InputError
+from mmts.picture import decode_image, read_square, square
 
+__all__ = [
+    "SEPARATOR",
+    "MediaFacts",
+    "MediaReader",
+    "decode_image",
+    "inspect",
+    "inspect_videos",
+    "read_square",
+    "square",
+]
 SEPARATOR = "::"
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # none that starts another program
-MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 
 
 class MediaFacts(NamedTuple):
@@ -86,57 +90,6 @@ def _index_tar(path: str) -> dict[str, tuple[int, int]]:
         raise InputError(
             f"{path} is not an uncompressed tar ({error}); unpack or repack it"
         ) from None
-
-
-def decode_image(data: bytes) -> Image.Image:
-    """The picture as RGB, upright by its EXIF orientation, transparent parts on white.
-
-    Raises:
-        InputError: the bytes are no picture, are cut short, or hold an absurd number of pixels.
-    """
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(
-                f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
-            )
-        image.load()
-        return _on_white(_upright(image))
-    except UnidentifiedImageError:  # its own words hold an address in memory
-        raise InputError("not a picture of a known format") from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f"too many pixels ({error})") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"not a readable picture ({error})") from None
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned by its EXIF orientation; as it is where the EXIF block is damaged."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # whatever Pillow's EXIF reader raises on broken bytes
-        return image
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode.startswith("I;16"):  # 16-bit grey, which a plain conversion would clip to white
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    return image.convert("RGB")
-
-
-def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The centre square of the picture, [size, size, 3] uint8: short side to `size`, then crop."""
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
 
 
 def inspect(

@@ -1,7 +1,13 @@
+from typing import Any
+
 import numpy as np
+import pytest
 from PIL import Image
 
-from mmts.augment import random_crop
+from mmts.augment import NAMES, OPERATIONS, random_augment, random_crop
+from mmts.errors import InputError
+
+SUMS = [[6184, 8128, 0], [7352, 9104, 0], [9928, 7856, 0]]
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -34,3 +40,67 @@ def test_long_pictures() -> None:
     for size in ((300, 20), (20, 300)):
         for seed in range(20):
             assert random_crop(gradient(*size), 16, seed).shape == (16, 16, 3)
+
+
+def test_the_crops_that_were_always_drawn() -> None:
+    """The pixels of the first release: a change here changes everyone's training."""
+    found = [random_crop(gradient(61, 47), 8, seed).astype(int) for seed in (0, 1, 2)]
+    sums = [[int(crop[..., band].sum()) for band in (0, 1, 2)] for crop in found]
+    assert sums == SUMS
+
+
+def test_augment_is_the_crop_where_it_has_no_operations() -> None:
+    image = gradient(60, 40)
+    for seed in range(5):
+        wanted = random_crop(image, 16, seed)
+        assert (random_augment(image, 16, seed) == wanted).all()
+        assert (random_augment(image, 16, seed, ops=0, magnitude=9) == wanted).all()
+        assert (random_augment(image, 16, seed, ops=2, magnitude=9) ==
+                random_augment(image, 16, seed, ops=2, magnitude=9)).all()  # fmt: skip
+    whole = [random_augment(image, 16, s, crop_area=(1, 1)) for s in range(4)]
+    assert np.ptp(np.stack([crop[..., 1].mean() for crop in whole])) < 30
+    changed = [random_augment(image, 16, s, ops=2, magnitude=20) for s in range(20)]
+    same = [(crop == random_crop(image, 16, s)).all() for s, crop in enumerate(changed)]
+    assert sum(same) < 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operations(name: str) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray((20 + 200 * rng.random((40, 40, 3)) ** 3).astype(np.uint8))
+    pixels = np.asarray(image).astype(int)
+    for sign in (1.0, -1.0):
+        least, most = (OPERATIONS[name](image, share, sign) for share in (0.0, 1.0))
+        for found in (least, most):
+            assert found.mode == "RGB" and found.size == (40, 40)
+        if name not in ("auto_contrast", "equalize"):
+            assert np.abs(np.asarray(least).astype(int) - pixels).max() <= 1
+        assert (np.asarray(most) == pixels).all() == (name == "identity")
+
+
+def test_operations_by_hand() -> None:
+    image = gradient(20, 20)
+    pixels = np.asarray(image).astype(int)
+    moved = np.asarray(OPERATIONS["translate_x"](image, 1.0, 1.0)).astype(int)
+    assert (moved[:, :11] == pixels[:, 9:]).all() and (moved[:, 11:] == 128).all()
+    assert (np.asarray(OPERATIONS["solarize"](image, 1.0, 1.0)) == 255 - pixels).all()
+    assert (np.asarray(OPERATIONS["posterize"](image, 1.0, 1.0)) == pixels // 16 * 16).all()
+    bright = np.asarray(OPERATIONS["brightness"](image, 0.5, -1.0)).astype(int)
+    assert np.abs(bright - 0.55 * pixels).max() <= 1
+    sheared = np.asarray(OPERATIONS["shear_x"](image, 1.0, 1.0)).astype(int)
+    assert np.abs(sheared[10, 3:17] - pixels[10, 3:17]).max() <= 8  # the middle row stays
+    assert np.abs(sheared[0, 8:17, 0] - pixels[0, 5:14, 0]).max() <= 8  # the top moves by three
+
+
+def test_there_are_the_fourteen_of_the_paper() -> None:
+    assert len(OPERATIONS) == 14
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"ops": -1}, {"magnitude": 31}, {"magnitude": -1}, {"crop_area": (0, 1)},
+     {"crop_area": (0.6, 0.5)}, {"crop_area": (0.5, 1.1)}],
+)  # fmt: skip
+def test_numbers_out_of_bounds(more: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        random_augment(gradient(8, 8), 4, 0, **more)

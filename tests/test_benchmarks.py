@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import candidates, measure, memory, report
+from benchmarks import candidates, embedding, measure, memory, packing, reading, report
 from benchmarks import losses as command
 from benchmarks.candidates import DENSE, EACH, FLOOR, LEARNED, NUMBER, OURS, STRAIGHTFORWARD, Case
 from stages.cli import run
 from tests import reference, straightforward
 from tests.losses.test_info_nce import taus, unit
+from tests.making import write_sentence_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -168,7 +169,29 @@ def test_the_memory_limit_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "at most 0.8 GB" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["losses", "memory"])
+def test_packing_and_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for module, forms in ((packing, 2), (reading, 7)):
+        path = tmp_path / "figures.json"
+        batch = ("--batch", 8) if module is reading else ()
+        started(module, "--pictures", 20, *batch, "--rounds", 1, "--json", path)
+        found = json.loads(path.read_text())
+        assert len({(row["size"], row["form"]) for row in found["rows"]}) == 2 * forms
+        assert all(row["seconds"] > 0 for row in found["rows"])
+        printed = capsys.readouterr().out
+        assert all(bar["what"] in printed for bar in found["bars"]) and found["bars"]
+
+
+def test_embedding(tmp_path: Path) -> None:
+    model, path = write_sentence_model(tmp_path), tmp_path / "figures.json"
+    sizes = ("--captions", 40, "--distinct", 9, "--rounds", 1)
+    started(embedding, *sizes, "--model", model, "--json", path)
+    found = json.loads(path.read_text())
+    assert [bar["met"] for bar in found["bars"]][1:] == [True, True, True]
+    texts = embedding.made(40, 9)
+    assert (len(texts), len(set(texts))) == (40, 9)
+
+
+@pytest.mark.parametrize("name", ["losses", "memory", "packing", "reading", "embedding"])
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = f"import sys, benchmarks.{name}; print('torch' in sys.modules)"
     ran = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
@@ -243,6 +244,7 @@ def test_no_file_stays_open_but_a_segment_stays_readable(pack: Packing, found: l
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
         pytest.skip("no list of open files")
+    gc.collect()  # readers of other tests
     before = len(list(descriptors.iterdir()))
     last = [reader.segment(n) for n in range(len(reader))][-1]
     assert numbers(last) == expected(found[-1])
@@ -507,7 +509,7 @@ def test_a_full_disk_is_one_line(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device", "some.tar")
 
-    monkeypatch.setattr(cutting, "add_sample", full)
+    monkeypatch.setattr(cutting.ShardFile, "add_sample", full)
     with pytest.raises(OSError, match="No space left"):
         pack(found, max_bad_share=1.0)
     assert list(pack.out.iterdir()) == [] and list(pack.kept.iterdir()) == []

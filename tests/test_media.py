@@ -173,7 +173,7 @@ def test_sixteen_bit_grey_keeps_its_shades() -> None:
 def test_too_many_pixels_are_refused_before_they_are_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mmts.media.MAX_PIXELS", 99)
+    monkeypatch.setattr("mmts.picture.MAX_PIXELS", 99)
     buffer = io.BytesIO()
     Image.new("RGB", (10, 10)).save(buffer, "PNG")
     with pytest.raises(InputError, match="10 x 10 pixels; a picture has 99 at most"):

@@ -1,5 +1,8 @@
+import gc
 import io
 import json
+import os
+import pickle
 import shutil
 import tarfile
 from pathlib import Path
@@ -16,7 +19,10 @@ from mmts.errors import InputError
 from mmts.files import read_json, sha256_file, write_json
 from mmts.media import MediaFacts, MediaReader, decode_image
 from mmts.settings import Pack
-from mmts.shards import Item, ShardReader, cluster_sizes, items, write_shards
+from mmts.shards import Item, ShardReader, cluster_sizes, items, verified, write_shards
+from mmts.shards.archive import ShardFile, header
+from mmts.shards.items import sample_json
+from mmts.shards.samples import column, counts, flat
 from tests.making import picture, write_picture
 
 SIZES = {10: 2, 2: 7, -1: 0}
@@ -88,6 +94,162 @@ def test_byte_for_byte_the_same(packed: tuple[Path, list[Item]], tmp_path: Path)
     assert names == sorted(p.name for p in again.iterdir())
     for name in names:
         assert (folder / name).read_bytes() == (again / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("sizes", [[0], [1, 511, 512, 513], [9000, 1], [0] * 30, [1 << 21, 3]])
+def test_the_bytes_of_tarfile(tmp_path: Path, sizes: list[int]) -> None:
+    one, rng = item(str(write_picture(tmp_path / "a.png", 0))), np.random.default_rng(0)
+    with (
+        ShardFile(tmp_path / "ours.tar", "train") as shard,
+        tarfile.open(tmp_path / "wanted.tar", "w:", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for n, size in enumerate(sizes):
+            data = rng.bytes(size)
+            shard.add_sample(f"{n:08d}", one, data, "jpg")
+            for ending, content in (("jpg", data), ("json", sample_json(one))):
+                member = tarfile.TarInfo(f"{n:08d}.{ending}")
+                member.size, member.mode = len(content), 0o644
+                tar.addfile(member, io.BytesIO(content))
+    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "wanted.tar").read_bytes()
+    facts = shard.facts()
+    assert facts.sha256 == sha256_file(tmp_path / "wanted.tar")
+    assert facts.bytes == (tmp_path / "wanted.tar").stat().st_size
+    assert [place.image_bytes for place in facts.places] == sizes
+
+
+def test_headers_that_a_tar_cannot_have() -> None:
+    with pytest.raises(InputError, match=r"a\.jpg has 8,589,934,592 bytes; .* at most"):
+        header("a.jpg", 8**11)
+    with pytest.raises(InputError, match="longer than the 100 characters"):
+        header("a" * 101, 1)
+
+
+def test_columns_are_what_the_samples_say(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    samples = ShardReader(folder, "train").samples
+    rows = list(samples)
+    assert samples[3] == rows[3] and samples[-1] == rows[-1] and samples[2:4] == rows[2:4]
+    for place in (12, -13):
+        with pytest.raises(IndexError, match="of 12"):
+            samples[place]
+    for name in ("sample_id", "source", "captions", "cluster_id", "sentence"):
+        assert column(samples, name) == column(rows, name)
+    assert column(rows, "sentence") is None and column(samples, "source") == ["s"] * 12
+    for name in ("captions", "caption_ids", "cluster_id", "sentence"):
+        assert flat(samples, name) == flat(rows, name)
+    assert counts(samples).tolist() == counts(rows).tolist() == [5] + [1] * 11
+    keys = ["sample_id", "source", "split", "captions", "caption_ids", "cluster_id"]
+    assert all(list(row) == keys for row in rows)
+
+
+def test_an_index_of_an_older_version(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    path, manifest = folder / "index.parquet", read_json(folder / "manifest.json")
+    pd.read_parquet(path).drop(columns="captions").to_parquet(path)
+    write_json(folder / "manifest.json", {**manifest, "index_sha256": sha256_file(path)})
+    with pytest.raises(InputError, match=r"index\.parquet has no captions: .*; run `dvc repro"):
+        ShardReader(folder, "train")
+
+
+def test_open_files_are_few_and_closed(
+    packed: tuple[Path, list[Item]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, found = packed
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.exists():
+        pytest.skip("no list of open files")
+    monkeypatch.setattr("mmts.shards.reader.OPEN_FILES", 2)
+    gc.collect()  # readers of other tests
+    before, reader = len(list(descriptors.iterdir())), ShardReader(folder, "train")
+    for n in (0, 11, 5, 0, 11):
+        assert reader.image_bytes(n) == Path(found[n].media).read_bytes()
+        assert len(list(descriptors.iterdir())) <= before + 2
+    again = pickle.loads(pickle.dumps(reader))
+    assert again.image_bytes(7) == reader.image_bytes(7)
+    del reader, again
+    assert len(list(descriptors.iterdir())) == before
+
+
+def test_a_shard_that_is_cut_after_it_was_opened(packed: tuple[Path, list[Item]]) -> None:
+    folder, _ = packed
+    reader = ShardReader(folder, "train")
+    with open(folder / "train-000002.tar", "r+b") as file:
+        file.truncate(700)
+    with pytest.raises(InputError, match=r"train-000002\.tar ends before its picture 11; run `dvc"):
+        reader.image_bytes(11)
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are hashed."""
+    names: list[str] = []
+
+    def counted(path: Path) -> str:
+        names.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr(verified, "sha256_file", counted)
+    return names
+
+
+@pytest.fixture
+def settled(packed: tuple[Path, list[Item]], tmp_path: Path) -> Path:
+    """Shards where the stages put them, last written an hour ago."""
+    folder = tmp_path / "data/shards/made"
+    shutil.copytree(packed[0], folder)
+    for path in folder.iterdir():
+        age(path, 3600)
+    return folder
+
+
+def age(path: Path, seconds: int) -> None:
+    then = path.stat().st_mtime_ns - seconds * 10**9
+    os.utime(path, ns=(then, then))
+
+
+def test_each_file_is_hashed_once(settled: Path, hashed: list[str]) -> None:
+    first = ["index.parquet", "train-000000.tar", "train-000001.tar", "train-000002.tar"]
+    ShardReader(settled, "train")
+    assert sorted(hashed) == first
+    hashed.clear()
+    ShardReader(settled, "train")
+    assert hashed == []
+    ShardReader(settled, "val")
+    assert hashed == ["val-000000.tar"]
+    hashed.clear()
+    age(settled / "train-000001.tar", 60)  # another mtime
+    again = settled / "again"
+    shutil.copy2(settled / "train-000000.tar", again)
+    again.replace(settled / "train-000000.tar")  # another inode
+    ShardReader(settled, "train")
+    assert sorted(hashed) == ["train-000000.tar", "train-000001.tar"]
+    flip(settled / "train-000002.tar")
+    with pytest.raises(InputError, match=r"train-000002\.tar does not match the SHA-256"):
+        ShardReader(settled, "train")
+
+
+def test_what_was_just_written_or_lies_elsewhere_is_not_remembered(
+    settled: Path, hashed: list[str], packed: tuple[Path, list[Item]]
+) -> None:
+    (settled / "test-000000.tar").touch()
+    for _ in range(2):
+        ShardReader(settled, "test")
+    assert sorted(hashed) == ["index.parquet", "test-000000.tar", "test-000000.tar"]
+    hashed.clear()
+    for _ in range(2):
+        ShardReader(packed[0], "test")
+    assert len(hashed) == 4
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}'])
+def test_a_damaged_memory_is_none(settled: Path, hashed: list[str], content: str) -> None:
+    memory = settled.parent.parent / "cache/verified.json"
+    memory.parent.mkdir()
+    memory.write_text(content)
+    ShardReader(settled, "test")
+    assert len(hashed) == 2 and len(read_json(memory)) == 2
+    ShardReader(settled, "test")
+    assert len(hashed) == 2 and [p.name for p in memory.parent.iterdir()] == [memory.name]
 
 
 def test_the_reader(packed: tuple[Path, list[Item]]) -> None:
@@ -169,7 +331,10 @@ def test_what_does_not_match_the_manifest_is_named(
     damage(folder / name)
     with pytest.raises(InputError) as caught:
         ShardReader(folder, "train")
-    assert str(caught.value).startswith(str(folder / name)) and message in str(caught.value)
+    said = str(caught.value)
+    cut = name.endswith(".tar") and (folder / name).exists() and message.endswith("SHA-256")
+    assert said.startswith(str(folder / name))
+    assert ("bytes, not the" if cut else message) in said
     if name != "index.parquet":
         assert len(ShardReader(folder, "val")) == 3  # another split does not mind
 
@@ -179,7 +344,7 @@ def test_two_shards_that_changed_places(packed: tuple[Path, list[Item]]) -> None
     shutil.move(folder / "train-000000.tar", folder / "x")
     shutil.move(folder / "train-000001.tar", folder / "train-000000.tar")
     shutil.move(folder / "x", folder / "train-000001.tar")
-    with pytest.raises(InputError, match=r"train-000000\.tar does not match"):
+    with pytest.raises(InputError, match=r"train-000000\.tar (does not match|has .* bytes)"):
         ShardReader(folder, "train")
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from mmts.evaluation import graded, recall
 from mmts.evaluation.queries import Rows
 from mmts.settings import Evaluate
+from mmts.shards.samples import column
 from mmts.training.data import Pairs
 
 __all__ = ["Evaluation", "evaluate", "summary"]
@@ -37,7 +38,7 @@ def evaluate(
     """
     within = recall if pairs.classes_of is None else graded
     metrics, queries, retrievals = {}, [], []
-    of_item = np.array([sample["source"] for sample in pairs.shards.samples], dtype=object)
+    of_item = np.array(column(pairs.shards.samples, "source"), dtype=object)
     for source in dict.fromkeys(of_item):
         items = np.flatnonzero(of_item == source)
         metrics[source], rows, shown = within.evaluate_source(

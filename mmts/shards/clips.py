@@ -79,7 +79,7 @@ def write_clips(
         "quality": settings.quality,
         "lost": len(lost),
     }
-    return write_tables(folder, shards, cluster_size, clips=how)
+    return write_tables(folder, shards, found, cluster_size, clips=how)
 
 
 def cut_all(jobs: list[Job], workers: int, tally: Tally) -> list[Kept]:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from mmts.errors import InputError
 from mmts.files import output_folder, sha256_file, write_json
-from mmts.shards.archive import Place, Shard, add_sample, open_tar
+from mmts.shards.archive import Shard, ShardFile
+from mmts.shards.index import Place
 from mmts.shards.items import Item
 from mmts.video import cut_many
 
@@ -144,14 +145,13 @@ def _write(
         for split, numbers in by_split.items():
             for start in range(0, len(numbers), job.shard_size):
                 name = f"{split}-{start // job.shard_size:06d}.tar"
-                found = []
-                with open_tar(work / name) as tar:
+                with ShardFile(work / name, split) as shard:
                     for number in numbers[start : start + job.shard_size]:
                         key, item = job.clips[number]
                         file.seek(places[number][0])
                         data = file.read(places[number][1])
-                        found.append(add_sample(tar, key, item, data, "mjpeg"))
-                shards[name] = Shard.of(work / name, split, found)
+                        shard.add_sample(key, item, data, "mjpeg")
+                shards[name] = shard.facts()
     return shards
 
 

@@ -72,10 +72,10 @@ def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
     return dict(zip(sizes["cluster_id"].tolist(), sizes["cluster_size"].tolist(), strict=True))
 
 
-def sample_json(item: Item) -> bytes:
-    """The JSON of a sample."""
+def sample_of(item: Item) -> dict[str, Any]:
+    """What the JSON of a sample says."""
     times = {} if item.start is None else {"start": item.start, "stop": item.stop}
-    sample = {
+    return {
         "sample_id": item.sample_id,
         "source": item.source,
         "split": item.split,
@@ -85,4 +85,11 @@ def sample_json(item: Item) -> bytes:
         "cluster_id": item.cluster_id,
         **item.lists,
     }
-    return json.dumps(sample, ensure_ascii=False).encode()
+
+
+def sample_json(item: Item) -> bytes:
+    """The JSON of a sample."""
+    return encode(sample_of(item)).encode()
+
+
+encode = json.JSONEncoder(ensure_ascii=False).encode

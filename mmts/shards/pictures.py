@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.media import FORMATS, MediaFacts, MediaReader, decode_image
+from mmts.media import MediaFacts, MediaReader
+from mmts.picture import Picture
 from mmts.settings import Pack
-from mmts.shards.archive import Shard, add_sample, open_tar, write_tables
+from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.items import Item
 
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
@@ -40,14 +41,13 @@ def write_shards(
             members = [item for item in found if item.split == split]
             for number, start in enumerate(range(0, len(members), settings.shard_size)):
                 name = f"{split}-{number:06d}.tar"
-                places = []
-                with open_tar(folder / name) as tar:
+                with ShardFile(folder / name, split) as shard:
                     for n, item in enumerate(members[start : start + settings.shard_size], start):
                         data, extension = picture(item, reader, settings.image_size)
-                        places.append(add_sample(tar, f"{n:08d}", item, data, extension))
+                        shard.add_sample(f"{n:08d}", item, data, extension)
                         bar.update()
-                shards[name] = Shard.of(folder / name, split, places)
-    return write_tables(folder, shards, cluster_size)
+                shards[name] = shard.facts()
+    return write_tables(folder, shards, found, cluster_size)
 
 
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:
@@ -65,13 +65,14 @@ def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, s
             "`dvc repro -sf captions`"
         )
     try:
-        image = decode_image(data)
+        whole = Picture(data)
+        extension = EXTENSIONS.get(whole.format)
+        shrink = size is not None and min(whole.size) > size
+        if extension and not shrink:  # the captions stage decoded these very bytes
+            return data, extension
+        image = whole.decode()
     except InputError as error:
         raise InputError(f"{item.media} ({item.sample_id}): {error}; mend it") from None
-    extension = EXTENSIONS.get(Image.open(io.BytesIO(data), formats=FORMATS).format or "")
-    shrink = size is not None and min(image.size) > size
-    if extension and not shrink:
-        return data, extension
     if shrink:
         assert size is not None
         scale = size / min(image.size)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mmts.augment import random_crop
+from mmts.augment import random_augment
 from mmts.errors import InputError
-from mmts.media import decode_image, square
+from mmts.picture import Picture, read_square
 from mmts.shards import ShardReader
+from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch
 from mmts.training.positives import Classes, RelevantCaptions
 from mmts.video.clips import centre_crop, consistent_crop, frame_indices
@@ -71,17 +72,15 @@ class Pairs(Dataset[Batch]):
         """
         self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
         self.augment = False
-        counts = [len(sample["captions"]) for sample in shards.samples]
-        self.first: Ints = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self.captions: list[str] = [c for s in shards.samples for c in s["captions"]]
-        self.caption_ids: list[str] = [c for s in shards.samples for c in s["caption_ids"]]
-        self.sample_ids: list[str] = [s["sample_id"] for s in shards.samples]
-        self.cluster_id = torch.tensor([c for s in shards.samples for c in s["cluster_id"]])
+        said = shards.samples
+        self.first: Ints = np.concatenate([[0], np.cumsum(counts(said))]).astype(np.int64)
+        self.captions: list[str] = flat(said, "captions") or []
+        self.caption_ids: list[str] = flat(said, "caption_ids") or []
+        self.sample_ids: list[str] = column(said, "sample_id") or []
+        self.cluster_id = torch.tensor(flat(said, "cluster_id") or [])
         self.classes = torch.empty(len(self.captions), 0, dtype=torch.int64)
-        self.sentence = np.array(
-            [s for n in shards.samples for s in n.get("sentence", [True] * len(n["captions"]))]
-        )
-        self.classes_of = _graded(shards.samples)
+        self.sentence = np.array(flat(said, "sentence") or [True] * len(self.captions))
+        self.classes_of = _graded(said)
         if clusters is not None:
             self._join(clusters)
         self.text = encode_text(self.captions, self.caption_ids)
@@ -158,15 +157,22 @@ class Pairs(Dataset[Batch]):
         """
         if self.features is not None:
             return self.features[torch.as_tensor(items)]
-        decode = self._picture if self.clip_length is None else self._clip
-        arrays = [decode(item, None if seeds is None else seeds[n]) for n, item in enumerate(items)]
-        return torch.from_numpy(np.stack(arrays)).movedim(-1, -3)
+        if self.clip_length is None:
+            side = self.image_size
+            pictures = np.empty((len(items), side, side, 3), np.uint8)
+            for n, item in enumerate(items):
+                self._picture(item, None if seeds is None else seeds[n], pictures[n])
+            return torch.from_numpy(pictures).movedim(-1, -3)
+        clips = [self._clip(item, None if seeds is None else seeds[n])
+                 for n, item in enumerate(items)]  # fmt: skip
+        return torch.from_numpy(np.stack(clips)).movedim(-1, -3)
 
-    def _picture(self, item: int, seed: int | None) -> NDArray[np.uint8]:
-        image = decode_image(self.shards.image_bytes(item))
+    def _picture(self, item: int, seed: int | None, out: NDArray[np.uint8]) -> None:
+        data = self.shards.image_bytes(item)
         if seed is None:
-            return square(image, self.image_size)
-        return random_crop(image, self.image_size, seed)
+            read_square(data, self.image_size, out)
+        else:
+            out[:] = random_augment(Picture(data), self.image_size, seed)
 
     def _clip(self, item: int, seed: int | None) -> NDArray[np.uint8]:
         assert self.clip_length is not None
@@ -196,13 +202,10 @@ class Pairs(Dataset[Batch]):
 
 def _graded(samples: Sequence[Mapping[str, Any]]) -> list[Classes] | None:
     """Verb class and noun classes of all captions; None where a sample has none."""
-    if any("verb_class" not in sample for sample in samples):
+    verbs, nouns = flat(samples, "verb_class"), flat(samples, "noun_classes")
+    if verbs is None or nouns is None:
         return None
-    return [
-        (verb, tuple(nouns))
-        for sample in samples
-        for verb, nouns in zip(sample["verb_class"], sample["noun_classes"], strict=True)
-    ]
+    return [(verb, tuple(of)) for verb, of in zip(verbs, nouns, strict=True)]
 
 
 def epoch_picks(

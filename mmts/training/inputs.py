@@ -18,6 +18,7 @@ from mmts.files import read_parquet
 from mmts.settings import Towers
 from mmts.settings.towers import VIDEO_TOWERS
 from mmts.shards import ShardReader
+from mmts.shards.samples import flat
 from mmts.towers.build import clip_text_config
 from mmts.towers.tokens import (
     cut_to,
@@ -82,7 +83,7 @@ class Inputs:
 
     def captions(self, split: str) -> list[str]:
         """All captions of a split, for a tokenizer to learn from."""
-        return [c for sample in self._open(split).samples for c in sample["captions"]]
+        return flat(self._open(split).samples, "captions") or []
 
     def tokenizer(self) -> Tokenizer | None:
         """Of the text tower that is to be trained, None for a frozen one.
@@ -112,7 +113,7 @@ class Inputs:
         """The pairs of one split; arguments as in `Pairs`."""
         vision = (self._vision_features(), self._vision_row) if self.towers.vision.frozen else None
         shards = self._open(split)
-        wanted = {c for sample in shards.samples for c in sample["caption_ids"]}
+        wanted = set(flat(shards.samples, "caption_ids") or [])
         if not wanted <= self._text_row.keys():
             raise InputError(
                 f"caption {min(wanted - self._text_row.keys())} of {self.shards} was never "

@@ -1,0 +1,189 @@
+"""Bytes of a picture -> pixels: whole, or its centre square."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmts import jpeg
+from mmts.errors import InputError
+
+Pixels = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # none that starts another program
+MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
+ORIENTATION = 0x0112
+GAP = 2
+"""Times the wanted size that a JPEG has at least when it is decoded smaller before a resize, as
+Pillow advises for its reducing_gap."""
+
+
+class Picture:
+    """A picture file that is not decoded yet.
+
+    Attributes:
+        size: width and height, upright.
+        format: one of FORMATS, or MPO: a JPEG with further pictures.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        """Raises InputError where the bytes are no picture or hold an absurd number of pixels."""
+        self._data, self._opened = data, None
+        plain = jpeg.plain_size(data)
+        self._plain = plain is not None and plain[0] * plain[1] <= MAX_PIXELS
+        if plain is not None and self._plain:
+            self.size, self.format = plain, "JPEG"
+        else:
+            self._opened = _open(data)
+            self.size, self.format = _upright_size(self._opened), self._opened.format or ""
+
+    def pixels(self, out: NDArray[np.uint8] | None = None, scale: int = 1) -> Pixels | None:
+        """[height, width, 3] RGB of a plain JPEG, see `mmts.jpeg`; None of anything else."""
+        return jpeg.decode(self._data, self.size, scale, out) if self._plain else None
+
+    def decode(self, scale: int = 1) -> Image.Image:
+        """The picture as RGB, upright by its EXIF orientation, transparent parts on white.
+
+        Args:
+            scale: a JPEG may be decoded with 2, 4 or 8 times fewer pixels a side (rounded up), as
+                `scale_for` says; other formats keep their size.
+
+        Raises:
+            InputError: the file is cut short or damaged.
+        """
+        found = self.pixels(scale=scale)
+        if found is not None:
+            return Image.fromarray(found)
+        image, self._opened = self._opened or _open(self._data), None
+        return _decoded(image, scale)
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """The picture as RGB, upright by its EXIF orientation, transparent parts on white.
+
+    Raises:
+        InputError: the bytes are no picture, are cut short, or hold an absurd number of pixels.
+    """
+    return Picture(data).decode()
+
+
+def scale_for(width: float, height: float, size: int) -> int:
+    """How much smaller a JPEG may be decoded, a part of which is resized to `size` a side.
+
+    Args:
+        width, height: the part, in pixels of the whole picture.
+        size: what it becomes.
+
+    Returns:
+        2, 4 or 8 where GAP times `size` remain, else 1.
+    """
+    smaller = (s for s in jpeg.SCALES if min(width, height) >= GAP * size * s)
+    return next(smaller, 1)
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What Pillow raises of bad pictures -> InputError."""
+    try:
+        yield
+    except UnidentifiedImageError:  # its own words hold an address in memory
+        raise InputError("not a picture of a known format") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"too many pixels ({error})") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"not a readable picture ({error})") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    with _in_our_words():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise InputError(
+                f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
+            )
+        return image
+
+
+def _decoded(image: Image.Image, scale: int) -> Image.Image:
+    with _in_our_words():
+        if scale > 1:
+            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+        image.load()
+        return _on_white(_upright(image))
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    try:
+        turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
+    except Exception:  # as in _upright
+        turned = False
+    return (image.height, image.width) if turned else image.size
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation; as it is where the EXIF block is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # whatever Pillow's EXIF reader raises on broken bytes
+        return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(white, layer).convert("RGB")
+    if image.mode.startswith("I;16"):  # 16-bit grey, which a plain conversion would clip to white
+        return image.point(lambda value: value / 256).convert("L").convert("RGB")
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, size: int) -> Pixels:
+    """The centre square of the picture, [size, size, 3] uint8: short side to `size`, then crop."""
+    box = _centre(*image.size)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
+
+
+def read_square(data: bytes, size: int, out: Pixels | None = None) -> Pixels:
+    """`square(decode_image(data), size)` in less time, with large JPEGs decoded smaller.
+
+    Those, with 2 * GAP times `size` on the short side or more, differ by less than a level of 255
+    on the average (tests/test_picture.py); all others are equal.
+
+    Args:
+        data: the file.
+        size: pixels a side.
+        out: where to write the result; a contiguous [size, size, 3].
+    """
+    picture = Picture(data)
+    if out is None:
+        out = np.empty((size, size, 3), np.uint8)
+    if picture.size == (size, size) and picture.pixels(out) is not None:
+        return out
+    side = min(picture.size)
+    scale = scale_for(side, side, size)
+    image = picture.decode(scale)
+    box = in_scale(_centre(*picture.size), picture.size, image.size, scale)
+    out[:] = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    return out
+
+
+def _centre(width: int, height: int) -> Box:
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def in_scale(box: Box, whole: tuple[int, int], decoded: tuple[int, int], scale: int) -> Box:
+    """A box of the whole picture in the one that `Picture.decode(scale)` gave."""
+    if decoded == whole:
+        return box
+    left, top, right, bottom = (edge / scale for edge in box)
+    return left, top, right, bottom

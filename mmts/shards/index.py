@@ -1,0 +1,75 @@
+"""index.parquet: where each sample stands in its shard, and what its JSON says, as columns.
+
+So a split of millions is opened without reading its shards, and its captions lie in Arrow arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmts.errors import InputError
+from mmts.files import require
+from mmts.shards.items import Item, sample_of
+
+NOT_READ = {"key", "extension", "json_offset", "json_bytes"}
+
+
+class Place(NamedTuple):
+    """Where in its shard a sample stands."""
+
+    key: str
+    sample_id: str
+    extension: str
+    image_offset: int
+    image_bytes: int
+    json_offset: int
+    json_bytes: int
+
+
+def write_index(
+    path: Path, places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item]
+) -> None:
+    """Write the index of samples in packed order.
+
+    Args:
+        path: where to.
+        places: split, shard and place of each.
+        item_of: what was packed, by sample_id.
+    """
+    columns: dict[str, list[Any]] = {"split": [], "shard": []}
+    columns |= {name: [] for name in Place._fields}
+    for split, shard, place in places:
+        for name, value in zip(columns, (split, shard, *place), strict=True):
+            columns[name].append(value)
+    samples = [sample_of(item_of[place.sample_id]) for _, _, place in places]
+    for name in samples[0] if samples else ():
+        if name not in columns:
+            columns[name] = [sample[name] for sample in samples]
+    pq.write_table(pa.table(columns), path)
+
+
+def read_index(path: Path, split: str, remedy: str) -> pa.Table:
+    """The rows of one split, without what stock tools alone need of the place.
+
+    Raises:
+        InputError: the file is missing, no Parquet, or of an older version of this project.
+    """
+    require(path, remedy)
+    try:
+        names = [name for name in pq.read_schema(path).names if name not in NOT_READ]
+        if "captions" not in names:
+            raise InputError(f"{path} has no captions: an older version wrote it; {remedy}")
+        found = pq.read_table(
+            path, columns=names, filters=[("split", "==", split)],
+            read_dictionary=["shard", "source", "split"],
+        )  # fmt: skip
+        pa.default_memory_pool().release_unused()
+        return found
+    except (pa.ArrowException, OSError) as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a Parquet file ({problem}); {remedy}") from None
