@@ -1,5 +1,6 @@
 """Stage `train`: one cell (dataset x method x seed) -> a trained model and its curves."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +14,12 @@ def main(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of initialisation, order and augmentation.")
     ],
+    resume: Annotated[
+        Path | None, typer.Option(help="A checkpoint; else the newest of the same settings.")
+    ] = None,
 ) -> None:
     """Train a two-tower model; look at the validation split alone."""
     from contextlib import ExitStack
-    from pathlib import Path
 
     import torch
 
@@ -24,8 +27,10 @@ def main(
     from mmts.files import output_folder, read_json, read_parquet, write_json
     from mmts.towers.two_tower import TwoTower
     from mmts.training.build import build_modulator, build_objective, period
+    from mmts.training.checkpoint import Checkpoints
     from mmts.training.data import steps_per_epoch
     from mmts.training.distributed import joined
+    from mmts.training.fingerprint import facts, input_files
     from mmts.training.inputs import Inputs
     from mmts.training.log import RunLog
     from mmts.training.loop import pick_device, train
@@ -52,16 +57,28 @@ def main(
     )  # fmt: skip
     with ExitStack() as stack:
         world = stack.enter_context(joined(pick_device(settings.train.device)))
+        cell = Path(dataset) / method / str(seed)
+        keeper = Checkpoints(
+            Path("data/cache/checkpoints") / cell,
+            facts(
+                {"method": how, "towers": settings.towers, "train": settings.train},
+                {"model": model, "objective": objective, "modulator": modulator},
+                input_files(Path("data"), dataset, method, settings.towers),
+                seed=seed, device=world.device.type, world_size=world.size,
+            ),
+            every_steps=settings.train.checkpoint.every_steps,
+            every_minutes=settings.train.checkpoint.every_minutes,
+            processes=world.processes,
+        )  # fmt: skip
         work, log = None, None
         if world.first:
             print(how.auto, end="\n" if how.auto else "")
             print(f"global batch {settings.train.batch_size}, processes: {world.size}")
-            final = Path("data/train") / dataset / method / str(seed)
-            work = stack.enter_context(output_folder(final))
+            work = stack.enter_context(output_folder(Path("data/train") / cell))
             log = stack.enter_context(RunLog(work))
         trained = train(
             model, objective, modulator, pairs, held_out, settings.train, seed, log,
-            how.relevancy_threshold, world,
+            how.relevancy_threshold, world, keeper, resume,
         )  # fmt: skip
         if work is None:
             return
@@ -76,6 +93,7 @@ def main(
             "processes": world.size, "global_batch_size": settings.train.batch_size,
             "total_steps": trained.total_steps, "period": period(how, steps),
         })  # fmt: skip
+    keeper.clear()
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s, "
         f"{trained.samples_per_second:,.0f} samples/s" + validation(trained.metrics)

@@ -19,6 +19,15 @@ class Head(Settings):
     dropout: Share = 0.0
 
 
+class Checkpointing(Settings):
+    """When a training that may be interrupted is saved; see docs/resume.md."""
+
+    every_steps: Positive | None = None
+    """Null for not by steps."""
+    every_minutes: Annotated[float, Field(gt=0)] | None = 10.0
+    """Null for not by time."""
+
+
 class Train(Settings):
     """The recipe of a dataset."""
 
@@ -52,6 +61,7 @@ class Train(Settings):
     (GradCache), for a second forward pass. Batch norm sees the parts. Null for all at once."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
+    checkpoint: Checkpointing = Checkpointing()
     launcher: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """What starts the stage, such as [torchrun, --nproc-per-node, "8"]; null for one process."""
     log_every: Positive = 10

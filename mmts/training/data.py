@@ -20,6 +20,7 @@ from mmts.shards import ShardReader
 from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch
 from mmts.training.positives import Classes, RelevantCaptions
+from mmts.training.signals import deaf
 from mmts.video.clips import centre_crop, consistent_crop, frame_indices
 
 Ints = NDArray[np.int64]
@@ -278,6 +279,7 @@ def _loaded(
         dataset,
         batch_sampler=batches,
         generator=generator,
+        worker_init_fn=deaf,
         collate_fn=_as_is,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),

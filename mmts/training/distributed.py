@@ -17,6 +17,7 @@ from mmts.losses import Objective, Tau, info_nce, max_margin
 from mmts.losses.ranks import gather_with_gradient
 from mmts.modulators import LearnableTau, ScheduledShift
 from mmts.training.batch import Batch
+from mmts.training.processes import Processes
 from mmts.training.relevancy import relevant_pairs
 
 PATIENCE = timedelta(hours=2)  # others wait while rank 0 validates
@@ -29,6 +30,8 @@ class World(NamedTuple):
     size: int
     device: torch.device
     group: dist.ProcessGroup | None
+    control: dist.ProcessGroup | None = None
+    """For single numbers on the CPU, so that asking does not wait for the GPU."""
 
     @property
     def first(self) -> bool:
@@ -42,16 +45,20 @@ class World(NamedTuple):
 
     def wait(self) -> None:
         """Until all ranks are here."""
-        if self.group is not None:
-            dist.barrier(group=self.group)
+        self.highest(0)
 
-    def agreed(self, wish: bool) -> bool:
-        """What rank 0 wishes, on all ranks."""
-        if self.group is None:
-            return wish
-        found = torch.tensor([wish], dtype=torch.uint8, device=self.device)
-        dist.broadcast(found, src=0, group=self.group)
-        return bool(found.item())
+    def highest(self, number: int) -> int:
+        """The highest of the numbers that the ranks give."""
+        if self.control is None:
+            return number
+        found = torch.tensor([number])
+        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
+        return int(found.item())
+
+    @property
+    def processes(self) -> Processes:
+        """The ranks as checkpoints see them."""
+        return Processes(self.rank, self.size, self.highest)
 
     def mean(self, gradients: list[Tensor]) -> None:
         """Average gradients over the ranks, in place."""
@@ -89,7 +96,8 @@ def joined(device: torch.device) -> Iterator[World]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), device, dist.group.WORLD)
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield World(dist.get_rank(), dist.get_world_size(), device, dist.group.WORLD, control)
     finally:
         dist.destroy_process_group()
 

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
@@ -19,6 +20,7 @@ from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, encode_all
+from mmts.training.checkpoint import Checkpoints, Position, Wish
 from mmts.training.data import (
     Pairs,
     Pick,
@@ -29,9 +31,12 @@ from mmts.training.data import (
 )
 from mmts.training.distributed import GlobalLoss, World
 from mmts.training.log import RunLog
+from mmts.training.rng import undisturbed
+from mmts.training.signals import GracefulStop, leave
 from mmts.training.step import Stepper
 from mmts.training.watch import Watch
 
+NOTHING = Wish(save=False, stop=0)
 RANK_SEED = 1_000_003  # between the random states of two ranks
 VALIDATED = {
     "val_t2v_R@1": "val/t2v/R@1",
@@ -83,6 +88,8 @@ def train(
     log: RunLog | None,
     relevancy_threshold: float = 0.1,
     world: World | None = None,
+    keeper: Checkpoints | None = None,
+    resume_from: Path | None = None,
 ) -> Trained:
     """Train a model, on one process or many, and return it with its validation metrics.
 
@@ -98,8 +105,11 @@ def train(
         log: of rank 0.
         relevancy_threshold: where the pairs have classes, see `relevant_pairs`.
         world: the ranks; None for this process alone.
+        keeper: of the checkpoints; None for none.
+        resume_from: the checkpoint to go on from; None for the newest with the same facts.
 
     Raises:
+        SystemExit: a signal asked to stop, and a checkpoint is written.
         InputError: a batch that cannot be shared out among the ranks; a loss that is not finite,
             with its step, the range of tau and the samples.
     """
@@ -121,46 +131,62 @@ def train(
     if settings.positive_relevancy is not None:
         drawn = train_pairs.relevant_captions(settings.positive_relevancy)
     torch.manual_seed(seed + RANK_SEED * world.rank)
+    weights = {"model": model, "ema": average}
+    state = {
+        "optimizer": stepper.optimizer, "scaler": stepper.scaler,
+        "objective": objective, "modulator": modulator, "log": log,
+    }  # fmt: skip
+    at = Position(0, 0, 0)
+    if keeper is not None:
+        at = keeper.resume(weights, state, resume_from) or at
     watch = Watch(world)
-    bar_off = None if world.first else True  # None: TQDM_DISABLE decides
     metrics: dict[str, float] = {}
-    step, started, busy = 0, time.perf_counter(), 0.0
-    with tqdm(total=total, desc="train", unit="step", mininterval=0.5, disable=bar_off) as bar:
-        for epoch in range(settings.epochs):
+    step, skip, started, busy = at.step, at.batch, time.perf_counter(), 0.0
+    off = None if world.first else True  # None: the environment decides
+    with (
+        GracefulStop() as stop,
+        tqdm(
+            total=total, initial=step, desc="train", unit="step", mininterval=0.5, disable=off
+        ) as bar,
+    ):
+        for epoch in range(at.epoch, settings.epochs):
             model.train()
             began = time.perf_counter()
             picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch, drawn)
-            own = [batch[share] for batch in picks]
             samples_of = partial(_samples, train_pairs, picks, epoch * per_epoch)
-            for batch in epoch_batches(train_pairs, own, settings.workers):
+            own = [batch[share] for batch in picks[skip:]]
+            batches = epoch_batches(train_pairs, own, settings.workers)
+            for batch in undisturbed(batches) if skip else batches:
                 rate = learning_rate(step, total, settings)
-                stepped = stepper(step, batch.to(world.device), rate)
+                watch.see(step, stepper(step, batch.to(world.device), rate))
                 if average is not None:
                     average.update_parameters(model)
-                watch.see(step, stepped)
                 if step % settings.log_every == 0 or step == total - 1:
                     watch.check(samples_of)
                     point = watch.point(rate)
                     if log is not None:
                         log.point(step, epoch, **point)
                     bar.set_postfix(loss=f"{point['loss']:.3f}", refresh=False)
-                step += 1
+                step, skip = step + 1, skip + 1
                 bar.update()
+                wish = NOTHING if keeper is None else keeper.wish(step, stop.asked)
+                if keeper is not None and wish.save:
+                    watch.check(samples_of)
+                    path = keeper.save(Position(step, epoch, skip), weights, state)
+                    if wish.stop:
+                        leave(wish.stop, step, total, path)
             watch.check(samples_of)
-            busy += time.perf_counter() - began
+            skip, busy = 0, busy + time.perf_counter() - began
             due = (epoch + 1) % settings.validate_every == 0 or epoch == settings.epochs - 1
             if due and val_pairs is not None and world.first:
-                batch_size = min(256, settings.batch_size)
-                metrics = validate(
-                    kept(model, average), val_pairs, world.device, batch_size, settings.workers
-                )
+                size = min(256, settings.batch_size)
+                judged = kept(model, average)
+                metrics = validate(judged, val_pairs, world.device, size, settings.workers)
                 if log is not None:
                     log.point(step - 1, epoch, **logged(metrics))
             world.wait()
-    seconds = time.perf_counter() - started
-    return Trained(
-        kept(model, average), metrics, total, seconds, total * settings.batch_size / busy
-    )
+    seconds, done = time.perf_counter() - started, total - at.step
+    return Trained(kept(model, average), metrics, total, seconds, done * settings.batch_size / busy)
 
 
 def kept(model: TwoTower, average: AveragedModel | None) -> TwoTower:
