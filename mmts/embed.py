@@ -72,7 +72,7 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
                 bar.update(len(part))
 
     probe = encode([PROBE_TEXT])
-    mark = _mark(_encoder_facts(encoder), probe)
+    mark = model_mark(_encoder_facts(encoder), probe)
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     with VectorCache(cache / f"text-{mark[:32]}.sqlite", probe.shape[1]) as store:
         vectors, computed = through_cache(store, keys, compute)
@@ -120,7 +120,7 @@ def embed_pictures(
                     bar.update(len(rows))
                 yield part, np.concatenate(found)
 
-    mark = _mark(fingerprint(tower.state_dict()), run([_probe_picture()]))
+    mark = model_mark(fingerprint(tower.state_dict()), run([_probe_picture()]))
     keys = [content_key(reader.read(reference)) for reference in references]
     name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
     with VectorCache(cache / name, tower.dim) as store:
@@ -168,7 +168,7 @@ def _probe_picture() -> bytes:
     return buffer.getvalue()
 
 
-def _mark(facts: str, probe: Vectors) -> str:
+def model_mark(facts: str, probe: Vectors) -> str:
     """What names a cache: facts about a model, and what it makes of a probe, to two decimals."""
     rounded = np.round(probe, 2) + 0.0  # + 0.0: no negative zero
     return hashlib.sha256(facts.encode() + rounded.astype(np.float32).tobytes()).hexdigest()

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 PACKAGE = "package:"
 WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")
+# of a model of transformers: an image processor's settings stand in either of the middle two
+SETTINGS_FILES = (
+    "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json"
+)  # fmt: skip
+SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 
 
 def package_folder(name: str) -> Path:
@@ -60,21 +66,73 @@ def model_files(spec: str, names: tuple[str, ...], remedy: str) -> Path:
         InputError: no such folder, files that are not there, or a hub that cannot be reached;
             `remedy` says what else to do.
     """
-    folder = Path(spec)
-    if not folder.is_dir():
-        if not _may_be_hub_id(spec):
-            raise InputError(f"{spec}: no such folder; {remedy}")
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(spec, allow_patterns=list(names)))
-        except Exception as error:  # without a network it raises what the HTTP library pleases
-            problem = " ".join(str(error).split()).partition(". ")[0][:160]
-            raise InputError(f"{spec} cannot be loaded ({problem}); {remedy}") from None
+    folder = _folder(spec, names, remedy)
     for name in names:
         if not (folder / name).is_file():
             raise InputError(f"{spec} has no {name}; {remedy}")
     return folder
+
+
+def first_file(spec: str, names: tuple[str, ...], remedy: str) -> Path:
+    """The first of the files `names` that a folder or a hub id has; errors as in `model_files`."""
+    folder = _folder(spec, names, remedy)
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{spec} has no {' and no '.join(names)}; {remedy}")
+
+
+def transformers_folder(spec: str, remedy: str) -> Path:
+    """The folder of a model of transformers: local, `package:<import name>`, or a hub id's.
+
+    Of a hub id, files of torch.save are downloaded only where there are no safetensors.
+
+    Raises:
+        InputError: there is none, it has no weights, or the hub cannot be reached.
+    """
+    if spec.startswith(PACKAGE):
+        root = package_folder(spec.removeprefix(PACKAGE))
+        found = sorted(root.rglob("config.json"))
+        if len(found) != 1:
+            raise InputError(f"{spec}: {root} holds {len(found)} models (config.json); {remedy}")
+        folder = found[0].parent
+    else:
+        folder = _folder(spec, (*SETTINGS_FILES, *SAFETENSORS), remedy)
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{spec} has no config.json; {remedy}")
+    if not _has(folder, SAFETENSORS):
+        if not Path(spec).is_dir() and not spec.startswith(PACKAGE):
+            folder = _folder(spec, (*SETTINGS_FILES, *PICKLES), remedy)
+        if not _has(folder, PICKLES):
+            raise InputError(
+                f"{spec} has no weights (model.safetensors or pytorch_model.bin); {remedy}"
+            )
+    return folder
+
+
+def _has(folder: Path, patterns: tuple[str, ...]) -> bool:
+    return any(path for pattern in patterns for path in folder.glob(pattern))
+
+
+def _folder(spec: str, patterns: tuple[str, ...], remedy: str) -> Path:
+    """A local folder, or one with those files of a hub id."""
+    folder = Path(spec)
+    if folder.is_dir():
+        return folder
+    if not _may_be_hub_id(spec):
+        raise InputError(f"{spec}: no such folder; {remedy}")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(spec, allow_patterns=list(patterns)))
+    except Exception as error:  # without a network it raises what the HTTP library pleases
+        problem = " ".join(str(error).split()).partition(". ")[0][:160]
+        raise InputError(f"{spec} cannot be loaded ({problem}); {remedy}") from None
+
+
+def revision(folder: Path) -> str | None:
+    """The commit that a folder of the hub's cache has; None of any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
 
 
 def weight_file(spec: str) -> Path:

@@ -18,8 +18,11 @@ def main(
     from mmts.captions import read_captions
     from mmts.config import EmbedStage, load
     from mmts.embed import distinct, embed_pictures, embed_texts, refuse_clips
+    from mmts.embed_tokens import embed_tokens
     from mmts.files import output_folder, write_json
-    from mmts.towers.build import vision_tower
+    from mmts.towers.build import text_tower, vision_tower
+    from mmts.towers.texts import text_tokenizer
+    from mmts.towers.tokens import vocabulary_size
 
     settings = load(EmbedStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
@@ -28,28 +31,39 @@ def main(
     cache = Path("data/cache/vectors")
     texts, rows = distinct(captions["caption"])
     text = embed_texts(texts, settings.embed.model, settings.embed.batch_size, cache)
-    facts = {"text": {"model": settings.embed.model, "fingerprint": text.fingerprint}}
+    facts = {"text": loaded(settings.embed.model, text.fingerprint)}
     print(f"{len(rows)} captions, {len(texts)} distinct, {text.computed} embedded now")
     with output_folder(Path("data/embed") / dataset) as work:
         np.save(work / "text.npy", text.vectors)
         np.save(work / "caption_text.npy", rows)
         captions[["caption_id", "sample_id"]].to_parquet(work / "ids.parquet", index=False)
         tower = settings.towers.text
-        if tower.frozen and tower.weights != settings.embed.model:
+        if tower.frozen and tower.name != "sentence":
+            tokenizer = text_tokenizer(tower, list)
+            words = text_tower(tower, vocabulary_size(tokenizer))
+            size = settings.embed.batch_size
+            own = embed_tokens(texts, words, tokenizer, tower, size, cache)
+            np.save(work / "text_features.npy", own.vectors)
+            facts["text_tower"] = loaded(tower.weights, own.fingerprint, words.revision)
+        elif tower.frozen and tower.weights != settings.embed.model:
             own = embed_texts(texts, tower.weights, settings.embed.batch_size, cache)
             np.save(work / "text_features.npy", own.vectors)
-            facts["text_tower"] = {"model": tower.weights, "fingerprint": own.fingerprint}
+            facts["text_tower"] = loaded(tower.weights, own.fingerprint)
         if settings.towers.vision.frozen:
             media = list(captions.drop_duplicates("sample_id")["media"])
             encoder = vision_tower(settings.towers.vision)
             seen = embed_pictures(media, encoder, settings.towers.vision, cache)
             np.save(work / "vision.npy", seen.vectors)
-            facts["vision_tower"] = {
-                "model": settings.towers.vision.weights,
-                "fingerprint": seen.fingerprint,
-            }
+            weights = settings.towers.vision.weights
+            facts["vision_tower"] = loaded(weights, seen.fingerprint, encoder.revision)
             print(f"{len(media)} pictures, features of {seen.computed} computed now")
         write_json(work / "embed.json", facts)
+
+
+def loaded(model: str, fingerprint: str, revision: str | None = None) -> dict[str, str]:
+    """What embed.json says of a model."""
+    found = {"model": model, "fingerprint": fingerprint}
+    return found if revision is None else {**found, "revision": revision}
 
 
 if __name__ == "__main__":

@@ -256,6 +256,9 @@ VIDEO = {
 CLIP_TEXT = {"name": "clip_text", "weights": "random", "frozen": False}
 PICTURES = {"name": "small_cnn", "weights": "x", "frozen": False, "image_size": 32}
 
+RESNET = {"name": "resnet", "weights": "random", "frozen": False, "image_size": 32}
+BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "mean"}
+
 
 @pytest.mark.parametrize(
     ("side", "tower", "message"),
@@ -274,7 +277,7 @@ PICTURES = {"name": "small_cnn", "weights": "x", "frozen": False, "image_size": 
          ": patch_dropout is set; divided_vit needs all patches: leave it out"),
         ("vision", PICTURES | {"clip_length": 4}, ": clip_length is set; small_cnn takes pictures"),
         ("vision", PICTURES | {"gradient_checkpointing": True},
-         ": gradient_checkpointing is set; small_cnn takes pictures: leave it out"),
+         ": gradient_checkpointing is set; small_cnn has none: leave it out"),
         ("vision", PICTURES | {"drop_path": 0.1}, ": drop_path is set; small_cnn has none"),
         ("vision", VIDEO | {"drop_path": 1.0}, ".drop_path is 1.0; it should be less than 1"),
         ("vision", VIDEO | {"patch_dropout": -0.1}, ".patch_dropout is -0.1; it should be greater"),
@@ -285,18 +288,43 @@ PICTURES = {"name": "small_cnn", "weights": "x", "frozen": False, "image_size": 
         ("vision", VIDEO | {"shape": {"heads": 5}},
          ".shape: width 768 is no multiple of heads 5; change one of them"),
         ("vision", VIDEO | {"shape": {"depth": 5}}, ".shape.depth is not a setting; "),
-        ("text", CLIP_TEXT | {"frozen": True, "weights": "x"}, ": frozen is true; clip_text is tr"),
         ("text", CLIP_TEXT | {"weights": "x"}, ": tokenizer is missing; clip_text with weights"),
         ("text", CLIP_TEXT | {"weights": "x", "tokenizer": "x", "shape": {}}, ": shape is set; "),
         ("text", CLIP_TEXT | {"shape": {"width": 10, "heads": 4}},
          ".shape: width 10 is no multiple of heads 4; change one of them"),
         ("text", CLIP_TEXT | {"shape": {"context": 3}}, ".shape.context is 3; it should be"),
         ("text", {"name": "small_transformer", "weights": "random", "frozen": False,
-                  "tokenizer": "x"}, ": tokenizer is set; it belongs to clip_text: leave it out"),
+                  "tokenizer": "x"}, ": tokenizer is set; it belongs to clip_text and distil"),
         ("text", {"name": "sentence", "weights": "x", "frozen": True, "shape": {}},
-         ": shape is set; it belongs to clip_text: leave it out"),
+         ": shape is set; it belongs to clip_text and distilbert and "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True,
                   "gradient_checkpointing": True}, ": gradient_checkpointing is set; it belongs"),
+        ("vision", RESNET | {"weights": "x", "depth": 50}, ": depth is set; it belongs to resnet"),
+        ("vision", PICTURES | {"depth": 50}, ": depth is set; it belongs to resnet"),
+        ("vision", RESNET | {"depth": 49}, ".depth is 49; "),
+        ("vision", RESNET | {"shape": {}}, ": shape is set; it belongs to video"),
+        ("vision", RESNET | {"clip_length": 4}, ": clip_length is set; resnet takes pictures"),
+        ("vision", RESNET | {"drop_path": 0.1}, ": drop_path is set; resnet has none"),
+        ("vision", RESNET | {"name": "vit", "shape": {"dim": 9}}, ": shape.dim is set; the"),
+        ("vision", RESNET | {"name": "vit", "image_size": 40},
+         ": image_size 40 is no multiple of shape.patch_size 16; change one of them"),
+        ("vision", RESNET | {"name": "clip_vision", "image_size": 40}, ": image_size 40 is no"),
+        ("text", BERT | {"pooling": None}, ": pooling is missing; set it to cls or mean"),
+        ("text", BERT | {"pooling": "max"}, ".pooling is "),
+        ("text", BERT | {"weights": "x", "shape": {}}, ": shape is set; it belongs to `weights: r"),
+        ("text", BERT | {"shape": {"dim": 9}}, ": shape.dim is set; the features of distilbert"),
+        ("text", BERT | {"pooling": "cls"}, ": pooling is cls but a learned tokenizer has no [CLS"),
+        ("text", BERT | {"shape": {"context": 9}, "max_tokens": 10},
+         ": max_tokens 10 is above shape.context 9; lower it"),
+        ("text", BERT | {"max_tokens": 3}, ".max_tokens is 3; "),
+        ("vision", RESNET | {"name": "timm"}, ": model is missing; name a model of timm"),
+        ("vision", RESNET | {"model": "x"}, ": model is set; it belongs to timm and open_clip"),
+        ("text", CLIP_TEXT | {"model": "x"}, ": model is set; it belongs to timm and open_clip"),
+        ("text", CLIP_TEXT | {"name": "open_clip", "model": "x"}, ": tokenizer is missing; open_c"),
+        ("text", CLIP_TEXT | {"name": "open_clip", "tokenizer": "y"}, ": model is missing; name a"),
+        ("text", CLIP_TEXT | {"name": "open_clip", "model": "x", "tokenizer": "y", "shape": {}},
+         ": shape is set; that of open_clip follows from model: leave it out"),
+        ("text", CLIP_TEXT | {"pooling": "cls"}, ": pooling is set; it belongs to distilbert"),
         ("text", {"name": "small_transformer", "weights": "x", "frozen": False},
          ": a small_transformer starts from `weights: random` and `frozen: false`"),
         ("text", {"name": "sentence", "weights": "x", "frozen": False},
@@ -323,6 +351,22 @@ def test_towers_of_videos(tmp_path: Path) -> None:
         towers = read(TrainStage, tmp_path, {f"{TINY}.towers.vision": vision}).towers
         assert towers.vision.video and towers.vision.clip_length == 4
     assert not read(TrainStage, tmp_path, {}).towers.vision.video
+
+
+def test_towers_of_transformers(tmp_path: Path) -> None:
+    bert = BERT | {"weights": "x", "pooling": "cls", "max_tokens": 30}
+    for changes in ({"depth": 18}, {"name": "vit", "shape": {"patch_size": 8}},
+                    {"name": "clip_vision"}, {"weights": "org/model", "frozen": True}):  # fmt: skip
+        more = {"gradient_checkpointing": True}
+        tree = {"vision": RESNET | more | changes, "text": bert | more}
+        towers = read(TrainStage, tmp_path, {f"{TINY}.towers": tree}).towers
+        assert not towers.vision.video and towers.text.max_tokens == 30
+    for text in (bert, CLIP_TEXT | {"weights": "x", "tokenizer": "y"}):
+        changes = {f"{TINY}.towers.text": text | {"frozen": True}}
+        assert read(EmbedStage, tmp_path, changes).towers.text.frozen
+        changes[f"{TINY}.towers.text"] |= {"weights": "random", "tokenizer": "y"}
+        found = refusal(EmbedStage, tmp_path, changes)
+        assert "text.weights is random and text.frozen is true" in found
 
 
 def test_temperature_stays_above_0_and_a_margin_may_reach_it(tmp_path: Path) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from mmts.settings.base import Positive, Settings, Share
 
 VIDEO_TOWERS = ("video_vit", "divided_vit", "clip_frames")
+SHAPED = ("video_vit", "divided_vit", "vit", "clip_vision")
+"""Those that random weights need a `shape` for."""
+OUTSIDE = ("timm", "open_clip")
+"""Models of other packages, which are extras."""
+RECOMPUTING = (*VIDEO_TOWERS, "resnet", "vit", "clip_vision", *OUTSIDE)
+"""Those that can keep less for the backward pass."""
+TOKENS = ("clip_text", "distilbert", "open_clip")
+"""Text towers with a tokenizer of their own."""
+DIM = 512
 
 
 def check_heads(shape: VideoShape | TextShape) -> None:
@@ -19,51 +28,76 @@ def check_heads(shape: VideoShape | TextShape) -> None:
         )
 
 
+def check_model(tower: VisionTower | TextTower) -> None:
+    """ValueError unless it names a model where it has to, and nowhere else."""
+    if (tower.model is not None) != (tower.name in OUTSIDE):
+        if tower.model is None:
+            raise ValueError(f"model is missing; name a model of {tower.name}")
+        raise ValueError(f"model is set; it belongs to {' and '.join(OUTSIDE)}: leave it out")
+
+
 class VideoShape(Settings):
-    """The size of a video transformer that starts from random weights."""
+    """The size of a vision transformer that starts from random weights."""
 
     patch_size: Positive = 16
     width: Positive = 768
     layers: Positive = 12
     heads: Positive = 12
-    dim: Positive = 512
-    """Length of the features."""
+    dim: Positive | None = None
+    """Length of the features, null for 512; vit has no projection: its features are `width`."""
 
     @model_validator(mode="after")
     def _heads(self) -> VideoShape:
         check_heads(self)
         return self
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """All numbers."""
+        return {**self.model_dump(), "dim": self.dim or DIM}
+
 
 class TextShape(Settings):
-    """The size of a CLIP text transformer that starts from random weights."""
+    """The size of a text transformer that starts from random weights."""
 
     context: Annotated[int, Field(ge=4)] = 77
     """Most tokens of a caption, among them one or two for its start and end."""
     width: Positive = 512
     layers: Positive = 12
     heads: Positive = 8
-    dim: Positive = 512
-    """Length of the features."""
+    dim: Positive | None = None
+    """Length of the features, null for 512; distilbert has no projection: they are `width`."""
 
     @model_validator(mode="after")
     def _heads(self) -> TextShape:
         check_heads(self)
         return self
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """All numbers."""
+        return {**self.model_dump(), "dim": self.dim or DIM}
+
 
 class VisionTower(Settings):
     """The encoder of pictures or clips in front of the projection head."""
 
     name: Literal[
-        "efficientnet_lite0", "small_cnn", "small_vit", "video_vit", "divided_vit", "clip_frames"
-    ]
-    """The last three take clips: joint space-time attention (AVION), divided attention
-    (TimeSformer, LaViLa), and CLIP on each frame."""
+        "efficientnet_lite0", "small_cnn", "small_vit", "resnet", "vit", "clip_vision", "timm",
+        "open_clip",
+        "video_vit", "divided_vit", "clip_frames",
+    ]  # fmt: skip
+    """resnet, vit and clip_vision are models of transformers; timm and open_clip are packages. The
+    last three take clips: joint space-time attention (AVION), divided attention (TimeSformer,
+    LaViLa), and CLIP on each frame."""
     weights: str
-    """`random`; for a picture tower `package:<import name>` or a .safetensors or .pth file; for
-    video_vit and divided_vit a folder that mmts.towers.convert wrote, or a hub id of one; for
-    clip_frames a folder or hub id of a CLIP model."""
+    """`random`; for efficientnet_lite0, small_cnn and small_vit `package:<import name>` or a
+    .safetensors or .pth file; for video_vit and divided_vit a folder that mmts.towers.convert
+    wrote, or a hub id of one; for resnet, vit, clip_vision and clip_frames a folder or hub id of
+    such a model of transformers; for timm `pretrained` or a file as above; for open_clip the tag of
+    pretrained weights."""
+    model: str | None = None
+    """Of timm and open_clip: the model's name there."""
     frozen: bool
     """A frozen tower is run once, in `embed`; a trainable one in every step."""
     image_size: Annotated[int, Field(ge=16, le=1024)]
@@ -71,7 +105,9 @@ class VisionTower(Settings):
     clip_length: Positive | None = None
     """Frames of a clip; null for a picture tower."""
     shape: VideoShape | None = None
-    """With random weights of video_vit or divided_vit; null for that of ViT-B/16."""
+    """With random weights of a transformer; null for that of ViT-B/16."""
+    depth: Literal[18, 34, 50, 101, 152] | None = None
+    """With random weights of resnet: its layers; null for 50."""
     gradient_checkpointing: bool = False
     """Compute activations again in the backward pass: less memory, a third more time."""
     drop_path: Share = 0.0
@@ -94,22 +130,29 @@ class VisionTower(Settings):
                 "name what stays as it is in towers.frozen_parts"
             )
         transformer = self.name in ("video_vit", "divided_vit")
-        if self.shape is not None and not (transformer and self.weights == "random"):
+        new = self.weights == "random"
+        if self.shape is not None and not (new and self.name in SHAPED):
             raise ValueError(
-                "shape is set; it belongs to video_vit and divided_vit with `weights: random`"
+                f"shape is set; it belongs to {' and '.join(SHAPED)} with `weights: random`"
             )
+        if self.shape is not None and self.shape.dim is not None and self.name == "vit":
+            raise ValueError("shape.dim is set; the features of vit are shape.width: leave it out")
+        if self.depth is not None and not (new and self.name == "resnet"):
+            raise ValueError("depth is set; it belongs to resnet with `weights: random`")
         if self.name == "clip_frames" and self.weights == "random":
             raise ValueError("weights is random; clip_frames starts from a CLIP model")
-        for key in ("clip_length", "gradient_checkpointing"):
-            if getattr(self, key) and not self.video:
-                raise ValueError(f"{key} is set; {self.name} takes pictures: leave it out")
+        check_model(self)
+        if self.clip_length and not self.video:
+            raise ValueError(f"clip_length is set; {self.name} takes pictures: leave it out")
+        if self.gradient_checkpointing and self.name not in RECOMPUTING:
+            raise ValueError(f"gradient_checkpointing is set; {self.name} has none: leave it out")
         for key in ("drop_path", "patch_dropout"):
             if getattr(self, key) and not transformer:
                 raise ValueError(f"{key} is set; {self.name} has none: leave it out")
         if self.patch_dropout and self.name == "divided_vit":
             raise ValueError("patch_dropout is set; divided_vit needs all patches: leave it out")
         patch = (self.shape or VideoShape()).patch_size
-        if transformer and self.weights == "random" and self.image_size % patch:
+        if self.name in SHAPED and new and self.image_size % patch:
             raise ValueError(
                 f"image_size {self.image_size} is no multiple of shape.patch_size {patch}; change "
                 "one of them"
@@ -120,19 +163,28 @@ class VisionTower(Settings):
 class TextTower(Settings):
     """The text encoder in front of the projection head."""
 
-    name: Literal["sentence", "small_transformer", "clip_text"]
+    name: Literal["sentence", "small_transformer", "clip_text", "distilbert", "open_clip"]
     """`sentence`: a frozen sentence encoder; `small_transformer`: trained from scratch;
-    `clip_text`: CLIP's."""
+    `clip_text`: CLIP's; `distilbert`: DistilBERT's; `open_clip`: of that package."""
     weights: str
-    """`random`; for `sentence` a model as in embed.model; for `clip_text` a folder that
-    mmts.towers.convert wrote, or a hub id of one."""
+    """`random`; for `sentence` a model as in embed.model; for `clip_text` and `distilbert` a folder
+    or hub id of such a model of transformers; for `clip_text` also a folder that
+    mmts.towers.convert wrote, or a hub id of one; for `open_clip` the tag of pretrained weights."""
+    model: str | None = None
+    """Of open_clip: the model's name there."""
     frozen: bool
+    """A frozen tower is run once, in `embed`; a trainable one in every step."""
+    pooling: Literal["cls", "mean"] | None = None
+    """Of distilbert: the features of its first token, [CLS], or the mean over all tokens."""
     tokenizer: str | None = None
-    """Of clip_text: a folder with a tokenizer.json, or a hub id; null learns one from the training
-    captions, which only random weights allow."""
+    """Of the last three: a folder with a tokenizer.json, or a hub id. Null: of distilbert that
+    beside its weights; with random weights one learned from the training captions."""
+    max_tokens: Annotated[int, Field(ge=4)] | None = None
+    """Of the last three: captions are cut to so many tokens; null for all that it can take."""
     shape: TextShape | None = None
-    """With random weights of clip_text; null for that of CLIP."""
+    """With random weights of clip_text and distilbert; null for that of CLIP or DistilBERT."""
     gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, a third more time."""
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> TextTower:
@@ -144,20 +196,43 @@ class TextTower(Settings):
             raise ValueError(
                 "a small_transformer starts from `weights: random` and `frozen: false`"
             )
-        if self.name == "clip_text":
-            if self.frozen:
+        if self.name in TOKENS and self.weights != "random" and self.shape is not None:
+            raise ValueError("shape is set; it belongs to `weights: random`")
+        check_model(self)
+        if self.tokenizer is None and (
+            self.name == "open_clip" or (self.name == "clip_text" and self.weights != "random")
+        ):
+            raise ValueError(f"tokenizer is missing; {self.name} with weights needs its own one")
+        if self.name == "open_clip" and self.shape is not None:
+            raise ValueError("shape is set; that of open_clip follows from model: leave it out")
+        if self.max_tokens and self.shape and self.max_tokens > self.shape.context:
+            raise ValueError(
+                f"max_tokens {self.max_tokens} is above shape.context {self.shape.context}; lower "
+                "it"
+            )
+        if self.name == "distilbert":
+            self._distilbert()
+        elif self.pooling is not None:
+            raise ValueError("pooling is set; it belongs to distilbert: leave it out")
+        for key in ("tokenizer", "max_tokens", "shape", "gradient_checkpointing"):
+            if getattr(self, key) and self.name not in TOKENS:
                 raise ValueError(
-                    "frozen is true; clip_text is trained: set it to false, and name what stays as "
-                    "it is in towers.frozen_parts"
+                    f"{key} is set; it belongs to {' and '.join(TOKENS)}: leave it out"
                 )
-            if self.weights != "random" and self.tokenizer is None:
-                raise ValueError("tokenizer is missing; clip_text with weights needs its own one")
-            if self.weights != "random" and self.shape is not None:
-                raise ValueError("shape is set; it belongs to `weights: random`")
-        for key in ("tokenizer", "shape", "gradient_checkpointing"):
-            if getattr(self, key) and self.name != "clip_text":
-                raise ValueError(f"{key} is set; it belongs to clip_text: leave it out")
         return self
+
+    def _distilbert(self) -> None:
+        if self.pooling is None:
+            raise ValueError("pooling is missing; set it to cls or mean")
+        if self.shape is not None and self.shape.dim is not None:
+            raise ValueError(
+                "shape.dim is set; the features of distilbert are shape.width: leave it out"
+            )
+        if self.weights == "random" and self.tokenizer is None and self.pooling == "cls":
+            raise ValueError(
+                "pooling is cls but a learned tokenizer has no [CLS]; set it to mean, or name a "
+                "tokenizer"
+            )
 
 
 class Towers(Settings):

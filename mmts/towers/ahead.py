@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mmts.settings import Head, Towers
-from mmts.towers.build import clip_text_config, text_tower, vision_tower
-from mmts.towers.tokens import given_tokenizer, vocabulary_size
+from mmts.towers.build import text_tower, vision_tower
+from mmts.towers.texts import text_tokenizer
+from mmts.towers.tokens import vocabulary_size
 from mmts.towers.two_tower import TwoTower
 
-LEARNED = 512  # stands for the vocabulary of a tokenizer that is learned later
+CAPTIONS = ("a red ball", "two blue boxes")  # for a tokenizer that is learned from the real ones
 
 
 def try_model(towers: Towers, head: Head | None) -> None:
@@ -17,11 +18,9 @@ def try_model(towers: Towers, head: Head | None) -> None:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
             there or do not fit, features of two lengths without a head, wrong frozen_parts.
     """
-    vocabulary = LEARNED
-    if towers.text.tokenizer is not None:
-        vocabulary = vocabulary_size(given_tokenizer(towers.text.tokenizer))
-    if towers.text.name == "clip_text":
-        vocabulary = clip_text_config(towers.text, vocabulary).vocabulary
+    vocabulary = 0
+    if not towers.text.frozen:
+        vocabulary = vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS))
     dims = {"vocabulary": vocabulary}
     if towers.vision.frozen != towers.text.frozen:  # how long cached features are is not known yet
         trained = text_tower(towers.text, vocabulary) if towers.vision.frozen else None

@@ -1,9 +1,10 @@
-"""Tokenizers of text towers: learned from the training captions, or the one of a CLIP model."""
+"""Tokenizers of text towers: learned from the training captions, or those of published models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import (
@@ -16,6 +17,7 @@ from tokenizers import (
     trainers,
 )
 from torch import Tensor
+from torch.nn import functional as F
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS, PAD
@@ -26,6 +28,7 @@ SPECIAL = ["[PAD]", "[UNK]"]  # [PAD] is id 0
 END = "[END]"
 FILE = "tokenizer.json"
 PROBES = ("", "a", "a red ball")
+TEXTS_AT_ONCE = 10_000
 
 
 def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenizer:
@@ -54,12 +57,27 @@ def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenize
 
 
 def given_tokenizer(spec: str) -> Tokenizer:
-    """The tokenizer in a folder, or of a hub id.
+    """The tokenizer of a CLIP model, in a folder or of a hub id.
 
     Raises:
         InputError: there is none, the hub cannot be reached, or texts do not end with its highest
             id, which is where `ClipText` reads its features.
     """
+    tokenizer = _read(spec)
+    highest = vocabulary_size(tokenizer) - 1
+    ids = [encoded.ids for encoded in _probes(tokenizer)]
+    if any(row[-1:] != [highest] for row in ids):
+        found = ", ".join(sorted({str(row[-1]) if row else "nothing" for row in ids}))
+        raise InputError(
+            f"towers.text.tokenizer {spec} ends texts with {found}, not with its highest id "
+            f"{highest} ({tokenizer.id_to_token(highest)}); clip_text needs a CLIP tokenizer, "
+            "whose end of text is that"
+        )
+    return tokenizer
+
+
+def _read(spec: str) -> Tokenizer:
+    """The tokenizer in a folder or of a hub id; it neither cuts nor pads."""
     folder = model_files(
         spec, (FILE,), f"give a folder with the {FILE} that the text tower was trained with"
     )
@@ -69,16 +87,47 @@ def given_tokenizer(spec: str) -> Tokenizer:
         raise InputError(f"{folder / FILE} is damaged ({error}); get it again") from None
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    highest = vocabulary_size(tokenizer) - 1
-    ids = [encoded.ids for encoded in tokenizer.encode_batch(list(PROBES))]
-    if any(row[-1:] != [highest] for row in ids):
-        found = ", ".join(sorted({str(row[-1]) if row else "nothing" for row in ids}))
+    return tokenizer
+
+
+def distilbert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
+    """The tokenizer of a DistilBERT model, in a folder or of a hub id.
+
+    Args:
+        spec: the folder or hub id.
+        pad: the id that the model takes for padding.
+        cls: whether the model's features are those of the first token.
+
+    Raises:
+        InputError: there is none, the hub cannot be reached, `pad` is a piece of text to it, or
+            texts do not begin with one special token where they have to.
+    """
+    tokenizer = _read(spec)
+    special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    unknown = getattr(tokenizer.model, "unk_token", None)
+    if pad not in special or tokenizer.id_to_token(pad) == unknown:
         raise InputError(
-            f"towers.text.tokenizer {spec} ends texts with {found}, not with its highest id "
-            f"{highest} ({tokenizer.id_to_token(highest)}); clip_text needs a CLIP tokenizer, "
-            "whose end of text is that"
+            f"towers.text.tokenizer {spec} has {tokenizer.id_to_token(pad)!r} at id {pad}, which "
+            "the text tower takes for padding; name the one that it was trained with"
+        )
+    first = {encoded.ids[0] if encoded.ids else None for encoded in _probes(tokenizer)}
+    if cls and (len(first) > 1 or not first <= special):
+        raise InputError(
+            f"towers.text.tokenizer {spec} does not begin texts with [CLS] but "
+            "towers.text.pooling is cls; name the one that the text tower was trained with, or set "
+            "pooling to mean"
         )
     return tokenizer
+
+
+def _probes(tokenizer: Tokenizer) -> list[Any]:
+    found: list[Any] = tokenizer.encode_batch(list(PROBES))
+    return found
+
+
+def pad_with(tokenizer: Tokenizer, pad: int) -> None:
+    """Let `encode` pad with another id than 0. `tokenizer.json` keeps it."""
+    tokenizer.enable_padding(pad_id=pad, pad_token=tokenizer.id_to_token(pad))
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
@@ -104,11 +153,25 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Token ids [N, L], padded with 0; L is at most what `cut_to` has set, else 48."""
+    """Token ids [N, L], padded with 0 or what `pad_with` has set.
+
+    L is at most what `cut_to` has set, else 48.
+    """
     limit = MAX_TOKENS if tokenizer.truncation is None else tokenizer.truncation["max_length"]
-    ids = [e.ids[:limit] for e in tokenizer.encode_batch(list(texts))]
-    longest = max((len(row) for row in ids), default=1)
-    out = torch.full((len(ids), max(longest, 1)), PAD, dtype=torch.long)
+    pad = PAD if tokenizer.padding is None else tokenizer.padding["pad_id"]
+    parts = [
+        _encode(
+            [e.ids[:limit] for e in tokenizer.encode_batch(list(texts[s : s + TEXTS_AT_ONCE]))], pad
+        )
+        for s in range(0, max(len(texts), 1), TEXTS_AT_ONCE)
+    ]
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0, longest - part.shape[1]), value=pad) for part in parts])
+
+
+def _encode(ids: list[list[int]], pad: int) -> Tensor:
+    """Rows of ids -> [N, L]; L is 1 at least."""
+    out = torch.full((len(ids), max(map(len, ids), default=1) or 1), pad, dtype=torch.long)
     for i, row in enumerate(ids):
         out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
     return out

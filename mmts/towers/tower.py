@@ -11,7 +11,9 @@ class Tower(nn.Module):
     Attributes:
         dim: length of its features.
         loaded: fingerprint of the weights that it starts from, None for random ones.
+        revision: the hub's commit of those weights, where it is known.
     """
 
     dim: int
     loaded: str | None = None
+    revision: str | None = None

@@ -14,7 +14,7 @@ from mmts.settings import Head, Towers
 from mmts.towers.build import Shape, shape_of, text_tower, vision_tower
 from mmts.towers.freezing import freeze
 
-POSITIONS = ("position", "position_embedding")
+POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
 
 
@@ -44,8 +44,8 @@ class TwoTower(nn.Module):
 
     Attributes:
         dim: D of the rows.
-        loaded: of each tower that started from weights, the settings' `weights` and their
-            fingerprint.
+        loaded: of each tower that started from weights, the settings' `weights`, their fingerprint
+            and, where the hub's cache tells it, their revision.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class TwoTower(nn.Module):
             text = text_tower(towers.text, dims["vocabulary"], shape)
         self.loaded = {
             side: {"weights": settings.weights, "fingerprint": tower.loaded}
+            | ({"revision": tower.revision} if tower.revision else {})
             for side, tower, settings in (
                 ("vision", vision, towers.vision), ("text", text, towers.text)
             )

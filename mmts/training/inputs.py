@@ -19,14 +19,8 @@ from mmts.settings import Towers
 from mmts.settings.towers import VIDEO_TOWERS
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
-from mmts.towers.build import clip_text_config
-from mmts.towers.tokens import (
-    cut_to,
-    encode,
-    given_tokenizer,
-    train_tokenizer,
-    vocabulary_size,
-)
+from mmts.towers.texts import text_tokenizer
+from mmts.towers.tokens import encode, vocabulary_size
 from mmts.training.data import Pairs
 
 
@@ -97,14 +91,8 @@ class Inputs:
         text = self.towers.text
         if text.frozen:
             return None
-        clip = text.name == "clip_text"
-        if text.tokenizer is not None:
-            tokenizer = given_tokenizer(text.tokenizer)
-        else:
-            tokenizer = train_tokenizer(self.captions("train"), end_of_text=clip)
+        tokenizer = text_tokenizer(text, lambda: self.captions("train"))
         self.dims["vocabulary"] = vocabulary_size(tokenizer)
-        if clip:
-            cut_to(tokenizer, clip_text_config(text, self.dims["vocabulary"]).context)
         return tokenizer
 
     def pairs(

@@ -17,7 +17,8 @@ from mmts.training.data import epoch_picks
 from tests import reference
 from tests.conftest import CELL, CHAIN, Project
 from tests.making import write_sentence_model
-from tests.making_towers import write_converted, write_tokenizer
+from tests.making_towers import write_converted, write_hub_cache, write_tokenizer
+from tests.making_transformers import write_distilbert, write_resnet
 from tests.stages.test_bad_input import refused
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
@@ -146,3 +147,40 @@ def test_a_frozen_picture_tower_on_videos(project: Project) -> None:
     found = refused(project, "embed")
     assert found.startswith("datasets.tiny.towers.vision.frozen is true but ")
     assert "are clips of videos" in found and "set datasets.tiny.towers.vision.name to" in found
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_towers_of_transformers_all_the_way(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: bool
+) -> None:
+    hub, revision = tmp_path / "hub", "0" * 39 + "1"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(hub))
+    write_hub_cache(hub, "org/resnet", write_resnet(tmp_path / "resnet"))
+    write_hub_cache(hub, "org/bert", write_distilbert(tmp_path / "bert"))
+    vision = {"name": "resnet", "weights": "org/resnet", "frozen": frozen, "image_size": 40}
+    text = {"name": "distilbert", "weights": "org/bert", "frozen": frozen, "pooling": "cls"}
+    if not frozen:
+        vision["gradient_checkpointing"] = text["gradient_checkpointing"] = True
+    project.set(datasets__tiny__towers={"vision": vision, "text": text})
+    for stage in ("embed", "train"):
+        ran = project.run(stage, *(BASE if stage == "train" else ("--dataset", "tiny")))
+        assert (ran.code, ran.err) == (0, ""), (stage, ran)
+    data = project.root / "data"
+    cell, facts = data / "train/tiny/base/0", json.loads(
+        (data / "embed/tiny/embed.json").read_text()
+    )  # fmt: skip
+    model = json.loads((cell / "model.json").read_text())
+    if frozen:
+        assert facts["vision_tower"]["revision"] == facts["text_tower"]["revision"] == revision
+        assert np.load(data / "embed/tiny/vision.npy").shape[1] == 24
+        assert np.load(data / "embed/tiny/text_features.npy").shape[1] == 16
+        assert model["dims"] == {"vision": 24, "text": 16} and "loaded" not in model
+    else:
+        assert set(facts) == {"text"} and set(model["shapes"]) == {"vision", "text"}
+        assert {side: found["weights"] for side, found in model["loaded"].items()} == {
+            "vision": "org/resnet", "text": "org/bert"
+        }  # fmt: skip
+        assert all(found["revision"] == revision for found in model["loaded"].values())
+    shutil.rmtree(hub)
+    ran = project.run("evaluate", *BASE)
+    assert (ran.code, ran.err) == (0, "")

@@ -53,7 +53,10 @@ def test_folders_without_clip(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         ClipFrames.load(str(tmp_path / "none"))
     (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(InputError, match="cannot be loaded as a CLIP vision model") as caught:
+    with pytest.raises(InputError, match=r"has no weights \(model\.safetensors or"):
+        ClipFrames.load(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="holds no CLIP vision model") as caught:
         ClipFrames.load(str(tmp_path))
     assert "\n" not in str(caught.value)
 

@@ -12,10 +12,12 @@ import torch
 
 from mmts.errors import InputError
 from mmts.settings import Head, Towers
+from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.saved import load_model, save_model
 from tests.making_towers import write_clip, write_converted, write_tokenizer
+from tests.making_transformers import write_distilbert, write_resnet, write_vit
 
 TEXTS = ["a red ball", "one green cone", "a", "a white box " * 20]
 VISION = {"weights": "random", "frozen": False, "image_size": 32, "clip_length": 4}
@@ -37,24 +39,35 @@ def settings(kind: str, root: Path) -> dict[str, Any]:
         tokenizer = str(write_tokenizer(root / "words"))
         vision = VISION | {"name": name, "weights": folder, "image_size": 48, "drop_path": 0.2}
         return {"vision": vision, "text": TEXT | {"weights": folder, "tokenizer": tokenizer}}
+    if kind in ("resnet", "vit"):
+        write = write_resnet if kind == "resnet" else write_vit
+        vision = VISION | {"name": kind, "weights": str(write(root / kind)), "clip_length": None}
+        bert = write_distilbert(root / "bert", vocab_size=300)
+        text = {"name": "distilbert", "weights": str(bert), "frozen": False, "pooling": "mean"}
+        return {"vision": vision | {"image_size": 48}, "text": text}
     if kind == "clip_frames":
         vision = VISION | {"name": kind, "weights": str(write_clip(root / "clip"))}
         return {"vision": vision, "text": TEXT | {"shape": {**TEXT_SHAPE, "dim": 8}}}
     return {"vision": VISION | {"name": kind, "shape": SHAPE}, "text": TEXT | {"shape": TEXT_SHAPE}}
 
 
-@pytest.mark.parametrize("kind", ["avion", "lavila", "clip_frames", "video_vit", "divided_vit"])
+KINDS = ("avion", "lavila", "clip_frames", "video_vit", "divided_vit", "resnet", "vit")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("head", [None, Head(dim=5)])
 def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_path: Path) -> None:
     root = tmp_path / "root"
     towers = Towers.model_validate(settings(kind, root))
-    given = towers.text.tokenizer
-    tokenizer = given_tokenizer(given) if given else train_tokenizer(TEXTS, end_of_text=True)
+    tokenizer = text_tokenizer(towers.text, lambda: TEXTS)
     cut_to(tokenizer, 9)
     torch.manual_seed(0)
     dims = {"vocabulary": tokenizer.get_vocab_size()}
+    if head is None and kind in ("resnet", "vit"):
+        head = Head(dim=7)  # their features have two lengths
     model = TwoTower(towers, head, dims)
     pixels, ids = clips(towers.vision.image_size), encode(tokenizer, TEXTS)
+    pixels = pixels if towers.vision.video else pixels[:, 0]
     assert ids.shape == (4, 9)
     step = torch.optim.AdamW(parameter_groups(model, 0.01), lr=0.01)
     sum(rows.sum() for rows in model.train()(pixels[:1], ids[:1])).backward()  # type: ignore[union-attr]
@@ -63,7 +76,8 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
     save_model(tmp_path, model, towers, head, dims, tokenizer)
     facts = json.loads((tmp_path / "model.json").read_text())
     assert set(facts["shapes"]) == {"vision", "text"}
-    wanted = {"avion": {"vision", "text"}, "lavila": {"vision", "text"}, "clip_frames": {"vision"}}
+    wanted = {"avion": {"vision", "text"}, "lavila": {"vision", "text"}, "clip_frames": {"vision"},
+              "resnet": {"vision", "text"}, "vit": {"vision", "text"}}  # fmt: skip
     assert set(facts.get("loaded", {})) == wanted.get(kind, set())
     for side, loaded in facts.get("loaded", {}).items():
         assert loaded["weights"] == getattr(towers, side).weights

@@ -1,0 +1,65 @@
+"""Captions -> features of a frozen text tower that reads tokens; each distinct caption once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from mmts.embed import PROBE_TEXT, TEXTS_A_TRANSACTION, Embedded, model_mark
+from mmts.settings import TextTower
+from mmts.towers.tokens import encode
+from mmts.towers.tower import Tower
+from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+from mmts.weights import fingerprint
+
+
+def embed_tokens(
+    texts: Sequence[str],
+    tower: Tower,
+    tokenizer: Tokenizer,
+    settings: TextTower,
+    batch_size: int,
+    cache: Path,
+) -> Embedded:
+    """Features of a frozen text tower, [N, tower.dim]; they are not normalised.
+
+    Args:
+        texts: [N] distinct or not; each distinct one is computed once.
+        tower, tokenizer: as `text_tower` and `text_tokenizer` give them.
+        settings: `towers.text`.
+        batch_size: captions a forward pass.
+        cache: folder of the cache; one file a model's weights, tokenizer and pooling.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tower = tower.to(device).eval()
+    lengths = np.array([len(text) for text in texts])
+
+    def run(batch: list[str]) -> Vectors:
+        with torch.inference_mode():
+            found: Vectors = tower(encode(tokenizer, batch).to(device)).float().cpu().numpy()
+        return found
+
+    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        order = missing[np.argsort(-lengths[missing], kind="stable")]
+        with tqdm(total=len(order), desc="features", unit="text") as bar:
+            for start in range(0, len(order), TEXTS_A_TRANSACTION):
+                part = order[start : start + TEXTS_A_TRANSACTION]
+                found = []
+                for first in range(0, len(part), batch_size):
+                    rows = part[first : first + batch_size]
+                    found.append(run([texts[i] for i in rows]))
+                    bar.update(len(rows))
+                yield part, np.concatenate(found)
+
+    facts = (fingerprint(tower.state_dict()), str(settings.pooling), tokenizer.to_str())
+    mark = model_mark("\n".join(facts), run([PROBE_TEXT]))
+    keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
+    with VectorCache(cache / f"text-{settings.name}-{mark[:32]}.sqlite", tower.dim) as store:
+        vectors, computed = through_cache(store, keys, compute)
+    return Embedded(vectors, computed, mark)
