@@ -25,6 +25,7 @@ from mmts.video.clips import centre_crop, consistent_crop, frame_indices
 
 Ints = NDArray[np.int64]
 T = TypeVar("T")
+CPU = torch.device("cpu")
 CLASS = "class_"
 """Start of the names of the columns whose classes give the relevancy."""
 
@@ -255,9 +256,27 @@ class _Inputs(Dataset[Tensor]):
         return self.pairs.inputs([item])
 
 
-def epoch_batches(pairs: Pairs, picks: list[list[Pick]], workers: int) -> Iterator[Batch]:
-    """Load the batches in order, in `workers` processes."""
-    yield from _loaded(pairs, picks, workers)
+def epoch_batches(
+    pairs: Pairs, picks: list[list[Pick]], workers: int, device: torch.device = CPU
+) -> Iterator[Batch]:
+    """Load the batches in order onto a device, in `workers` processes.
+
+    The processes share out each batch among them, so that none holds a whole one of clips.
+    """
+    parts = [_pieces(batch, max(1, workers)) for batch in picks]
+    loaded = _loaded(pairs, [part for batch in parts for part in batch], workers)
+    for of_batch in parts:
+        found = [next(loaded).to(device) for _ in of_batch]
+        whole = len(found) == 1
+        yield (
+            found[0] if whole else Batch(*(torch.cat(field) for field in zip(*found, strict=True)))
+        )
+
+
+def _pieces(batch: list[Pick], count: int) -> list[list[Pick]]:
+    """A batch in at most `count` pieces of nearly one size, in order."""
+    size = -(-len(batch) // count)
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
 def vision_batches(pairs: Pairs, batch_size: int, workers: int) -> Iterator[Tensor]:

@@ -155,10 +155,10 @@ def train(
             picks = epoch_picks(train_pairs.first, settings.batch_size, seed, epoch, drawn)
             samples_of = partial(_samples, train_pairs, picks, epoch * per_epoch)
             own = [batch[share] for batch in picks[skip:]]
-            batches = epoch_batches(train_pairs, own, settings.workers)
+            batches = epoch_batches(train_pairs, own, settings.workers, world.device)
             for batch in undisturbed(batches) if skip else batches:
                 rate = learning_rate(step, total, settings)
-                watch.see(step, stepper(step, batch.to(world.device), rate))
+                watch.see(step, stepper(step, batch, rate))
                 if average is not None:
                     average.update_parameters(model)
                 if step % settings.log_every == 0 or step == total - 1:

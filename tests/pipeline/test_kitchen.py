@@ -39,7 +39,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Project:
     dataset["pack"].update(image_size=40, frame_rate=None, workers=2)
     dataset["train"].update(
         epochs=30, batch_size=28, learning_rate=2e-3, min_learning_rate=0.0, warmup_from=0.0,
-        warmup_steps=10, log_every=1, validate_every=10, workers=0, device="cpu",
+        warmup_steps=10, log_every=1, validate_every=10, workers=0, device="cpu", precision="fp32",
     )  # fmt: skip
     dataset["evaluate"].update(batch_size=16, bootstrap=100, examples=2, workers=0)
     tree["report"].update(bootstrap=100, tsne_points=60, tsne_perplexity=5.0, examples=1)
