@@ -63,7 +63,8 @@ class Train(Settings):
     """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
     checkpoint: Checkpointing = Checkpointing()
     launcher: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    """What starts the stage, such as [torchrun, --standalone, --nproc-per-node, "8"]; null for one process."""
+    """What starts the stage, such as [torchrun, --standalone, --nproc-per-node, "8"]; null for one
+    process."""
     log_every: Positive = 10
     """Steps between two logged points."""
     validate_every: Positive = 10
