@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from tests.conftest import Project
@@ -20,6 +22,13 @@ ROOT = Path(__file__).parents[2]
 TRAIN = ("-m", "stages.train", "--dataset", "tiny", "--method", "mmts", "--seed", "0")
 CELL = Path("data/train/tiny/mmts/0")
 TWO = ["torchrun", "--standalone", "--nproc-per-node", "2"]
+
+
+LONG: dict[str, Any] = {
+    "datasets__tiny__train__epochs": 150, "datasets__tiny__train__batch_size": 8,
+    "datasets__tiny__train__log_every": 50, "datasets__tiny__train__validate_every": 50,
+    "datasets__tiny__train__checkpoint": {"every_steps": 7, "every_minutes": None},
+}  # fmt: skip
 
 
 def start() -> subprocess.Popen[str]:
@@ -44,7 +53,9 @@ def kill_after_a_checkpoint(seed: int, number: int) -> None:
         assert process.poll() is None and time.monotonic() < give_up, process.communicate()
         time.sleep(0.01)
     time.sleep(random.Random(seed).random() * 0.05)
-    os.killpg(process.pid, number)
+    launcher = psutil.Process(process.pid)
+    for one in [launcher, *launcher.children(recursive=True)]:  # ranks have sessions of their own
+        one.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode != 0
 
@@ -59,24 +70,13 @@ def weights() -> dict[str, bytes]:
 @pytest.fixture
 def slow(project: Project) -> Project:
     """Enough steps to be killed in the middle of, saved after each second one."""
-    project.set(
-        datasets__tiny__train__epochs=300, datasets__tiny__train__batch_size=8,
-        datasets__tiny__train__log_every=50, datasets__tiny__train__validate_every=100,
-        datasets__tiny__train__checkpoint={"every_steps": 7, "every_minutes": None},
-    )  # fmt: skip
+    project.set(**LONG)
     return project
 
 
 @pytest.mark.parametrize("launcher", [None, TWO])
 def test_killed_and_gone_on_with_is_bit_equal(slow: Project, launcher: list[str] | None) -> None:
-    tree = slow.params
-    slow.params = {**tree}
-    slow.set(
-        datasets__tiny__train__epochs=300, datasets__tiny__train__batch_size=8,
-        datasets__tiny__train__log_every=50, datasets__tiny__train__validate_every=100,
-        datasets__tiny__train__checkpoint={"every_steps": 7, "every_minutes": None},
-        datasets__tiny__train__launcher=launcher,
-    )  # fmt: skip
+    slow.set(**LONG, datasets__tiny__train__launcher=launcher)
     code, said = finished()
     assert code == 0, said
     undisturbed = weights()
