@@ -47,12 +47,18 @@ def project(
     return Project(tmp_path, capsys.readouterr)
 
 
+def heard() -> None:
+    """Ctrl-C reaches the command even where the tests run in the background, deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(**more: Any) -> subprocess.Popen[str]:
     """The command as a process in a session of its own, so that a signal reaches it alone."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, "-m", "stages.pack", *TINY], env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, **more,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=heard, **more,
     )  # fmt: skip
 
 
