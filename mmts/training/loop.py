@@ -169,6 +169,8 @@ def train(
                     bar.set_postfix(loss=f"{point['loss']:.3f}", refresh=False)
                 step, skip = step + 1, skip + 1
                 bar.update()
+                if keeper is None and stop.asked:
+                    raise SystemExit(128 + stop.asked)
                 wish = NOTHING if keeper is None else keeper.wish(step, stop.asked)
                 if keeper is not None and wish.save:
                     watch.check(samples_of)
