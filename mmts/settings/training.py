@@ -62,7 +62,7 @@ class Train(Settings):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
     checkpoint: Checkpointing = Checkpointing()
-    launcher: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    launcher: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """What starts the stage, such as [torchrun, --standalone, --nproc-per-node, "8"]; null for one
     process."""
     log_every: Positive = 10

@@ -229,6 +229,9 @@ class Checkpoints:
                     f"{work} lacks rank-{rank}.pt; put data/cache on a disk that all machines share"
                 )
         seal(work, final)
+        for later in files.steps(self.folder):
+            if files.step_of(later) > files.step_of(final):
+                discard(later)  # of a run that was given up for an earlier checkpoint
         for old in sorted(files.steps(self.folder), key=files.step_of)[: -self._keep]:
             discard(old)
 

@@ -283,7 +283,8 @@ def vision_batches(pairs: Pairs, batch_size: int, workers: int) -> Iterator[Tens
     """The vision inputs of all items in order, not augmented."""
     if pairs.features is not None:
         workers = 0  # nothing to decode
-    items = [list(range(len(pairs)))[s : s + batch_size] for s in range(0, len(pairs), batch_size)]
+    count = len(pairs)
+    items = [list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size)]
     # a generator of its own: looking at a split must not move the random state of the training
     yield from _loaded(_Inputs(pairs), items, workers, torch.Generator())
 

@@ -112,14 +112,18 @@ class GlobalLoss:
     """
 
     def __init__(
-        self, objective: Objective, modulator: nn.Module, world: World, threshold: float
-    ) -> None:
+        self, objective: Objective, modulator: nn.Module, world: World, threshold: float,
+        seed: int = 0,
+    ) -> None:  # fmt: skip
         """
         Args:
             objective, modulator: as in `mmts.training.loop.train`.
             world: the ranks.
             threshold: see `relevant_pairs`.
+            seed: of a modulator's random numbers, the same on all ranks.
         """
+        self.seed = seed
+        self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
         self.objective, self.modulator = objective, modulator
         self.world, self.threshold = world, threshold
         self.by_row = objective in (info_nce, max_margin) and isinstance(
@@ -143,11 +147,23 @@ class GlobalLoss:
                 index=self.gathered(batch.index),
                 classes=self.gathered(batch.classes),
             )
-        tau = self.modulator(step, batch, vision, text)
+        with self._same_random_numbers(step):
+            tau = self.modulator(step, batch, vision, text)
         positives = relevant_pairs(batch.classes, self.threshold)
         more = {"group": group} if group is not None and by_row else {}
         loss = self.objective(vision, text, tau, index=batch.index, positives=positives, **more)
         return loss, tau
+
+    @contextmanager
+    def _same_random_numbers(self, step: int) -> Iterator[None]:
+        """For a modulator with dropout: those of the step, whatever the rank."""
+        if not self._random:
+            yield
+            return
+        cuda = self.world.device.type == "cuda"
+        with torch.random.fork_rng([self.world.device] if cuda else []):
+            torch.manual_seed(self.seed * 1_000_003 + step)
+            yield
 
     def gathered(self, rows: Tensor) -> Tensor:
         """[n, ...] of each rank -> [N, ...]."""

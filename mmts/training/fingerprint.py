@@ -27,8 +27,9 @@ LEFT_OUT = ("train.workers", "train.device", "train.checkpoint", "train.launcher
 """Settings, with all below them, that change neither weights nor metrics nor curves. What `device`
 resolves to counts, see `facts`; log_every counts because the curves are a result."""
 
-CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py", "media.py",
-        "embed.py", "schedule.py")  # fmt: skip
+CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py", "embed.py",
+        "jpeg.py", "media.py", "metrics/mir.py", "metrics/recall.py", "metrics/relevancy.py",
+        "picture.py", "schedule.py")  # fmt: skip
 """What training runs of this package: what `dvc.yaml` has as the stage's dependencies."""
 
 FREE = "code."

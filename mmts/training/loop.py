@@ -117,7 +117,9 @@ def train(
     share = shared(settings.batch_size, len(train_pairs), world)
     model = model.to(world.device)
     average = None if settings.ema_decay is None else moving_average(model, settings.ema_decay)
-    stepper = Stepper(model, GlobalLoss(objective, modulator, world, relevancy_threshold), settings)
+    stepper = Stepper(
+        model, GlobalLoss(objective, modulator, world, relevancy_threshold, seed), settings
+    )
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     if settings.warmup_steps >= total:

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmts.errors import InputError
 from mmts.losses import Tau
+from mmts.modulators import IndividualTau
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.batch import Batch
@@ -59,6 +60,11 @@ class Stepper:
         kind = self.world.device.type
         if settings.precision == "fp16" and kind != "cuda":
             raise InputError("train.precision is fp16, which needs CUDA; set it to fp32 or bf16")
+        if settings.precision == "fp16" and isinstance(loss.modulator, IndividualTau):
+            raise InputError(
+                "train.precision is fp16, whose scaled gradients would move temperatures that are "
+                "learned for each sample wrongly; set it to bf16 or fp32"
+            )
         self.scaler = torch.amp.GradScaler(kind, enabled=settings.precision == "fp16")
         if settings.channels_last:
             model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -140,7 +146,9 @@ class Stepper:
             _set_random_state(state, device)
             with self._no_sync() if number < len(parts) - 1 else nullcontext():
                 features = self._features(self.network, _rows(batch, part))
-                torch.autograd.backward(features, (vision.grad[part], text.grad[part]))
+                sides = zip(features, (vision.grad[part], text.grad[part]), strict=True)
+                trained = [(rows, slope) for rows, slope in sides if rows.requires_grad]
+                torch.autograd.backward(*map(list, zip(*trained, strict=True)))
         _set_random_state(end, device)
         return loss, tau
 

@@ -16,11 +16,7 @@ SHOWN = 5  # sample ids in a message
 
 
 class Watch:
-    """Looks at every step on its device, so that no step waits for a number.
-
-    Attributes:
-        waited: seconds that were spent waiting for batches.
-    """
+    """Looks at every step on its device, so that no step waits for a number."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -31,7 +27,8 @@ class Watch:
         """Remember the first step whose loss is not finite, and its lowest and highest tau."""
         self._last = stepped
         low, high = _taus(stepped).aminmax()
-        now = torch.stack([low.new_tensor(step, dtype=torch.float64), low.double(), high.double()])
+        at = torch.full_like(low, step, dtype=torch.float64)  # filled there: nothing waits
+        now = torch.stack([at, low.double(), high.double()])
         first = ~torch.isfinite(stepped.loss) & (self._bad[0] < 0)
         self._bad = torch.where(first, now, self._bad)
 

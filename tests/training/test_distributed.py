@@ -18,7 +18,7 @@ from mmts.losses import info_nce, max_margin
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift
+from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
 from mmts.towers.two_tower import TwoTower
 from mmts.training.data import Pairs
 from mmts.training.distributed import World, joined, launched
@@ -40,11 +40,17 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
         "siglip": (SigLIP(bias=-3.0), LearnableTau(0.1)),
         "cyclip": (CyCLIP(), LearnableTau(0.1)),
         "sogclr": (SogCLR(24, gamma=0.5), scheduled),
+        "tempnet": (
+            SogCLR(24, rho=1.0),
+            TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=4, dropout=0.5),
+        ),
     }
     return found[name]
 
 
-NAMES = ("info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr")
+NAMES = (
+    "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr", "tempnet",
+)  # fmt: skip
 
 
 def pairs_of(name: str) -> Pairs:

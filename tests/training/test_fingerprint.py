@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 from torch import nn
 
 from mmts.errors import InputError
 from mmts.settings import Head, Towers, Train
 from mmts.training import fingerprint
 from mmts.training.fingerprint import (
+    CODE,
     LEFT_OUT,
     code_hash,
     difference,
@@ -125,3 +127,9 @@ def test_what_the_stage_reads(tmp_path: Path) -> None:
 def test_a_head_or_none() -> None:
     assert made(settings(head=None))["train.head"] is None
     assert made(settings(head=HEAD))["train.head.dim"] == 8
+
+
+def test_the_code_that_counts_is_what_dvc_tracks() -> None:
+    stage = YAML(typ="safe").load(Path(__file__).parents[2] / "dvc.yaml")["stages"]["train"]
+    tracked = {dep.removeprefix("mmts/") for dep in stage["deps"] if dep.startswith("mmts/")}
+    assert set(CODE) == tracked

@@ -70,6 +70,14 @@ def test_micro_batches_repeat_their_random_numbers() -> None:
             torch.testing.assert_close(mine, theirs)
 
 
+def test_micro_batches_of_a_model_with_one_side_to_train() -> None:
+    model = Noisy().train()
+    model.sides[0].requires_grad_(False)
+    stepper(model, micro_batch_size=4)(0, batch(), 0.0)
+    assert all(p.grad is None for p in model.sides[0].parameters())
+    assert all(p.grad is not None for p in model.sides[1].parameters())
+
+
 def test_bf16_towers_and_a_loss_in_single_precision() -> None:
     seen: list[Tensor] = []
 
