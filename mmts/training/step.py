@@ -148,7 +148,7 @@ class Stepper:
                 features = self._features(self.network, _rows(batch, part))
                 sides = zip(features, (vision.grad[part], text.grad[part]), strict=True)
                 trained = [(rows, slope) for rows, slope in sides if rows.requires_grad]
-                torch.autograd.backward(*map(list, zip(*trained, strict=True)))
+                torch.autograd.backward([f for f, _ in trained], [g for _, g in trained])
         _set_random_state(end, device)
         return loss, tau
 

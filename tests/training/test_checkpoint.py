@@ -84,6 +84,17 @@ def test_the_newest_two_stay(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [] and keeper.newest() is None
 
 
+def test_going_back_gives_up_what_came_later(tmp_path: Path) -> None:
+    run, keeper = SmallRun(), checkpoints(tmp_path)
+    run.steps(2).save(keeper)
+    run.steps(2).save(keeper)
+    again, keeper = SmallRun(), checkpoints(tmp_path)
+    again.resume(keeper, keeper.folder / "step-000000002")
+    again.steps(1).save(keeper)
+    names = sorted(p.name for p in keeper.folder.iterdir())
+    assert names == ["step-000000002", "step-000000003"]
+
+
 def test_a_step_is_written_once_and_a_known_one_replaced(saved: tuple[Path, Path]) -> None:
     cell, path = saved
     run, keeper = SmallRun(), checkpoints(cell)

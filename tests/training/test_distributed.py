@@ -49,7 +49,8 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
 
 
 NAMES = (
-    "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr", "tempnet",
+    "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr",
+    "tempnet",
 )  # fmt: skip
 
 
