@@ -25,6 +25,7 @@ from mmts.video import SegmentReader
 from mmts.video.decoder import VideoDecoder
 from tests.making_clips import RATE, SECONDS, SIZES, clip, files, write_videos
 from tests.making_video import read_number, write_video
+from tests.test_shards import open_shards
 
 SETTINGS = Pack(shard_size=3, image_size=64, quality=90)
 FRAMES = SECONDS * RATE
@@ -241,15 +242,14 @@ def _as_is(batch: Any) -> Any:
 def test_no_file_stays_open_but_a_segment_stays_readable(pack: Packing, found: list[Item]) -> None:
     pack(found)
     reader = ShardReader(pack.out, "train")
-    descriptors = Path("/proc/self/fd")
-    if not descriptors.exists():
+    if not Path("/proc/self/fd").exists():
         pytest.skip("no list of open files")
     gc.collect()  # readers of other tests
-    before = len(list(descriptors.iterdir()))
+    before = open_shards()
     last = [reader.segment(n) for n in range(len(reader))][-1]
     assert numbers(last) == expected(found[-1])
     del last
-    assert len(list(descriptors.iterdir())) == before
+    assert open_shards() == before
 
 
 def test_shards_that_were_cut_short_or_damaged(pack: Packing, found: list[Item]) -> None:

@@ -27,9 +27,13 @@ def test_a_flag_and_nothing_else(number: signal.Signals) -> None:
 
 
 def test_ctrl_c_is_as_it_was() -> None:
-    with pytest.raises(KeyboardInterrupt), GracefulStop():
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # deaf in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), GracefulStop():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)])
