@@ -76,7 +76,8 @@ def slow(project: Project) -> Project:
 
 @pytest.mark.parametrize("launcher", [None, TWO])
 def test_killed_and_gone_on_with_is_bit_equal(slow: Project, launcher: list[str] | None) -> None:
-    slow.set(**LONG, datasets__tiny__train__launcher=launcher)
+    epochs = {"datasets__tiny__train__epochs": 150 if launcher is None else 60}
+    slow.set(**{**LONG, **epochs}, datasets__tiny__train__launcher=launcher)
     code, said = finished()
     assert code == 0, said
     undisturbed = weights()
