@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -54,26 +53,22 @@ def test_alpha_reruns_its_methods_cells_and_the_report_and_back_only_the_report(
     assert "Running stage 'train" not in back and "Running stage 'evaluate" not in back
 
 
-def test_shift_min_reruns_also_its_shift(project: Project) -> None:
-    project.set(methods__info_nce_mmts__shift_min=0.06)
+@pytest.mark.parametrize(("name", "value"), [("shift_min", 0.06), ("shift_mapping", "log")])
+def test_shift_min_and_the_mapping_rerun_also_its_shift(
+    project: Project, name: str, value: float | str
+) -> None:
+    project.set(**{f"methods__info_nce_mmts__{name}": value})
     assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "with_shift"),
-    [
-        ("methods__info_nce_mmts__shift_mapping", "log", True),
-        ("methods__info_nce_mmts__alpha", "auto", False),
-        ("datasets__my_pairs__methods__info_nce_mmts", {"alpha": 0.02}, True),
-    ],
-)
-def test_what_a_setting_would_rerun(
-    project: Project, key: str, value: Any, with_shift: bool
-) -> None:
-    project.set(**{key: value})
-    would = project.repro("--dry")  # what reads the setting itself
-    shift = {"shift@my_pairs-info_nce_mmts"} if with_shift else set()
-    assert would == {"train@my_pairs-info_nce_mmts-0"} | shift
+def test_an_automatic_alpha_leaves_the_shift(project: Project) -> None:
+    project.set(methods__info_nce_mmts__alpha="auto")
+    assert project.repro() == MMTS_CELL | {"report"}
+
+
+def test_a_datasets_own_alpha_reruns_no_other_method(project: Project) -> None:
+    project.set(datasets__my_pairs__methods__info_nce_mmts={"alpha": 0.02})
+    assert project.repro() - {"shift@my_pairs-info_nce_mmts"} == MMTS_CELL | {"report"}
 
 
 def test_the_reports_settings_rerun_only_the_report(project: Project) -> None:
@@ -96,7 +91,7 @@ def test_another_clustering_does_not_train_again(project: Project) -> None:
 
 def test_a_learning_rate_reruns_training_alone(project: Project) -> None:
     project.set(datasets__my_pairs__train__learning_rate=0.002)
-    assert project.repro("--dry") == {cell for cell in CELLS if cell.startswith("train@")}
+    assert project.repro() == CELLS | {"report"}
 
 
 def test_more_seeds_run_only_the_new_cells(project: Project) -> None:
