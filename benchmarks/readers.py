@@ -17,7 +17,7 @@ from benchmarks.packing import ours as pack
 from benchmarks.pictures import items
 from benchmarks.reading import ALONE, CROP, HOT, OURS, PILLOW, SAME, THEIRS
 from mmts.shards import ShardReader
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 Call = Callable[[], Tensor]
 

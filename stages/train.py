@@ -26,9 +26,9 @@ def main(
     from mmts.config import TrainStage, load
     from mmts.files import output_folder, read_json, read_parquet, write_json
     from mmts.towers.two_tower import TwoTower
+    from mmts.training.batches import steps_per_epoch
     from mmts.training.build import build_modulator, build_objective, period
     from mmts.training.checkpoint import Checkpoints
-    from mmts.training.data import steps_per_epoch
     from mmts.training.distributed import joined
     from mmts.training.fingerprint import facts, input_files
     from mmts.training.inputs import Inputs

@@ -8,7 +8,7 @@ import torch
 from mmts.evaluation import evaluate
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Evaluate
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 from tests import reference
 
 KS = (1, 5, 10)

@@ -10,7 +10,7 @@ import torch
 
 from mmts.evaluation import Evaluation, evaluate, summary
 from mmts.settings import Evaluate
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 from tests.metrics import mir_reference
 
 SIZES = {0: 30, 1: 20, 2: 10, -1: 0}  # head, medium, tail, tail

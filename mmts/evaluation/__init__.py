@@ -11,7 +11,7 @@ from mmts.evaluation import graded, recall
 from mmts.evaluation.queries import Rows
 from mmts.settings import Evaluate
 from mmts.shards.samples import column
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 __all__ = ["Evaluation", "evaluate", "summary"]
 

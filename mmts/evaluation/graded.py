@@ -20,7 +20,7 @@ from mmts.multi_instance import (
     query_values,
 )
 from mmts.settings import Evaluate
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 
 def evaluate_source(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mmts.metrics.longtail import item_cluster, parts_of_clusters
 from mmts.settings import Evaluate
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 Rows = NDArray[np.float32]
 Ints = NDArray[np.int64]

@@ -14,7 +14,7 @@ from mmts.metrics.bootstrap import interval, item_weights, resampled_shares
 from mmts.metrics.longtail import PARTS
 from mmts.metrics.recall import retrieval_ranks, top_k
 from mmts.settings import Evaluate
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 KS = (1, 5, 10)
 

@@ -20,7 +20,7 @@ from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.method import Method
 from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 FUNCTIONS: dict[str, Objective] = {
     "info_nce": info_nce,

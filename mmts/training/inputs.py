@@ -21,7 +21,7 @@ from mmts.shards import ShardReader
 from mmts.shards.samples import flat
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
-from mmts.training.data import Pairs
+from mmts.training.pairs import Pairs
 
 
 class Inputs:

@@ -20,17 +20,11 @@ from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, encode_all
+from mmts.training.batches import epoch_batches, epoch_picks, steps_per_epoch, vision_batches
 from mmts.training.checkpoint import Checkpoints, Position, Wish
-from mmts.training.data import (
-    Pairs,
-    Pick,
-    epoch_batches,
-    epoch_picks,
-    steps_per_epoch,
-    vision_batches,
-)
 from mmts.training.distributed import GlobalLoss, World
 from mmts.training.log import RunLog
+from mmts.training.pairs import Pairs, Pick
 from mmts.training.rng import undisturbed
 from mmts.training.signals import GracefulStop, leave
 from mmts.training.step import Stepper

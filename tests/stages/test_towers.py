@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmts.shards import ShardReader
-from mmts.training.data import epoch_picks
+from mmts.training.batches import epoch_picks
 from tests import reference
 from tests.conftest import CELL, CHAIN, Project
 from tests.making import write_sentence_model

@@ -20,10 +20,10 @@ from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
 from mmts.towers.two_tower import TwoTower
-from mmts.training.data import Pairs
 from mmts.training.distributed import World, joined, launched
 from mmts.training.log import RunLog
 from mmts.training.loop import train
+from mmts.training.pairs import Pairs
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
 

@@ -19,9 +19,9 @@ from mmts.modulators import ScheduledShift
 from mmts.settings import Head, Towers, Train
 from mmts.towers.tokens import encode, train_tokenizer
 from mmts.towers.two_tower import TwoTower
-from mmts.training.data import Pairs
 from mmts.training.log import RunLog
 from mmts.training.loop import Trained, encode_split, learning_rate, pick_device, train
+from mmts.training.pairs import Pairs
 from mmts.training.saved import load_model, save_model
 from tests import reference
 from tests.making import write_picture

@@ -14,10 +14,11 @@ from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau, ScheduledShift
 from mmts.settings import Head
 from mmts.towers.two_tower import TwoTower
+from mmts.training.batches import epoch_batches, epoch_picks
 from mmts.training.checkpoint import Checkpoints, Position
-from mmts.training.data import Pairs, epoch_batches, epoch_picks
 from mmts.training.log import RunLog
 from mmts.training.loop import learning_rate, logged, validate
+from mmts.training.pairs import Pairs
 from mmts.training.rng import random_states, undisturbed
 from tests.making_run import checkpoints, die, in_a_fork, plain
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings

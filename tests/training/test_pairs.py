@@ -16,13 +16,8 @@ from mmts.media import MediaFacts, decode_image, square
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
-from mmts.training.data import (
-    Pairs,
-    epoch_batches,
-    epoch_picks,
-    steps_per_epoch,
-    vision_batches,
-)
+from mmts.training.batches import epoch_batches, epoch_picks, steps_per_epoch, vision_batches
+from mmts.training.pairs import Pairs
 from mmts.video.segment import SegmentReader, write_segment
 from tests.making import picture, write_picture
 
