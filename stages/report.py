@@ -14,6 +14,7 @@ def main() -> None:
     from mmts.reporting.cells import load_dataset
     from mmts.reporting.report import dataset_report
     from mmts.reporting.results import write_results
+    from mmts.reporting.speed import cell_speeds
     from mmts.reporting.tables import best_row
     from mmts.reporting.words import capital, verdict
     from mmts.shards import ShardReader
@@ -28,8 +29,9 @@ def main() -> None:
         dataset_report(dataset, settings.report, ShardReader(dataset.shards, "test"))
         for dataset in tqdm(datasets, desc="report", unit="dataset")
     ]
+    speeds = {dataset.name: cell_speeds(Path("data/cache/speed"), dataset) for dataset in datasets}
     with output_folder(results) as work:
-        write_results(work, reports)
+        write_results(work, reports, speeds)
     for report in reports:
         for overall, *_ in report.tables:
             best = best_row(overall)
@@ -37,6 +39,9 @@ def main() -> None:
             score = f"{overall.difference} {best.score.text}"
             print(f"{name}: {best.method}, {score}. {capital(verdict(best))}")
     print(f"{results / 'index.html'}: {(results / 'index.html').stat().st_size / 1000:.0f} kB")
+    known = sum(len(row.seeds) for rows in speeds.values() for row in rows if row.measured)
+    cells = sum(len(dataset.cells) for dataset in datasets)
+    print(f"{results / 'local/speed.md'}: speed of the training of {known} of {cells} cells")
 
 
 if __name__ == "__main__":

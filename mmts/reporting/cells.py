@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Source:
     kind: str
     publishable: bool
     credit: str
+    coverage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """How many images of each split are listed and there, where the source counts them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +136,11 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
     summary = read_json(data / "captions" / name / "summary.json")
     sources = tuple(
         Source(
-            source, str(about["kind"]), bool(about["publishable"]), str(about.get("credit") or "")
+            source, str(about["kind"]), bool(about["publishable"]), str(about.get("credit") or ""),
+            about.get("coverage", {}),
         )
         for source, about in summary["sources"].items()
-    )
+    )  # fmt: skip
     columns = _class_columns(data / "cluster" / name)
     return Dataset(
         name=name,

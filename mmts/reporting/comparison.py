@@ -1,25 +1,17 @@
-"""The paper's tables for EPIC-KITCHENS-100: its numbers, and beside them what was measured here."""
+"""The paper's tables: its numbers, and beside them what was measured here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from statistics import mean
 from typing import Any
 
 from mmts.reporting.cells import Dataset
-from mmts.reporting.measure import MULTI_INSTANCE
-from mmts.reporting.published import (
-    KEYS,
-    TABLES,
-    TEST_CLIPS,
-    TEST_SENTENCES,
-    TRAIN_CLIPS,
-    Published,
-    PublishedTable,
-    Recipe,
-    misprints,
-)
-from mmts.reporting.tables import Entry, entry
+from mmts.reporting.comparison_notes import how_measured
+from mmts.reporting.misprints import misprints
+from mmts.reporting.published import EXPERIMENTS, Experiment, PublishedTable, Recipe
+from mmts.reporting.tables import Entry, entry, setting
 from mmts.reporting.words import COLUMN_NAMES, OBJECTIVES
 
 SUPERSCRIPTS = "¹²³⁴⁵⁶⁷⁸⁹"
@@ -30,7 +22,7 @@ class PaperRow:
     """A row of a paper's table, or what was measured for it.
 
     `kind` is published or measured; `method` is ours, empty where the grid has none; `marks` are
-    the signs of the footnotes, one a number.
+    the signs of the footnotes, one a number; `further` rows repeat no published one.
     """
 
     label: str
@@ -39,25 +31,47 @@ class PaperRow:
     method: str
     entries: tuple[Entry, ...]
     marks: tuple[str, ...]
+    further: bool = False
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of the paper with measured rows below the published ones that they repeat."""
+    """A table of the paper with measured rows below the published ones that they repeat.
+
+    `groups` has titles of columns, each with the labels of its columns.
+    """
 
     title: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
     backbones: bool
     rows: tuple[PaperRow, ...]
     notes: tuple[str, ...]
 
 
-def paper_tables(dataset: Dataset, source: str) -> tuple[PaperTable, ...]:
-    """Tables 2, 4 and 5 for a source of kind ek100; none for another, or without mAP."""
+def paper_tables(dataset: Dataset) -> tuple[PaperTable, ...]:
+    """The tables of the paper with what was trained and tested on the dataset's sources."""
+    found: list[PaperTable] = []
+    for experiment in EXPERIMENTS:
+        tests = _tests(dataset, experiment)
+        if tests:
+            first, *others = (_table(dataset, experiment, tests, t) for t in experiment.tables)
+            note = how_measured(dataset, experiment, tests)
+            found += [replace(first, notes=(*first.notes, note)), *others]
+    return tuple(found)
+
+
+def _tests(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
+    """The first test source of each kind that the experiment tests on; {} for other datasets."""
+    train = set(dataset.captions.loc[dataset.captions["split"] == "train", "source"].unique())
     kinds = {about.name: about.kind for about in dataset.sources}
-    if kinds.get(source) != "ek100" or dataset.measure is not MULTI_INSTANCE:
-        return ()
-    first, *others = (_table(dataset, source, table) for table in TABLES)
-    return (replace(first, notes=(*first.notes, _sizes(dataset, source))), *others)
+    if experiment.train not in {kinds[source] for source in train}:
+        return {}
+    found: dict[str, str] = {}
+    for group in experiment.groups:
+        for source, metrics in dataset.of(dataset.methods[0])[0].metrics.items():
+            if kinds[source] == group.kind and group.keys[0][0] in metrics:
+                found.setdefault(group.kind, source)
+    return found
 
 
 def method_of(dataset: Dataset, recipe: Recipe) -> str:
@@ -73,58 +87,59 @@ def _fits(run: Mapping[str, Any], columns: Mapping[str, str], recipe: Recipe) ->
         return False
     if (ts, ics) != (recipe.ts, recipe.ics) or (ts and run["update_every"] != "step"):
         return False
-    by_column = columns.get(used["shift"]) == recipe.column and run["shift_mapping"] == "linear"
-    return by_column or not ics
+    by_column = columns.get(used["shift"], "") == recipe.column
+    return (by_column and run["shift_mapping"] == "linear") or not ics
 
 
-def _table(dataset: Dataset, source: str, table: PublishedTable) -> PaperTable:
+def _table(
+    dataset: Dataset, experiment: Experiment, tests: Mapping[str, str], table: PublishedTable
+) -> PaperTable:
     rows: list[PaperRow] = []
     notes: list[str] = []
+    backbones = any(row.backbone for row in table.rows)
     for row in table.rows:
         marks = [""] * len(row.numbers)
-        for at, text in misprints(row).items():
+        for at, text in misprints(experiment, row).items():
             marks[at] = SUPERSCRIPTS[len(notes)]
             notes.append(f"{marks[at]} {text}")
         numbers = tuple(Entry(number, None) for number in row.numbers)
         rows.append(PaperRow(row.label, row.backbone, "published", "", numbers, tuple(marks)))
         if row.recipe is not None:
-            rows.append(_measured(dataset, source, row, row.recipe))
+            method, backbone = method_of(dataset, row.recipe), bool(row.backbone)
+            numbers = tuple(_entries(dataset, experiment, tests, method))
+            rows.append(_measured(dataset, told(row.recipe), method, numbers, backbone))
+    shown = {row.method for row in rows}
+    for method in dataset.methods if experiment.further else ():
+        if method not in shown:
+            label = f"{OBJECTIVES[dataset.objective(method)]}, {setting(dataset, method)}"
+            numbers = tuple(_entries(dataset, experiment, tests, method))
+            measured = _measured(dataset, label, method, numbers, backbones)
+            rows.append(replace(measured, further=True))
+    groups = tuple((group.title, group.labels) for group in experiment.groups)
     title = f"Table {table.number} of the paper: {table.title}"
-    return PaperTable(title, any(row.backbone for row in table.rows), tuple(rows), tuple(notes))
+    return PaperTable(title, groups, backbones, tuple(rows), tuple(notes))
 
 
-def _measured(dataset: Dataset, source: str, row: Published, recipe: Recipe) -> PaperRow:
-    method = method_of(dataset, recipe)
-    values = [dataset.values(method, source, key) if method else [] for key in KEYS]
-    backbone = dataset.of(method)[0].vision if method and row.backbone else ""
-    entries = tuple(entry(numbers) for numbers in values)
-    return PaperRow(told(recipe), backbone, "measured", method, entries, ("",) * len(entries))
+def _measured(
+    dataset: Dataset, label: str, method: str, entries: tuple[Entry, ...], backbone: bool
+) -> PaperRow:
+    vision = dataset.of(method)[0].vision if method and backbone else ""
+    return PaperRow(label, vision, "measured", method, entries, ("",) * len(entries))
+
+
+def _entries(
+    dataset: Dataset, experiment: Experiment, tests: Mapping[str, str], method: str
+) -> Iterator[Entry]:
+    """The numbers of a method in the columns; dashes without a method or a test source."""
+    for group in experiment.groups:
+        for keys in group.keys:
+            known = bool(method) and group.kind in tests
+            values = [dataset.values(method, tests[group.kind], key) for key in keys if known]
+            yield entry([mean(of_seed) for of_seed in zip(*values, strict=True)])
 
 
 def told(recipe: Recipe) -> str:
     """A recipe in words: `max-margin, TS & ICS by noun`."""
     parts = " & ".join(name for name, on in (("TS", recipe.ts), ("ICS", recipe.ics)) if on)
-    by = f" by {COLUMN_NAMES.get(recipe.column, recipe.column)}" if recipe.ics else ""
-    return f"{OBJECTIVES[recipe.objective]}, {parts or 'baseline'}{by}"
-
-
-def _sizes(dataset: Dataset, source: str) -> str:
-    """What measured rows are, and whether they were trained and tested on what the paper has."""
-    train = dataset.captions.query("split == 'train' and source == @source")["sample_id"].nunique()
-    metrics = dataset.of(dataset.methods[0])[0].metrics[source]
-    clips, sentences = (int(metrics[f"queries/{d}"]) for d in ("v2t", "t2v"))
-    seeds = len(dataset.seeds)
-    text = (
-        "Measured, in all tables of the paper: the first method of the grid with the objective, "
-        "the schedule and the shifts of the row above; "
-        f"{'one seed' if seeds == 1 else f'mean ± standard deviation over {seeds} seeds'}. "
-        f"Trained on {train:,} clips, tested on {clips:,} clips and {sentences:,} sentences."
-    )
-    if train != TRAIN_CLIPS:
-        text += f" The official training file has {TRAIN_CLIPS:,} clips."
-    if (clips, sentences) != (TEST_CLIPS, TEST_SENTENCES):
-        text += (
-            f" The official test has {TEST_CLIPS:,} clips and {TEST_SENTENCES:,} sentences: these "
-            "numbers do not compare with the published ones."
-        )
-    return text
+    by = COLUMN_NAMES.get(recipe.column, recipe.column) or "cluster of K-Means"
+    return f"{OBJECTIVES[recipe.objective]}, {parts or 'baseline'}{f' by {by}' * recipe.ics}"

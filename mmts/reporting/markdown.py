@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval
-from mmts.reporting.published import COLUMNS
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Entry, Table, best_row
 from mmts.reporting.words import OBJECTIVES, bounds, capital, notes, signed, test_size, verdict
@@ -19,33 +18,33 @@ def markdown(
     figures: Sequence[Figure],
     *,
     resamples: int,
-    papers: Sequence[tuple[PaperTable, ...]] = (),
+    papers: Sequence[PaperTable] = (),
 ) -> str:
     """The page `results/<dataset>.md`.
 
-    `tables` and `papers` have one entry a test source: its tables, the first of all queries, and
-    the paper's tables to compare with.
+    `tables` has one entry a test source: its tables, the first of all queries. `papers` are the
+    paper's tables to compare with.
     """
-    lines = [f"# {_escape(dataset.name)}", ""]
+    lines = [f"# {escape(dataset.name)}", ""]
     for overall, *others in tables:
         best = best_row(overall)
-        told = f"{overall.difference} {best.score.text}. {_escape(capital(verdict(best)))}"
+        told = f"{overall.difference} {best.score.text}. {escape(capital(verdict(best)))}"
         if len(tables) > 1:
-            lines += [f"## Test source {_escape(overall.source)}", ""]
+            lines += [f"## Test source {escape(overall.source)}", ""]
         lines += [
             f"{test_size(dataset, overall.source)}.",
             "",
-            f"Best: **{_escape(best.method)}**, {told}",
+            f"Best: **{escape(best.method)}**, {told}",
             "",
         ]
         for table in (overall, *others):
             lines += [f"**{table.title}**", "", *_table(table), ""]
-    lines += [f"- {_escape(note)}" for note in notes(dataset, resamples)] + [""]
-    for paper in (table for of_source in papers for table in of_source):
-        lines += [f"**{_escape(paper.title)}**", "", *_paper(paper), ""]
+    lines += [f"- {escape(note)}" for note in notes(dataset, resamples)] + [""]
+    for paper in papers:
+        lines += [f"**{escape(paper.title)}**", "", *_paper(paper), ""]
     for figure in figures:
         file = f"figures/{dataset.name}-{figure.name}.png"
-        lines += [f"![{_escape(figure.alt)}](<{file}>)", "", _escape(figure.caption), ""]
+        lines += [f"![{escape(figure.alt)}](<{file}>)", "", escape(figure.caption), ""]
     return "\n".join(lines)
 
 
@@ -56,20 +55,23 @@ def _table(table: Table) -> list[str]:
     ]
     head = ["method", "objective", *names]
     head += [f"Δ {table.difference} [95 %]"] if table.difference else []
-    lines = [_line(head), _line(["---", "---", *["---:"] * (len(head) - 2)])]
+    lines = [line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row in table.rows:
-        about = [_escape(row.method), f"{OBJECTIVES[row.objective]}, {row.setting}"]
+        about = [escape(row.method), f"{OBJECTIVES[row.objective]}, {row.setting}"]
         gain = "baseline" if row.method == row.baseline else _gain(row.difference)
         gains = [gain] if table.difference else []
-        lines.append(_line([*about, *(_entry(entry) for entry in row.entries), *gains]))
+        lines.append(line([*about, *(_entry(entry) for entry in row.entries), *gains]))
     return lines
 
 
 def _paper(table: PaperTable) -> list[str]:
     """Published and measured rows, then the notes."""
     backbone = ["backbone"] if table.backbones else []
-    head = ["method", "numbers", *backbone, *COLUMNS]
-    lines = [_line(head), _line(["---"] * (len(head) - 6) + ["---:"] * 6)]
+    columns = [f"{title} {label}" for title, labels in table.groups for label in labels]
+    about = ["method", "numbers", *backbone]
+    lines = [
+        line([*about, *columns]), line(["---"] * len(about) + ["---:"] * len(columns))
+    ]  # fmt: skip
     for row in table.rows:
         name = f"{row.label} ({row.method})" if row.method else row.label
         about = [name, row.kind] + ([row.backbone or "–"] if backbone else [])
@@ -77,8 +79,8 @@ def _paper(table: PaperTable) -> list[str]:
             entry.text + mark + ("" if entry.std is None else f" ± {entry.spread}")
             for entry, mark in zip(row.entries, row.marks, strict=True)
         ]
-        lines.append(_line([*map(_escape, about), *numbers]))
-    return [*lines, "", *(f"- {_escape(note)}" for note in table.notes)]
+        lines.append(line([*map(escape, about), *numbers]))
+    return [*lines, "", *(f"- {escape(note)}" for note in table.notes)]
 
 
 def _entry(entry: Entry) -> str:
@@ -90,11 +92,13 @@ def _gain(difference: Interval | None) -> str:
     return f"{signed(difference.value)} [{bounds(difference)}]" if difference else "–"
 
 
-def _line(fields: Sequence[str]) -> str:
+def line(fields: Sequence[str]) -> str:
+    """A line of a table."""
     return "| " + " | ".join(fields) + " |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """The text with what Markdown would read as marks escaped."""
     for mark in "\\`*_[]|<":
         text = text.replace(mark, f"\\{mark}")
     return text

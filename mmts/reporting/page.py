@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from mmts.reporting.comparison import PaperTable
 from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
+from mmts.reporting.speed import COLUMNS, NOTES, Speed
 from mmts.reporting.style import Figure, method_colours
 from mmts.reporting.tables import Table, best_row
 from mmts.reporting.words import (
@@ -23,10 +24,16 @@ from mmts.reporting.words import (
 )
 
 
-def page(reports: Sequence[Report], *, private: bool) -> str:
+def page(
+    reports: Sequence[Report],
+    *,
+    private: bool,
+    speeds: Mapping[str, Sequence[Speed]] = MappingProxyType({}),
+) -> str:
     """The page of the reports; with `private`, of all their captions and pictures too.
 
-    Without `private`, a dataset that is not publishable shows numbers and figures only.
+    Without `private`, a dataset that is not publishable shows numbers and figures only. `speeds`,
+    by dataset, differ from run to run: they are for a page that git ignores.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -40,10 +47,17 @@ def page(reports: Sequence[Report], *, private: bool) -> str:
     environment.filters |= {"signed": signed, "bounds": bounds, "plural": plural}
     template = environment.get_template("page.html.j2")
     sections = [_section(report, private or report.dataset.publishable) for report in reports]
-    more = any(report.dataset.measure.graded for report in reports) or any(
-        shown.video for section in sections for shown in section["galleries"]
+    more = (
+        bool(speeds)
+        or any(report.dataset.measure.graded or report.papers for report in reports)
+        or any(shown.video for section in sections for shown in section["galleries"])
     )
-    about = {"private": private, "objectives": OBJECTIVES, "more_style": more}
+    for section in sections:
+        section["speeds"] = speeds.get(section["name"], ())
+    about = {
+        "private": private, "objectives": OBJECTIVES, "more_style": more,
+        "speed_columns": COLUMNS, "speed_notes": NOTES,
+    }  # fmt: skip
     return template.render(sections=sections, **about) + "\n"
 
 
@@ -83,10 +97,8 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
         "facts": _facts(report),
         "colours": method_colours(dataset),
         "measure": dataset.measure,
-        "sources": [
-            _source(report, tables, papers)
-            for tables, papers in zip(report.tables, report.papers, strict=True)
-        ],
+        "sources": [_source(report, tables) for tables in report.tables],
+        "papers": report.papers,
         "notes": notes(dataset, report.resamples),
         "figures": [
             (figure, _width(figure), data_uri(figure.png, "image/png")) for figure in figures
@@ -97,9 +109,7 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
     }
 
 
-def _source(
-    report: Report, tables: tuple[Table, ...], papers: tuple[PaperTable, ...]
-) -> dict[str, Any]:
+def _source(report: Report, tables: tuple[Table, ...]) -> dict[str, Any]:
     overall = tables[0]
     best = best_row(overall)
     return {
@@ -108,7 +118,6 @@ def _source(
         "best": best,
         "verdict": capital(verdict(best)),
         "tables": [(table, whiskers(table)) for table in tables],
-        "papers": papers,
     }
 
 

@@ -27,8 +27,7 @@ class Report:
     resamples: int
     tables: tuple[tuple[Table, ...], ...]
     """Of each test source: of all queries, by cluster size, and by groups where there are any."""
-    papers: tuple[tuple[PaperTable, ...], ...]
-    """Of each test source."""
+    papers: tuple[PaperTable, ...]
     figures: tuple[Figure, ...]
     clusters: tuple[list[Cluster], list[Cluster]]
     galleries: tuple[Gallery, ...]
@@ -66,7 +65,7 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
         for overall, *_ in tables
     )  # fmt: skip
     clusters = described_clusters(dataset, seed=settings.seed)
-    papers = tuple(paper_tables(dataset, source) for source in sources)
+    papers = paper_tables(dataset)
     return Report(dataset, settings.bootstrap, tables, papers, figures, clusters, galleries)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -12,13 +13,21 @@ import pandas as pd
 from mmts.reporting.markdown import markdown
 from mmts.reporting.page import page
 from mmts.reporting.report import Report
+from mmts.reporting.speed import Speed, speed_page
 from mmts.reporting.tables import headline_metrics
 
+_POINTS = 500  # of a longer curve every nth is kept, for a file that git can keep
 
-def write_results(results: Path, reports: Sequence[Report]) -> None:
+
+def write_results(
+    results: Path,
+    reports: Sequence[Report],
+    speeds: Mapping[str, Sequence[Speed]] = MappingProxyType({}),
+) -> None:
     """Writes the folder `results`: tables, metrics, curves, figures and the pages.
 
-    Captions and pictures of a dataset that is not publishable go to `results/local` only.
+    Captions and pictures of a dataset that is not publishable go to `results/local` only, and so
+    do `speeds` (by dataset), which differ from run to run.
     """
     for report in reports:
         _write_dataset(results, report)
@@ -26,7 +35,9 @@ def write_results(results: Path, reports: Sequence[Report]) -> None:
     _write(results / "index.html", page(reports, private=False))
     local = [report for report in reports if not report.dataset.publishable]
     if local:
-        _write(results / "local" / "index.html", page(local, private=True))
+        _write(results / "local" / "index.html", page(local, private=True, speeds=speeds))
+    if speeds:
+        _write(results / "local" / "speed.md", speed_page(speeds))
 
 
 def _write_dataset(results: Path, report: Report) -> None:
@@ -56,8 +67,16 @@ def _curves(reports: Sequence[Report]) -> pd.DataFrame:
                 "seed": cell.seed,
                 "cell": f"{cell.method}/{cell.seed}",
             }
-            tables.append(cell.curves.assign(**about)[[*about, *cell.curves.columns]])
+            curves = _thinned(cell.curves)
+            tables.append(curves.assign(**about)[[*about, *curves.columns]])
     return pd.concat(tables, ignore_index=True)
+
+
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """At most about _POINTS rows, evenly, and beside them all with a validation."""
+    kept = curves.filter(like="val_").notna().any(axis=1).to_numpy(copy=True)
+    kept[:: max(1, -(-len(curves) // _POINTS))] = True
+    return curves.loc[kept]
 
 
 def _write(file: Path, content: str | bytes) -> None:

@@ -96,6 +96,6 @@ def method_legend(figure: Canvas, dataset: Dataset) -> None:
     colours = method_colours(dataset)
     handles = [Patch(color=colours[method], label=method) for method in dataset.methods]
     figure.legend(
-        handles=handles, ncols=min(len(handles), 6), loc="outside lower left",
+        handles=handles, ncols=-(-len(handles) // -(-len(handles) // 6)), loc="outside lower left",
         handlelength=1.0, handleheight=1.0, columnspacing=1.6, labelcolor=INK,
     )  # fmt: skip

@@ -13,8 +13,9 @@ import pytest
 
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperRow, method_of, paper_tables
+from mmts.reporting.misprints import misprints
 from mmts.reporting.page import page
-from mmts.reporting.published import KEYS, TABLES, Published, Recipe, misprints
+from mmts.reporting.published import EK100, Published, Recipe
 from mmts.reporting.results import write_results
 
 MMTS = Recipe("max_margin", ts=True, ics=True)
@@ -40,7 +41,7 @@ nouns 58.8 48.9 53.9 68.9 65.3 67.3
 
 
 def _rows(dataset: Dataset) -> list[PaperRow]:
-    return [row for table in paper_tables(dataset, "main") for row in table.rows]
+    return [row for table in paper_tables(dataset) for row in table.rows]
 
 
 def _with(dataset: Dataset, method: str, **changes: Any) -> Dataset:
@@ -62,13 +63,18 @@ def test_published_numbers_are_verbatim(ek100: SimpleNamespace) -> None:
 
 
 def test_footnotes_stand_exactly_where_averages_do_not_follow() -> None:
-    found = [(row.label, at) for table in TABLES for row in table.rows for at in misprints(row)]
+    found = [
+        (row.label, at)
+        for table in EK100.tables
+        for row in table.rows
+        for at in misprints(EK100, row)
+    ]
     assert found == [("EgoVLP", 2), ("MI-MM w/ TS", 5), ("CLIP", 2), ("nouns", 5)]
-    by_label = {row.label: row for table in TABLES for row in table.rows}
-    assert misprints(by_label["CLIP"])[2] == (
+    by_label = {row.label: row for table in EK100.tables for row in table.rows}
+    assert misprints(EK100, by_label["CLIP"])[2] == (
         "CLIP: the paper prints mAP avg 43.1; the mean of its columns is 43.4."
     )
-    assert misprints(by_label["nouns"])[5].endswith(
+    assert misprints(EK100, by_label["nouns"])[5].endswith(
         "Table 4 prints nDCG t2v 65.8 for the same method, not 65.3."
     )
 
@@ -78,11 +84,11 @@ def test_footnotes_stand_exactly_where_averages_do_not_follow() -> None:
 )
 def test_rounding_explains_a_tenth(average: float, misprinted: bool) -> None:
     row = Published("x", (49.9, 40.5, average, 50.0, 50.0, 50.0))  # the mean is 45.2
-    assert (2 in misprints(row)) is misprinted
+    assert (2 in misprints(EK100, row)) is misprinted
 
 
 def test_marks_and_notes_belong_together(ek100: SimpleNamespace) -> None:
-    for table in paper_tables(ek100.dataset, "main"):
+    for table in paper_tables(ek100.dataset):
         marks = [mark for row in table.rows for mark in row.marks if mark]
         assert marks == ["¹", "²"][: len(marks)]
         assert [note[0] for note in table.notes if note[0] in "¹²"] == marks
@@ -103,8 +109,9 @@ def test_measured_rows_are_from_the_metrics_or_dashes(ek100: SimpleNamespace) ->
         "max-margin, TS & ICS by verb and noun": "",
         "max-margin, TS & ICS by verb": "margin_verb",
     }
+    keys = [f"{m}/{d}" for m in ("mAP", "nDCG") for d in ("v2t", "t2v", "avg")]
     for row in measured:
-        for entry, key in zip(row.entries, KEYS, strict=True):
+        for entry, key in zip(row.entries, keys, strict=True):
             if not row.method:
                 assert (entry.text, entry.std) == ("–", None)
             else:
@@ -140,7 +147,7 @@ def test_a_clustering_counts_by_its_column_not_its_name(ek100: SimpleNamespace) 
 
 
 def test_another_test_set_is_told(ek100: SimpleNamespace) -> None:
-    first, *others = paper_tables(ek100.dataset, "main")
+    first, *others = paper_tables(ek100.dataset)
     assert "Trained on 60 clips, tested on 20 clips and 26 sentences" in first.notes[-1]
     assert "do not compare with the published ones" in first.notes[-1]
     assert not any("Trained" in note for table in others for note in table.notes)
@@ -149,9 +156,9 @@ def test_another_test_set_is_told(ek100: SimpleNamespace) -> None:
 def test_other_datasets_do_not_show_the_papers_tables(
     dataset: Dataset, ek100: SimpleNamespace
 ) -> None:
-    assert paper_tables(dataset, "main") == ()
+    assert paper_tables(dataset) == ()
     sources = tuple(dataclasses.replace(s, kind="table") for s in ek100.dataset.sources)
-    assert paper_tables(dataclasses.replace(ek100.dataset, sources=sources), "main") == ()
+    assert paper_tables(dataclasses.replace(ek100.dataset, sources=sources)) == ()
 
 
 def test_both_pages_mark_every_row(ek100: SimpleNamespace, tmp_path: Path) -> None:

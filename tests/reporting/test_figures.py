@@ -50,6 +50,22 @@ def test_the_tail_is_described_by_its_numbers(reports: list[Report]) -> None:
             assert f"{part} {100 * mean(dataset.values(method, 'main', f'{part}/rsum')):.1f}" in alt
 
 
+def test_the_tails_of_two_sources_have_titles_of_their_own(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr("mmts.reporting.figure_tail.headline", lambda _, text: titles.append(text))
+    monkeypatch.setattr("mmts.reporting.figure_tail.png", lambda _: b"")
+    cells = {
+        key: dataclasses.replace(cell, metrics={**cell.metrics, "coco": cell.metrics["main"]})
+        for key, cell in dataset.cells.items()
+    }
+    two = dataclasses.replace(dataset, cells=cells)
+    for of, source in ((dataset, "main"), (two, "main"), (two, "coco")):
+        tail_figure(of, source, resamples=100, seed=0)
+    assert [title.split(":")[0] for title in titles] == ["open", "open on main", "open on coco"]
+
+
 def test_one_seed_has_the_whiskers_of_the_bootstrap(
     tree: SimpleNamespace, data: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mmts.reporting.page import page, whiskers
 from mmts.reporting.report import Report, dataset_report
-from mmts.reporting.results import write_results
+from mmts.reporting.results import _thinned, write_results
 from mmts.reporting.tables import overall_table
 
 
@@ -151,6 +151,14 @@ def test_curves_of_all_cells_stand_below_each_other(results: Path) -> None:
     assert list(curves.columns[:5]) == ["dataset", "method", "seed", "cell", "step"]
     assert len(curves) == 2 * 3 * 3 * 20
     assert curves.groupby("dataset")["cell"].nunique().to_dict() == {"closed": 9, "open": 9}
+
+
+def test_long_curves_are_thinned_but_keep_every_validation() -> None:
+    steps = pd.Series(range(3900))
+    curves = pd.DataFrame({"step": steps, "loss": 1.0, "val_rsum": steps.where(steps % 130 == 129)})
+    kept = _thinned(curves)["step"].tolist()
+    assert kept == [step for step in range(3900) if step % 8 == 0 or step % 130 == 129]
+    assert _thinned(curves[:500]).equals(curves[:500])
 
 
 def test_whiskers_share_one_scale_inside_the_box(reports: list[Report]) -> None:

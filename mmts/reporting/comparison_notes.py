@@ -1,0 +1,82 @@
+"""The sentence below the paper's tables: what measured rows are, and when they compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmts.reporting.cells import Dataset
+from mmts.reporting.published import Experiment
+
+
+def how_measured(dataset: Dataset, experiment: Experiment, tests: Mapping[str, str]) -> str:
+    """What measured rows are, and whether they were trained and tested on what the paper has.
+
+    `tests` has a test source of the dataset for each kind that it was tested on.
+    """
+    one, seeds = len(experiment.tables) == 1, len(dataset.seeds)
+    captions = dataset.captions
+    train = captions.loc[captions["split"] == "train", "sample_id"].nunique()
+    vision, _ = experiment.words
+    text = (
+        f"Measured{'' if one else ', in all tables of the paper'}: the first method of the grid "
+        "with the objective, the schedule and the shifts of the row above"
+        f"{', then the other methods of the grid' if experiment.further else ''}; "
+        f"{'one seed' if seeds == 1 else f'mean ± standard deviation over {seeds} seeds'}. "
+        f"Trained on {train:,} {vision}{_coverage(dataset, experiment)}, tested on "
+        f"{' and on '.join(_tested(dataset, experiment, tests))}."
+    )
+    if train != experiment.listed:
+        text += f" {experiment.lacking}"
+    return text + "".join(_unlike(dataset, experiment, tests))
+
+
+def _queries(dataset: Dataset, source: str) -> tuple[int, int]:
+    """How many vision and text queries the source has."""
+    queries = dataset.of(dataset.methods[0])[0].queries
+    found = queries.loc[queries["source"] == source, "direction"].value_counts()
+    return int(found.get("v2t", 0)), int(found.get("t2v", 0))
+
+
+def _counted(experiment: Experiment, counts: tuple[int, int]) -> str:
+    """Such as `1,000 images and 5,000 captions`."""
+    return " and ".join(f"{n:,} {w}" for n, w in zip(counts, experiment.words, strict=True))
+
+
+def _name(experiment: Experiment, kind: str) -> str:
+    """` of Flickr30K`, or nothing where the experiment has one test only."""
+    names = {group.kind: group.title for group in experiment.groups}
+    return f" of {names[kind]}" if len(experiment.tests) > 1 else ""
+
+
+def _tested(dataset: Dataset, experiment: Experiment, tests: Mapping[str, str]) -> list[str]:
+    return [
+        _counted(experiment, _queries(dataset, source)) + _name(experiment, kind)
+        for kind, source in tests.items()
+    ]
+
+
+def _unlike(dataset: Dataset, experiment: Experiment, tests: Mapping[str, str]) -> list[str]:
+    """A sentence for each official test that this is not."""
+    found = []
+    for kind, counts in experiment.tests.items():
+        if kind not in tests:
+            found.append(f" Nothing was tested on a source of kind {kind}.")
+        elif _queries(dataset, tests[kind]) != counts:
+            found.append(
+                f" The official test{_name(experiment, kind)} has {_counted(experiment, counts)}: "
+                "these numbers do not compare with the published ones."
+            )
+    return found
+
+
+def _coverage(dataset: Dataset, experiment: Experiment) -> str:
+    """How many of the listed training items are there, where the source has counted them."""
+    found = [
+        source.coverage["train"]
+        for source in dataset.sources
+        if source.kind == experiment.train and "train" in source.coverage
+    ]
+    if not found:
+        return ""
+    there, listed = (sum(of[key] for of in found) for key in ("there", "listed"))
+    return f" ({there:,} of {listed:,} listed {experiment.words[0]} are there)"
