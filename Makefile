@@ -30,7 +30,7 @@ lint: setup  ## ruff and mypy alone
 	ruff format --check .
 	mypy
 
-bench: setup  ## time losses, metrics, video, pack, read and embed, measure memory; benchmarks/results/*.json (minutes)
+bench: setup  ## time losses, metrics, video, pack, read, embed and cluster, measure memory; benchmarks/results/*.json (minutes)
 	python -m benchmarks.losses
 	python -m benchmarks.memory
 	python -m benchmarks.mir
@@ -38,6 +38,7 @@ bench: setup  ## time losses, metrics, video, pack, read and embed, measure memo
 	python -m benchmarks.packing
 	python -m benchmarks.reading
 	python -m benchmarks.embedding
+	python -m benchmarks.clustering
 
 clean:  ## remove .venv; data, caches and results stay
 	rm -rf $(VENV) *.egg-info

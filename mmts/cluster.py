@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from mmts.embed import Embeddings
 from mmts.errors import InputError
+from mmts.kmeans import Fit, streamed
 from mmts.settings import Clustering, ColumnClustering, KMeansClustering
 
+SCIKIT_LEARN_BYTES = 2**28
+"""Of distinct training vectors: scikit-learn, which copies them, clusters up to so many."""
 UNKNOWN = -1  # a class that no training row has: size 0, counts as tail
 
 
@@ -39,16 +42,17 @@ def cluster(settings: Clustering, captions: pd.DataFrame, embeddings: Embeddings
         return by_column(settings.column, captions)
     vectors, rows = features(settings, captions, embeddings)
     train = (captions["split"] == "train").to_numpy()
-    assigned, centroids, inertia = kmeans(vectors, rows[train], settings)
-    cluster_id = assigned[rows]
+    fit = kmeans(vectors, rows[train], settings)
     facts = {
         "kind": "kmeans",
         "k": settings.k,
         "features": settings.features,
         "seed": settings.seed,
-        "inertia": inertia,
+        "inertia": fit.inertia,
+        "algorithm": fit.algorithm,
+        "iterations": fit.iterations,
     }
-    return Clusters(_table(captions, cluster_id, train), centroids, facts)
+    return Clusters(_table(captions, fit.labels[rows], train), fit.centroids, facts)
 
 
 def features(
@@ -70,39 +74,65 @@ def features(
 
 def kmeans(
     vectors: NDArray[np.float32], train_rows: NDArray[np.int64], settings: KMeansClustering
-) -> tuple[NDArray[np.int64], NDArray[np.float32], float]:
+) -> Fit:
     """Fit on the distinct training vectors, weighted by how often each occurs.
+
+    scikit-learn fits up to SCIKIT_LEARN_BYTES of them, and mmts.kmeans more.
 
     Args:
         vectors: [U, D] distinct vectors.
         train_rows: for each training caption its row of `vectors`.
 
     Returns:
-        The cluster of every row of `vectors`, [k, D] centroids, and the inertia. Clusters are
-        numbered from the largest (in training captions) to the smallest.
+        Labels are those of every row of `vectors`. Clusters are numbered from the largest (in
+        training captions) to the smallest.
     """
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    used, weight = np.unique(train_rows, return_counts=True)
-    distinct = len(np.unique(vectors[used], axis=0))
-    if settings.k > distinct:
-        raise InputError(
-            f"k is {settings.k} but the training split has {distinct} distinct captions; lower k "
-            "under `clusterings`"
+    weight = np.bincount(train_rows, minlength=len(vectors))
+    used = np.flatnonzero(weight)
+    weight = weight[used]
+    _refuse_too_few(vectors, used, settings.k)
+    if len(used) * vectors[0].nbytes > SCIKIT_LEARN_BYTES:
+        fit = streamed(
+            vectors, used, weight, settings.k, seed=settings.seed, starts=settings.starts
         )
-    model = KMeans(settings.k, n_init=settings.starts, random_state=settings.seed)
-    with threadpool_limits(1):  # several threads add up in an order of chance
-        model.fit(vectors[used], sample_weight=weight.astype(np.float64))
-        predicted = model.predict(vectors)
-    size = np.bincount(model.labels_, weights=weight, minlength=settings.k)
+    else:
+        fit = _scikit_learn(vectors, used, weight, settings)
+    size = np.bincount(fit.labels[used], weights=weight, minlength=settings.k)
     order = np.argsort(-size, kind="stable")
     rank = np.empty_like(order)
     rank[order] = np.arange(settings.k)
-    assigned = rank[predicted]
-    assigned[used] = rank[model.labels_]
-    centroids: NDArray[np.float32] = model.cluster_centers_[order].astype(np.float32)
-    return assigned.astype(np.int64), centroids, float(model.inertia_)
+    return fit._replace(labels=rank[fit.labels], centroids=fit.centroids[order])
+
+
+def _refuse_too_few(vectors: NDArray[np.float32], used: NDArray[np.int64], k: int) -> None:
+    """InputError where fewer than k training vectors differ; looks at no more than it needs."""
+    different: set[bytes] = set()
+    for row in used:
+        different.add((vectors[row] + 0.0).tobytes())  # + 0.0: no negative zero
+        if len(different) == k:
+            return
+    raise InputError(
+        f"k is {k} but the training split has {len(different)} distinct captions; lower k under "
+        "`clusterings`"
+    )
+
+
+def _scikit_learn(
+    vectors: NDArray[np.float32],
+    used: NDArray[np.int64],
+    weight: NDArray[np.int64],
+    settings: KMeansClustering,
+) -> Fit:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    model = KMeans(settings.k, n_init=settings.starts, random_state=settings.seed)
+    with threadpool_limits(1):  # several threads add up in an order of chance
+        model.fit(vectors[used], sample_weight=weight.astype(np.float64))
+        labels = model.predict(vectors).astype(np.int64)
+    labels[used] = model.labels_
+    centroids = model.cluster_centers_.astype(np.float32)
+    return Fit(labels, centroids, float(model.inertia_), model.n_iter_, "scikit-learn")
 
 
 def by_column(column: str, captions: pd.DataFrame) -> Clusters:

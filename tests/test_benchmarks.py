@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import candidates, embedding, measure, memory, packing, reading, report
+from benchmarks import candidates, clustering, embedding, measure, memory, packing, reading, report
 from benchmarks import losses as command
 from benchmarks.candidates import DENSE, EACH, FLOOR, LEARNED, NUMBER, OURS, STRAIGHTFORWARD, Case
 from stages.cli import run
@@ -191,7 +191,18 @@ def test_embedding(tmp_path: Path) -> None:
     assert (len(texts), len(set(texts))) == (40, 9)
 
 
-@pytest.mark.parametrize("name", ["losses", "memory", "packing", "reading", "embedding"])
+def test_clustering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "memory", clustering.peak_of_fit)  # in this process
+    path = tmp_path / "figures.json"
+    started(clustering, "--rows", 2000, "--dim", 8, "--k", 9, "--rounds", 1, "--json", path)
+    found = json.loads(path.read_text())
+    assert [bar["met"] for bar in found["bars"]][2:] == [True, True]
+    assert len(found["forms"]) == 4 and all(row["seconds"] > 0 for row in found["forms"])
+
+
+@pytest.mark.parametrize(
+    "name", ["losses", "memory", "packing", "reading", "embedding", "clustering"]
+)
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = f"import sys, benchmarks.{name}; print('torch' in sys.modules)"
     ran = subprocess.run(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmts import cluster as module
 from mmts.cluster import UNKNOWN, cluster
 from mmts.embed import Embeddings, distinct
 from mmts.errors import InputError
@@ -98,6 +99,28 @@ def test_more_clusters_than_distinct_training_captions() -> None:
     message = f"k is {count + 1} but the training split has {count} distinct captions; lower k"
     with pytest.raises(InputError, match=message):
         cluster(kmeans(count + 1), captions, embeddings)
+
+
+def test_equal_vectors_count_once() -> None:
+    captions, embeddings = made({"train": [0, 0, 1, 1, 2, 2]})
+    text = np.zeros_like(embeddings.text)
+    text[0], text[1, 0] = 1, -0.0
+    with pytest.raises(InputError, match="k is 3 but the training split has 2 distinct captions"):
+        cluster(kmeans(3), captions, embeddings._replace(text=text))
+
+
+def test_many_captions_are_streamed_to_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions, embeddings = made(SPLITS)
+    small = cluster(kmeans(3, starts=3), captions, embeddings)
+    used = captions.loc[captions["split"] == "train", "caption"].nunique()
+    monkeypatch.setattr(module, "SCIKIT_LEARN_BYTES", used * 2 * 4 - 1)
+    large = cluster(kmeans(3, starts=3), captions, embeddings)
+    pd.testing.assert_frame_equal(small.table, large.table)
+    assert small.centroids is not None and large.centroids is not None
+    np.testing.assert_allclose(small.centroids, large.centroids, rtol=1e-5)
+    assert (small.facts["algorithm"], large.facts["algorithm"]) == ("scikit-learn", "streamed")
+    assert small.facts["iterations"] >= 1 and large.facts["iterations"] >= 1
+    assert large.facts["inertia"] == pytest.approx(small.facts["inertia"], rel=1e-5)
 
 
 def test_vision_features() -> None:
