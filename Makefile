@@ -11,19 +11,20 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## create .venv and install the pinned packages
 
+# --no-compile: a module is compiled when it is first imported, and most never are
 $(STAMP): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); install Python 3.11 or set PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    $(PIP_FLAGS) --constraint constraints.txt --editable '.[pipeline,openmoji,video,fast,stream,dev]'
+	    $(PIP_FLAGS) --no-compile --constraint constraints.txt --editable '.[pipeline,openmoji,video,fast,stream,dev]'
 	touch $@
 
 repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
 	python -m stages.check
 	dvc repro
 
-test: setup lint  ## lint, types and all tests
-	python -m pytest
+test: setup lint  ## lint, types and all tests, on up to 4 CPU cores
+	python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## ruff and mypy alone
 	ruff check .

@@ -86,7 +86,7 @@ def _load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         return SentenceTransformer(folder).eval()
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:

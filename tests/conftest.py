@@ -23,6 +23,12 @@ import pytest
 from tests import making
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes that share the tests begin with the long files: none ends alone with one."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 class Ran(NamedTuple):
     """How a stage command ended, and what it printed."""
 

@@ -6,9 +6,9 @@ import ast
 import importlib
 import os
 import pkgutil
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -104,13 +104,14 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_answers_within_half_a_second(command: str) -> None:
+@pytest.mark.parametrize("command", [*COMMANDS, "mmts.towers.convert"])
+def test_help_takes_less_than_half_a_second_of_the_cpu(command: str) -> None:
     seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
+    for _ in range(3):  # CPU time: other tests run at the same time
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         ran = python("-m", command, "--help")
-        seconds.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert ran.returncode == 0 and "Usage:" in ran.stdout
         if seconds[-1] <= 0.5:
             break

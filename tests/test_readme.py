@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from tests.pipeline.project import ROOT, Project, commit, copy_project, write_pairs
 
+pytestmark = pytest.mark.long
 INSTALLED = ".venv/.installed"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

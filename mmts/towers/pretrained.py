@@ -101,9 +101,9 @@ def load_model(kind: Kind, spec: str) -> Loaded:
 
     folder = transformers_folder(spec, kind.remedy)
     check_type(kind, spec, folder)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     loud = logging.get_verbosity()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
     try:
         model, facts = _named(kind.model).from_pretrained(
             folder, output_loading_info=True, local_files_only=True, **kind.more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -61,14 +60,15 @@ def error(found: nn.Module, wanted: list[Tensor]) -> float:
     return max(((p.grad - w).abs().max() / w.abs().max()).item() for p, w in pairs)  # type: ignore[operator]
 
 
-def rank_main(rank: int, ranks: int, folder: str, name: str) -> None:
-    """What each rank runs: one of the checks below, whose report goes to a file."""
+def rank_main(rank: int, ranks: int, folder: str) -> None:
+    """What each rank runs: its checks of those below, whose reports go to files."""
     torch.set_num_threads(1)
     address = f"file://{folder}/meet"
     wait = timedelta(seconds=60)
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks, timeout=wait)
-    report = CHECKS[name](rank, ranks)
-    (Path(folder) / f"{rank}.txt").write_text("\n".join(report) or "fine", encoding="utf-8")
+    for check in CHECKS[ranks]:
+        report = "\n".join(check(rank, ranks)) or "fine"
+        (Path(folder) / f"{check.__name__}-{rank}.txt").write_text(report, encoding="utf-8")
     dist.destroy_process_group()
 
 
@@ -182,22 +182,28 @@ def refusals(rank: int, ranks: int) -> list[str]:
     return [f"{k}: {told.get(k)}" for k, part in wanted.items() if part not in told.get(k, "")]
 
 
-CHECKS: dict[str, Callable[[int, int], list[str]]] = {
-    check.__name__: check
-    for check in (same_gradients, compiled, gathered, adapter_and_module, refusals)
+CHECKS: dict[int, tuple[Callable[[int, int], list[str]], ...]] = {
+    2: (same_gradients, compiled, adapter_and_module, refusals),
+    3: (same_gradients, gathered),
 }
 
 
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the reports: so many processes are started once for all their checks."""
+    folder = tmp_path_factory.mktemp("reports")
+    for ranks in CHECKS:
+        (folder / str(ranks)).mkdir()
+        spawn(rank_main, (ranks, str(folder / str(ranks))), nprocs=ranks)
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("check", "ranks"),
-    [("same_gradients", 2), ("same_gradients", 3), ("compiled", 2), ("gathered", 3),
-     ("adapter_and_module", 2), ("refusals", 2)],
-)  # fmt: skip
-def test_ranks(check: str, ranks: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        spawn(rank_main, (ranks, folder, check), nprocs=ranks)
-        reports = [(Path(folder) / f"{rank}.txt").read_text() for rank in range(ranks)]
-    assert reports == ["fine"] * ranks
+    ("ranks", "check"), [(ranks, c.__name__) for ranks, checks in CHECKS.items() for c in checks]
+)
+def test_ranks(reports: Path, ranks: int, check: str) -> None:
+    found = [(reports / f"{ranks}/{check}-{rank}.txt").read_text() for rank in range(ranks)]
+    assert found == ["fine"] * ranks
 
 
 def test_without_a_group_there_is_one_rank() -> None:

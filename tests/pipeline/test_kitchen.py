@@ -14,6 +14,7 @@ from mmts.shards import ShardReader
 from tests.making_kitchen import write_kitchen
 from tests.pipeline.project import Project, commit, copy_project
 
+pytestmark = pytest.mark.long
 METHODS = ("max_margin", "max_margin_mmts")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.pipeline.project import Project, commit, copy_project, tiny_pairs
 
+pytestmark = pytest.mark.long
 CELLS = {
     f"{stage}@my_pairs-{method}-0"
     for stage in ("train", "evaluate")

@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import Project
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 TRAIN = ("-m", "stages.train", "--dataset", "tiny", "--method", "mmts", "--seed", "0")
 CELL = Path("data/train/tiny/mmts/0")
