@@ -93,8 +93,14 @@ class TrainStage(StageSettings):
     def _augment(self) -> TrainStage:
         if self.train.augment and self.towers.vision.frozen:
             raise ValueError(
-                "train.augment is true but towers.vision.frozen is too, so no picture is seen in "
+                "train.augment is set but towers.vision.frozen is true, so no picture is seen in "
                 "training; set one of them to false"
+            )
+        if self.train.augment and self.train.augment.ops and self.towers.vision.video:
+            raise ValueError(
+                f"train.augment.ops is {self.train.augment.ops} but towers.vision.name is "
+                f"{self.towers.vision.name}, and RandAugment is for pictures alone; set ops and "
+                "magnitude to 0"
             )
         return self
 

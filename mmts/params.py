@@ -95,7 +95,8 @@ def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ..
             continue
         found.append(str(step))
         is_key = isinstance(node, dict) and step in node
-        if is_key or (isinstance(node, (list, tuple)) and isinstance(step, int)):
+        is_item = isinstance(node, (list, tuple)) and step in range(len(node))
+        if is_key or is_item:
             node, fresh = node[step], True
     return tuple(found)
 

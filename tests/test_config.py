@@ -22,6 +22,8 @@ from mmts.config import (
     load,
 )
 from mmts.errors import InputError
+from mmts.params import read_params
+from mmts.settings import Augment
 from tests.making import PARAMS, changed, write_params
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +99,13 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (TrainStage, f"{TINY}.train.learning_rate", 0, "is 0; it should be greater than 0"),
         (TrainStage, f"{TINY}.train.head.dim", 0, "is 0; it should be greater than 0"),
         (TrainStage, f"{TINY}.train.head.dropout", 1, "is 1; it should be less than 1"),
+        (TrainStage, f"{TINY}.train.augment", 2, "is 2; it should be a mapping of"),
+        (TrainStage, f"{TINY}.train.augment", {"magnitude": 31}, r"\.magnitude is 31; it should"),
+        (TrainStage, f"{TINY}.train.augment", {"magnitude": 9}, "magnitude is 9 but ops is 0"),
+        (TrainStage, f"{TINY}.train.augment", {"crop_area": [0, 1]}, r"\.crop_area\.0 is 0; it"),
+        (TrainStage, f"{TINY}.train.augment", {"crop_area": [0.5]}, r"\.1 is missing; add it"),
+        (TrainStage, f"{TINY}.train.augment", {"crop_area": [0.9, 0.5]}, "begins at 0.9, above"),
+        (TrainStage, f"{TINY}.train.augment", {"op": 1}, r"\.op is not a se.*did you mean ops"),
         (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or "),
         (TrainStage, OBJECTIVE, "triplet", "is triplet; there are: info_nce, max_m"),
         (TrainStage, OBJECTIVE, "sogcrl", r"is sogcrl; did you mean sogclr\?"),
@@ -369,6 +378,20 @@ def test_towers_of_transformers(tmp_path: Path) -> None:
         assert "text.weights is random and text.frozen is true" in found
 
 
+def test_augmentation(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {f"{TINY}.towers.vision": PICTURES}
+    numbers = {"crop_area": [0.3, 1], "ops": 2, "magnitude": 9}
+    wanted = Augment(crop_area=(0.3, 1.0), ops=2, magnitude=9)
+    for value, found in ((False, None), (True, Augment()), (numbers, wanted)):
+        changes[f"{TINY}.train.augment"] = value
+        assert read(TrainStage, tmp_path, changes).train.augment == found
+    changes[f"{TINY}.towers.vision"] = VIDEO
+    found = refusal(TrainStage, tmp_path, changes)
+    assert "train.augment.ops is 2 but towers.vision.name is video_vit, and RandAugment" in found
+    changes[f"{TINY}.train.augment"] = {"crop_area": [0.3, 1]}
+    assert read(TrainStage, tmp_path, changes).train.augment.crop_area == (0.3, 1)
+
+
 def test_temperature_stays_above_0_and_a_margin_may_reach_it(tmp_path: Path) -> None:
     for low in (0.03, 0.02):
         numbers = {"methods.base.alpha": 0.06, "methods.base.shift_min": low}
@@ -512,8 +535,13 @@ def test_check_of_a_good_file(tmp_path: Path) -> None:
     assert (grid.datasets, grid.methods, grid.seeds) == (("tiny",), ("base", "mmts"), (0,))
 
 
-def test_the_projects_own_file_is_fine() -> None:
+def test_the_projects_own_file_is_fine(tmp_path: Path) -> None:
     assert check(ROOT / "params.yaml").datasets
+    tree = read_params(ROOT / "params.yaml")
+    datasets = tree["datasets"]
+    assert all(own["methods"].keys() == tree["methods"].keys() for own in datasets.values())
+    all_of_them = write_params(tmp_path / "params.yaml", tree, {"grid.datasets": list(datasets)})
+    assert {"cc3m", "flickr8k_trained"} <= set(check(all_of_them).datasets)
 
 
 def test_check_sees_every_section(tmp_path: Path) -> None:
@@ -556,4 +584,4 @@ def test_check_holds_sections_against_each_other(tmp_path: Path) -> None:
     found = refused(tmp_path, {"methods.base.clustering": both})
     assert found.startswith("methods.base.clustering names kidns") and "did you mean kinds" in found
     found = refused(tmp_path, {f"{TINY}.train.augment": True})
-    assert "train.augment is true but towers.vision.frozen is too" in found
+    assert "train.augment is set but towers.vision.frozen is true" in found

@@ -126,3 +126,14 @@ def test_the_centre_is_that_of_pictures(size: tuple[int, int]) -> None:
         assert np.abs(crop.astype(int) - wanted).max() <= 2
         as_picture = square(Image.fromarray(frame), 12)  # that one looks beyond the box
         assert np.abs(crop.astype(int) - as_picture).mean() < 2
+
+
+def test_a_crop_takes_its_share_of_the_area() -> None:
+    ramp = np.linspace(0, 200, 40, dtype=np.uint8)  # grows to the right
+    frames = np.broadcast_to(ramp[:, None], (2, 30, 40, 3)).copy()
+    for seed in range(9):
+        half, small = (
+            np.ptp(consistent_crop(frames, 16, np.random.default_rng(seed), area).astype(int))
+            for area in ((0.5, 1.0), (0.02, 0.05))
+        )
+        assert half > 90 and small < 60

@@ -25,9 +25,10 @@ from mmts.settings.sources import (
     TableSource,
 )
 from mmts.settings.towers import TextTower, Towers, VisionTower
-from mmts.settings.training import Evaluate, Head, Train
+from mmts.settings.training import Augment, Evaluate, Head, Train
 
 __all__ = [
+    "Augment",
     "CC3MPart",
     "CC3MSource",
     "Captions",

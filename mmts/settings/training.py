@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.settings.base import Positive, Seed, Settings, Share
 
@@ -17,6 +17,44 @@ class Head(Settings):
     hidden: Positive | None = None
     """Width of the hidden layer; null for a linear head."""
     dropout: Share = 0.0
+    norm: bool = True
+    """Layer norm, without weights of its own, in front."""
+
+
+AreaShare = Annotated[float, Field(gt=0, le=1)]
+
+
+class Augment(Settings):
+    """How pictures are changed in training: a random crop, half of them mirrored, RandAugment.
+
+    Clips have jittered frames, and one crop for all of them that is not mirrored.
+    """
+
+    crop_area: Annotated[tuple[AreaShare, AreaShare], Field(strict=False)] = (0.5, 1.0)
+    """Least and greatest share of the area that a crop takes."""
+    ops: Annotated[int, Field(ge=0)] = 0
+    """Of RandAugment (arXiv 1909.13719): operations a picture, N; 0 for none."""
+    magnitude: Annotated[int, Field(ge=0, le=30)] = 0
+    """Of RandAugment: strength of all operations, M."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Augment:
+        low, high = self.crop_area
+        if low > high:
+            raise ValueError(f"crop_area begins at {low}, above its end {high}; swap them")
+        if self.magnitude and not self.ops:
+            raise ValueError(
+                f"magnitude is {self.magnitude} but ops is 0, so nothing is done; set ops, or "
+                "magnitude to 0"
+            )
+        return self
+
+
+def _augment(value: Any) -> Any:
+    """true is short for the defaults, false for null."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
 
 
 class Checkpointing(Settings):
@@ -47,9 +85,8 @@ class Train(Settings):
     positive_relevancy: Share | None = None
     """Where captions have graded relevancy (EPIC-KITCHENS-100): a clip's positive caption is drawn
     from all whose relevancy to it is above this; null draws from its own."""
-    augment: bool = False
-    """Random resized crop and flip of pictures; jittered frames, and one such crop, of clips. Needs
-    a trainable vision tower."""
+    augment: Annotated[Augment | None, BeforeValidator(_augment)] = None
+    """true for the defaults, false for none; needs a trainable vision tower."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the towers, by autocast; the loss is always in fp32. fp16 needs CUDA."""
     compile: bool = False

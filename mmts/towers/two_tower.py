@@ -19,7 +19,7 @@ POSITIONS = ("position", "position_embedding", "position_embeddings")
 
 
 def projection(inputs: int, head: Head | None) -> nn.Module:
-    """[N, inputs] -> [N, head.dim]: layer norm, then a linear map or a one-hidden-layer MLP.
+    """[N, inputs] -> [N, head.dim]: layer norm if any, then a linear map or a one-hidden-layer MLP.
 
     Without a head, features stay as they are.
     """
@@ -34,7 +34,9 @@ def projection(inputs: int, head: Head | None) -> nn.Module:
             nn.Dropout(head.dropout),
             nn.Linear(head.hidden, head.dim),
         ]
-    return nn.Sequential(nn.LayerNorm(inputs, elementwise_affine=False), *body)
+    if head.norm:
+        body.insert(0, nn.LayerNorm(inputs, elementwise_affine=False))
+    return nn.Sequential(*body)
 
 
 class TwoTower(nn.Module):

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mmts.augment import random_augment
 from mmts.errors import InputError
 from mmts.picture import Picture, read_square
+from mmts.settings import Augment
 from mmts.shards import ShardReader
 from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch
@@ -45,7 +46,7 @@ class Pairs(Dataset[Batch]):
         sentence: [captions] bool, those that are searched for and among.
         classes_of: the verb class and noun classes of each caption; None where there is no graded
             relevancy.
-        augment: whether batches have random crops and, of clips, random frames.
+        augment: how batches are augmented; None for not at all.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Pairs(Dataset[Batch]):
                 CLASS + name of each clustering that gives the relevancy.
         """
         self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
-        self.augment = False
+        self.augment: Augment | None = None
         said = shards.samples
         self.first: Ints = np.concatenate([[0], np.cumsum(counts(said))]).astype(np.int64)
         self.captions: list[str] = flat(said, "captions") or []
@@ -150,7 +151,7 @@ class Pairs(Dataset[Batch]):
         )  # fmt: skip
 
     def inputs(self, items: Sequence[int], seeds: Sequence[int] | None = None) -> Tensor:
-        """What the vision side takes, augmented where seeds are given.
+        """What the vision side takes, augmented where seeds are given, as `augment` or by default.
 
         Features [N, D], pictures [N, 3, S, S] or clips [N, T, 3, S, S], both uint8.
         """
@@ -171,7 +172,8 @@ class Pairs(Dataset[Batch]):
         if seed is None:
             read_square(data, self.image_size, out)
         else:
-            out[:] = random_augment(Picture(data), self.image_size, seed)
+            how = (self.augment or Augment()).model_dump()
+            out[:] = random_augment(Picture(data), self.image_size, seed, **how)
 
     def _clip(self, item: int, seed: int | None) -> NDArray[np.uint8]:
         assert self.clip_length is not None
@@ -180,7 +182,7 @@ class Pairs(Dataset[Batch]):
         frames = segment.frames(frame_indices(len(segment), self.clip_length, jitter=rng))
         if rng is None:
             return centre_crop(frames, self.image_size)
-        return consistent_crop(frames, self.image_size, rng)
+        return consistent_crop(frames, self.image_size, rng, (self.augment or Augment()).crop_area)
 
     def __getitems__(self, picks: list[Pick]) -> Batch:
         """A whole batch at once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mmts.augment import random_box
+from mmts.augment import AREA, random_box
 from mmts.errors import InputError
 
 
@@ -36,18 +36,20 @@ def frame_indices(
 
 
 def consistent_crop(
-    frames: NDArray[np.uint8], size: int, rng: np.random.Generator, *, flip: bool = False
-) -> NDArray[np.uint8]:
-    """[T, size, size, 3]: one random box, of 50-100 % of the area, from all frames of a clip.
+    frames: NDArray[np.uint8], size: int, rng: np.random.Generator,
+    crop_area: tuple[float, float] = AREA, *, flip: bool = False,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """[T, size, size, 3]: one random box from all frames of a clip.
 
     Args:
         frames: [T, H, W, 3] uint8.
         size: of the result, in pixels.
         rng: draws the box, and whether to mirror.
+        crop_area: bounds of the box's share of the area.
         flip: mirror the clip, all frames or none, half of the time.
     """
     height, width = frames.shape[1:3]
-    left, top, right, bottom = map(round, random_box(width, height, rng))
+    left, top, right, bottom = map(round, random_box(width, height, rng, crop_area))
     cropped = _resized(frames[:, top : max(bottom, top + 1), left : max(right, left + 1)], size)
     return cropped[:, :, ::-1] if flip and rng.random() < 0.5 else cropped
 

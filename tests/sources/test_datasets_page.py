@@ -1,4 +1,4 @@
-"""The settings that docs/datasets.md shows are valid, and its layout is the one that they name."""
+"""The settings that docs/datasets.md shows are valid, and its layout is the one of params.yaml."""
 
 from __future__ import annotations
 
@@ -28,4 +28,17 @@ def test_parts(text: str) -> None:
 
 
 def test_they_were_found() -> None:
-    assert (len(ENTRIES), len(PARTS)) == (2, 4)
+    assert (len(ENTRIES), len(PARTS)) == (1, 4)
+
+
+def test_the_files_of_params_yaml_are_in_the_layout() -> None:
+    tree = YAML(typ="safe").load((Path(__file__).parents[2] / "params.yaml").read_text())
+    sources = tree["datasets"]["cc3m"]["captions"]["sources"]
+    train, val = sources["cc3m"]["train"], sources["cc3m"]["val"]
+    files = [train["tsv"], val["tsv"]] + [sources[n]["captions"] for n in ("coco", "flickr30k")]
+    folders = [train["images"], val["images"]] + [
+        sources[n]["images"] for n in ("coco", "flickr30k")
+    ]
+    layout = re.search(r"^data/raw/cc3m/\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+    assert layout and all(f"{name}" in layout[1] for name in files)
+    assert all(f"  {name}/" in layout[1] for name in folders)

@@ -53,6 +53,16 @@ def test_the_head_normalises_its_input() -> None:
     torch.testing.assert_close(head(x), head(100 * x + 7), atol=1e-3, rtol=1e-3)
 
 
+def test_a_head_without_a_norm_is_a_linear_map() -> None:
+    torch.manual_seed(0)
+    head = projection(6, Head(dim=4, norm=False))
+    x, y = torch.randn(3, 6), torch.randn(3, 6)
+    torch.testing.assert_close(head(x) - head(y), head(x - y) - head(torch.zeros(6)))
+    assert [(name, p.shape) for name, p in head.named_parameters()] == [
+        ("1.weight", (4, 6)), ("1.bias", (4,)),
+    ]  # fmt: skip
+
+
 def test_dropout_is_of_training_alone() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 6)

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mmts.augment import random_augment
 from mmts.errors import InputError
 from mmts.media import MediaFacts, decode_image, square
-from mmts.settings import Pack
+from mmts.settings import Augment, Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
 from mmts.training.batches import epoch_batches, epoch_picks, steps_per_epoch, vision_batches
@@ -119,6 +120,18 @@ def test_pictures_are_decoded(make: Callable[..., Pairs]) -> None:
     assert torch.equal(seeded, pairs.inputs([3, 1], seeds=[7, 8]))
 
 
+def test_augmentation_has_its_numbers(make: Callable[..., Pairs]) -> None:
+    pairs, image = make(), decode_image(picture(3))
+    default = pairs.inputs([3], seeds=[7])
+    pairs.augment = Augment()
+    assert torch.equal(pairs.inputs([3], seeds=[7]), default)
+    for numbers in ({"crop_area": (0.1, 0.2)}, {"ops": 2, "magnitude": 20}):
+        pairs.augment = Augment.model_validate(numbers)
+        found = pairs.inputs([3], seeds=[7])[0].permute(1, 2, 0).numpy()
+        assert (found == random_augment(image, 16, 7, **numbers)).all()  # type: ignore[arg-type]
+        assert not torch.equal(pairs.inputs([3], seeds=[7]), default)
+
+
 def test_every_item_once_an_epoch(make: Callable[..., Pairs]) -> None:
     first = make().first
     for epoch in range(3):
@@ -169,8 +182,8 @@ def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
         assert torch.equal(batch.vision, pairs.inputs([p.item for p in wanted]))
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_workers_change_nothing(make: Callable[..., Pairs], augment: bool) -> None:
+@pytest.mark.parametrize("augment", [None, Augment(ops=2, magnitude=9)])
+def test_workers_change_nothing(make: Callable[..., Pairs], augment: Augment | None) -> None:
     pairs = make()
     pairs.augment = augment
     picks = epoch_picks(pairs.first, 3, 0, 0)
@@ -180,7 +193,7 @@ def test_workers_change_nothing(make: Callable[..., Pairs], augment: bool) -> No
     for one, other in zip(alone, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     plain = pairs.inputs([p.item for p in picks[0]])
-    assert torch.equal(alone[0].vision, plain) != augment
+    assert torch.equal(alone[0].vision, plain) == (augment is None)
 
 
 def test_steps_per_epoch() -> None:

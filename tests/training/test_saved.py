@@ -104,6 +104,21 @@ def test_what_follows_from_the_checkpoint_is_kept(tmp_path: Path) -> None:
     assert facts["text"]["context"] == 9 and facts["text"]["vocabulary"] == 30
 
 
+def test_a_head_that_was_saved_before_it_could_lack_its_norm(tmp_path: Path) -> None:
+    towers = Towers.model_validate(settings("video_vit", tmp_path))
+    tokenizer = train_tokenizer(TEXTS, end_of_text=True)
+    dims, path = {"vocabulary": tokenizer.get_vocab_size()}, tmp_path / "model.json"
+    for norm in (True, False):
+        model = TwoTower(towers, Head(dim=5, norm=norm), dims)
+        save_model(tmp_path, model, towers, Head(dim=5, norm=norm), dims, tokenizer)
+        facts = json.loads(path.read_text())
+        assert facts["head"].pop("norm") == norm
+        if norm:
+            path.write_text(json.dumps(facts))
+        read = load_model(tmp_path)[0]
+        assert read.vision_head.state_dict().keys() == model.vision_head.state_dict().keys()
+
+
 def test_shapes_that_are_damaged(tmp_path: Path) -> None:
     towers = Towers.model_validate(settings("video_vit", tmp_path))
     tokenizer = train_tokenizer(TEXTS, end_of_text=True)
