@@ -103,7 +103,7 @@ def last(tensors: Iterable[Tensor]) -> Tensor:
     return found
 
 
-def _no_text(captions: list[str], _: list[str]) -> Tensor:
+def _no_text(captions: Sequence[str], _: Sequence[str]) -> Tensor:
     return torch.zeros(len(captions), 1)
 
 

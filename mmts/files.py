@@ -88,6 +88,12 @@ def sync(path: Path | str) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """Wait until the disk has all below a folder, and the names of all folders above it."""
+    for path in (*folder.rglob("*"), folder, *folder.parents):
+        sync(path)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it that are missing, all of them on the disk on return."""
     if not path.is_dir():

@@ -21,78 +21,70 @@ def main(
     """Train a two-tower model; look at the validation split alone."""
     from contextlib import ExitStack
 
-    import torch
-
     from mmts.config import TrainStage, load
-    from mmts.files import output_folder, read_json, read_parquet, write_json
-    from mmts.towers.two_tower import TwoTower
-    from mmts.training.batches import steps_per_epoch
-    from mmts.training.build import build_modulator, build_objective, period
+    from mmts.files import output_folder, sync_tree, write_json
+    from mmts.training.build import period
     from mmts.training.checkpoint import Checkpoints
-    from mmts.training.distributed import joined
     from mmts.training.fingerprint import facts, input_files
-    from mmts.training.inputs import Inputs
+    from mmts.training.joining import alike, joined
     from mmts.training.log import RunLog
     from mmts.training.loop import pick_device, train
+    from mmts.training.prepared import prepare
     from mmts.training.saved import save_model, save_state
 
-    settings = load(TrainStage, dataset=dataset, method=method)
+    with alike():
+        settings = load(TrainStage, dataset=dataset, method=method)
+        device = pick_device(settings.train.device)
     launch(settings.train.launcher)
-    how = settings.method
-    shift = Path("data/shift") / dataset / method
-    shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
-    other = shift / "clusters.parquet"
-    clusters = read_parquet(other) if other.exists() else None
-    inputs = Inputs(Path("data"), dataset, settings.towers)
-    tokenizer = inputs.tokenizer()
-    pairs = inputs.pairs("train", tokenizer, clusters)
-    samples = read_json(inputs.shards / "manifest.json")["samples"]
-    held_out = inputs.pairs("val", tokenizer) if samples["val"] else None
-    steps = settings.train.epochs * steps_per_epoch(len(pairs), settings.train.batch_size)
-    torch.manual_seed(seed)
-    model = TwoTower(settings.towers, settings.train.head, inputs.dims)
-    objective = build_objective(how, len(pairs))
-    modulator = build_modulator(
-        how, shifts, pairs, total_steps=steps, epochs=settings.train.epochs, dim=model.dim,
-    )  # fmt: skip
+    how, towers, data = settings.method, settings.towers, Path("data")
+    cell = Path(dataset) / method / str(seed)
     with ExitStack() as stack:
-        world = stack.enter_context(joined(pick_device(settings.train.device)))
-        cell = Path(dataset) / method / str(seed)
+        world = stack.enter_context(joined(device))
+        ready = prepare(
+            data, dataset, data / "shift" / dataset / method, how, towers, settings.train, seed,
+            world,
+        )  # fmt: skip
+        found = world.from_first(lambda: facts(
+            {"method": how, "towers": towers, "train": settings.train},
+            {"model": ready.model, "objective": ready.objective, "modulator": ready.modulator,
+             "tokenizer": ready.tokenizer},
+            input_files(data, dataset, method, towers),
+            seed=seed, device=world.device.type, world_size=world.size,
+        ))  # fmt: skip
         keeper = Checkpoints(
-            Path("data/cache/checkpoints") / cell,
-            facts(
-                {"method": how, "towers": settings.towers, "train": settings.train},
-                {"model": model, "objective": objective, "modulator": modulator},
-                input_files(Path("data"), dataset, method, settings.towers),
-                seed=seed, device=world.device.type, world_size=world.size,
-            ),
+            data / "cache/checkpoints" / cell, found,
             every_steps=settings.train.checkpoint.every_steps,
             every_minutes=settings.train.checkpoint.every_minutes,
             processes=world.processes,
         )  # fmt: skip
         work, log = None, None
-        if world.first:
-            print(how.auto, end="\n" if how.auto else "")
-            print(f"global batch {settings.train.batch_size}, processes: {world.size}")
-            work = stack.enter_context(output_folder(Path("data/train") / cell))
-            log = stack.enter_context(RunLog(work))
+        with world.processes.together():
+            if world.first:
+                print(how.auto, end="\n" if how.auto else "")
+                print(f"global batch {settings.train.batch_size}, processes: {world.size}")
+                work = stack.enter_context(output_folder(data / "train" / cell))
+                log = stack.enter_context(RunLog(work))
         trained = train(
-            model, objective, modulator, pairs, held_out, settings.train, seed, log,
-            how.relevancy_threshold, world, keeper, resume,
+            ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out,
+            settings.train, seed, log, how.relevancy_threshold, world, keeper, resume,
         )  # fmt: skip
-        if work is None:
-            return
-        save_model(
-            work, trained.model, settings.towers, settings.train.head, inputs.dims, tokenizer
-        )
-        save_state(work, objective, modulator)
-        write_json(work / "metrics.json", trained.metrics)
-        write_json(work / "run.json", {
-            "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
-            "epochs": settings.train.epochs, "batch_size": settings.train.batch_size // world.size,
-            "processes": world.size, "global_batch_size": settings.train.batch_size,
-            "total_steps": trained.total_steps, "period": period(how, steps),
-        })  # fmt: skip
+        with world.processes.together():
+            if work is not None:
+                save_model(
+                    work, trained.model, towers, settings.train.head, ready.dims, ready.tokenizer
+                )
+                save_state(work, ready.objective, ready.modulator)
+                write_json(work / "metrics.json", trained.metrics)
+                write_json(work / "run.json", {
+                    "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
+                    "epochs": settings.train.epochs,
+                    "batch_size": settings.train.batch_size // world.size,
+                    "processes": world.size, "global_batch_size": settings.train.batch_size,
+                    "total_steps": trained.total_steps, "period": period(how, ready.steps),
+                })  # fmt: skip
+    if not world.first:
+        return
+    sync_tree(data / "train" / cell)  # a power cut may leave outputs, checkpoints or both
     keeper.clear()
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s, "
@@ -106,7 +98,7 @@ def launch(launcher: tuple[str, ...] | None) -> None:
     import sys
 
     from mmts.errors import InputError
-    from mmts.training.distributed import launched
+    from mmts.training.joining import launched
 
     if launcher is None or launched():
         return

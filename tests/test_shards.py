@@ -22,7 +22,7 @@ from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, cluster_sizes, items, verified, write_shards
 from mmts.shards.archive import ShardFile, header
 from mmts.shards.items import sample_json
-from mmts.shards.samples import column, counts, flat
+from mmts.shards.samples import column, counts, flat, places
 from tests.making import picture, write_picture
 
 SIZES = {10: 2, 2: 7, -1: 0}
@@ -138,6 +138,14 @@ def test_columns_are_what_the_samples_say(packed: tuple[Path, list[Item]]) -> No
     for name in ("captions", "caption_ids", "cluster_id", "sentence"):
         assert flat(samples, name) == flat(rows, name)
     assert counts(samples).tolist() == counts(rows).tolist() == [5] + [1] * 11
+    texts, plain = flat(samples, "captions"), flat(rows, "captions") or []
+    assert texts is not None and list(texts) == plain and len(texts) == 16
+    assert (texts[3], texts[-1], texts[2:5], texts[9:2:-3]) == (
+        plain[3], plain[-1], plain[2:5], plain[9:2:-3]
+    )  # fmt: skip
+    ids = column(samples, "sample_id") or []
+    assert places([ids[4], "none", ids[0]], ids).tolist() == [4, -1, 0]
+    assert places(ids, pd.Series(list(ids)[::-1])).tolist() == list(range(11, -1, -1))
     keys = ["sample_id", "source", "split", "captions", "caption_ids", "cluster_id"]
     assert all(list(row) == keys for row in rows)
 
@@ -359,6 +367,10 @@ def test_manifests_that_are_none(packed: tuple[Path, list[Item]]) -> None:
     write_json(folder / "manifest.json", {**manifest, "shards": {}})
     with pytest.raises(InputError, match=r"manifest\.json has no shards of split train"):
         ShardReader(folder, "train")
+    for odd in ("[]", "3", '{"shards": []}', json.dumps({**manifest, "cluster_size": 3})):
+        (folder / "manifest.json").write_text(odd)
+        with pytest.raises(InputError, match=r"manifest\.json is of another kind; run `dvc repro"):
+            ShardReader(folder, "train")
     (folder / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest\.json is not JSON"):
         ShardReader(folder, "train")

@@ -45,7 +45,10 @@ def evaluate_source(
         [pairs.classes_of[c] for c in rows] for rows in (pairs.first[items], captions)
     )
     similarity, gains = vision[items] @ text[captions].T, relevancy(clips, sentences)
-    ids = Ids([pairs.sample_ids[i] for i in items], [pairs.caption_ids[c] for c in captions])
+    ids = Ids(
+        [pairs.sample_ids[i] for i in items.tolist()],
+        [pairs.caption_ids[c] for c in captions.tolist()],
+    )
     values = query_values(similarity, gains, ids)
     for name, metric in (("AP", values.average_precision), ("nDCG", values.ndcg)):
         queries[name] = np.concatenate([metric.t2v, metric.v2t])

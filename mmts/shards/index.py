@@ -16,6 +16,7 @@ from mmts.errors import InputError
 from mmts.files import require
 from mmts.shards.items import Item, sample_of
 
+ROWS = 1 << 17
 NOT_READ = {"key", "extension", "json_offset", "json_bytes"}
 
 
@@ -41,6 +42,16 @@ def write_index(
         places: split, shard and place of each.
         item_of: what was packed, by sample_id.
     """
+    parts = [
+        _table(places[start : start + ROWS], item_of)
+        for start in range(0, max(1, len(places)), ROWS)
+    ]
+    whole = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+    pq.write_table(whole, path)
+
+
+def _table(places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item]) -> pa.Table:
+    """A part of the index in Arrow arrays, which take a fraction of Python's lists."""
     columns: dict[str, list[Any]] = {"split": [], "shard": []}
     columns |= {name: [] for name in Place._fields}
     for split, shard, place in places:
@@ -50,7 +61,7 @@ def write_index(
     for name in samples[0] if samples else ():
         if name not in columns:
             columns[name] = [sample[name] for sample in samples]
-    pq.write_table(pa.table(columns), path)
+    return pa.table(columns)
 
 
 def read_index(path: Path, split: str, remedy: str) -> pa.Table:

@@ -32,7 +32,7 @@ class ShardReader:
 
     def __init__(self, folder: Path, split: str) -> None:
         self._files: dict[str, int] = {}  # first: __del__ closes them
-        manifest = read_json(folder / "manifest.json", REMEDY)
+        manifest = read_manifest(folder)
         check_shards(folder, manifest, split)
         self.cluster_size = {int(c): int(n) for c, n in manifest["cluster_size"].items()}
         self.video = "clips" in manifest
@@ -98,6 +98,18 @@ class ShardReader:
             except ValueError:
                 raise InputError(f"{path} ends before its clip {number}; {REMEDY}") from None
         return SegmentReader(memoryview(data)[offset - start :])
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """manifest.json, if it has what is read of it."""
+    path = folder / "manifest.json"
+    found = read_json(path, REMEDY)
+    wanted = {"shards": dict, "samples": dict, "cluster_size": dict, "index_sha256": str}
+    if not isinstance(found, dict) or not all(
+        isinstance(found.get(name), kind) for name, kind in wanted.items()
+    ):
+        raise InputError(f"{path} is of another kind; {REMEDY}")
+    return found
 
 
 def check_shards(folder: Path, manifest: dict[str, Any], split: str) -> None:

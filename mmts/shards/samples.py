@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 ROWS = 1024
 PLACES = {"shard", "image_offset", "image_bytes"}
 Sample = dict[str, Any]
+
+
+class Texts(Sequence[str]):
+    """Strings in Arrow arrays: a tenth of what Python's take, and forked workers share them."""
+
+    def __init__(self, values: pa.ChunkedArray) -> None:
+        """`values`: of strings, none of them null."""
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        if isinstance(number, slice):
+            start, stop, step = number.indices(len(self))
+            if step == 1:
+                return list(self.values.slice(start, max(0, stop - start)).to_pylist())
+            return [self[n] for n in range(start, stop, step)]
+        found: str = self.values[int(number)].as_py()
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), ROWS):
+            yield from self[start : start + ROWS]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def places(wanted: Iterable[str], known: Iterable[str]) -> NDArray[np.int64]:
+    """Where in `known` each of `wanted` stands first; -1 where it does not."""
+    among, of = _strings(known), _strings(wanted)
+    found: NDArray[np.int64] = pc.index_in(of, among).fill_null(-1).to_numpy().astype(np.int64)
+    return found
+
+
+def _strings(texts: Iterable[str]) -> pa.ChunkedArray:
+    if isinstance(texts, Texts):
+        return texts.values
+    found = pa.array(texts if hasattr(texts, "array") else list(texts), pa.string())
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
 
 
 class Samples(Sequence[Sample]):
@@ -50,13 +100,13 @@ class Samples(Sequence[Sample]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def column(self, name: str) -> list[Any] | None:
+    def column(self, name: str) -> Sequence[Any] | None:
         """A value a sample; None where the samples have no such column."""
         if name not in self._table.column_names:
             return None
         return _values(self._table[name])
 
-    def flat(self, name: str) -> list[Any] | None:
+    def flat(self, name: str) -> Sequence[Any] | None:
         """The values of a list column, one sample's after the other."""
         if name not in self._table.column_names:
             return None
@@ -73,12 +123,14 @@ def _flattened(lists: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([chunk.flatten() for chunk in lists.chunks], lists.type.value_type)
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
-    """As Python's; text through pandas, which is ten times as fast."""
+def _values(column: pa.ChunkedArray) -> Sequence[Any]:
+    """Texts stay where they are; numbers through NumPy, which is ten times as fast."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type):
-        return list(column.to_pandas().tolist())
+        return Texts(column)
+    if pa.types.is_integer(column.type) and not column.null_count:
+        return list(column.to_numpy().tolist())
     return list(column.to_pylist())
 
 
@@ -89,14 +141,14 @@ def counts(samples: Sequence[Mapping[str, Any]], name: str = "captions") -> NDAr
     return np.array([len(sample[name]) for sample in samples], dtype=np.int64)
 
 
-def column(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
+def column(samples: Sequence[Mapping[str, Any]], name: str) -> Sequence[Any] | None:
     """A value a sample, of any samples; None where some have no `name`."""
     if isinstance(samples, Samples):
         return samples.column(name)
     return [s[name] for s in samples] if all(name in sample for sample in samples) else None
 
 
-def flat(samples: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
+def flat(samples: Sequence[Mapping[str, Any]], name: str) -> Sequence[Any] | None:
     """The values of all samples' lists `name`, of any samples; None where some have no `name`."""
     if isinstance(samples, Samples):
         return samples.flat(name)

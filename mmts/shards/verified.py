@@ -4,6 +4,9 @@ Remembered by path, size, mtime and inode in `data/cache/verified.json`. So a bi
 before a shard is first opened is found then; one that flips on the disk later, without a write, is
 not, nor is a change that puts size, mtime and inode back. Deleting the file makes all be hashed
 again. A copy or a checkout is another file and is hashed once.
+
+`pack` remembers nothing, though it has just computed the digests: they are of the bytes that it
+gave to the disk. That the disk gives them back is what the first reader finds out.
 """
 
 from __future__ import annotations

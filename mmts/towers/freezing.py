@@ -35,6 +35,12 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     return [name for name in parameters if name in frozen]
 
 
+def frozen_norms(model: nn.Module) -> list[nn.Module]:
+    """The batch norms that have parameters and train none of them."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return [n for n in norms if n.affine and not any(p.requires_grad for p in n.parameters())]
+
+
 def _near(pattern: str, names: Iterable[str]) -> str:
     """Which names a pattern may have meant, a part's name with `.*` among them."""
     names = list(names)

@@ -104,6 +104,7 @@ class ViT(PictureTower):
         """
         super().__init__(model, **colours)
         self.dim: int = model.config.hidden_size
+        self.recompute = gradient_checkpointing
         if gradient_checkpointing:
             recompute(model)
 
@@ -132,6 +133,8 @@ class ViT(PictureTower):
         state[name] = resize_position(state[name][0], image_size // patch).unsqueeze(0)
         self.model = empty_model(VIT, {**config, "image_size": image_size})
         self.model.load_state_dict(state)
+        if self.recompute:
+            recompute(self.model)
 
     @classmethod
     def random(cls, image_size: int, shape: dict[str, int], **settings: Any) -> ViT:

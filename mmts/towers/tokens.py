@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -17,10 +18,10 @@ from tokenizers import (
     trainers,
 )
 from torch import Tensor
-from torch.nn import functional as F
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS, PAD
+from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files
 
 VOCABULARY = 8192
@@ -152,26 +153,26 @@ def read_tokenizer(path: Path) -> Tokenizer:
         ) from None
 
 
+def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
+    """Tokenise texts, part by part; rows have at most what `cut_to` has set, else 48."""
+    limit = MAX_TOKENS if tokenizer.truncation is None else tokenizer.truncation["max_length"]
+    pad = PAD if tokenizer.padding is None else tokenizer.padding["pad_id"]
+    if tokenizer.padding is not None:
+        tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        tokenizer.no_padding()
+    kind = np.uint16 if vocabulary_size(tokenizer) <= 1 << 16 else np.int32
+    ids, lengths = [np.empty(0, kind)], [np.empty(0, np.int64)]
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        part = list(texts[start : start + TEXTS_AT_ONCE])
+        rows = [found.ids[:limit] for found in tokenizer.encode_batch_fast(part)]
+        ids.append(np.fromiter(chain.from_iterable(rows), kind))
+        lengths.append(np.fromiter(map(len, rows), np.int64))
+    return Tokens(np.concatenate(ids), np.concatenate(lengths), pad)
+
+
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     """Token ids [N, L], padded with 0 or what `pad_with` has set.
 
     L is at most what `cut_to` has set, else 48.
     """
-    limit = MAX_TOKENS if tokenizer.truncation is None else tokenizer.truncation["max_length"]
-    pad = PAD if tokenizer.padding is None else tokenizer.padding["pad_id"]
-    parts = [
-        _encode(
-            [e.ids[:limit] for e in tokenizer.encode_batch(list(texts[s : s + TEXTS_AT_ONCE]))], pad
-        )
-        for s in range(0, max(len(texts), 1), TEXTS_AT_ONCE)
-    ]
-    longest = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, longest - part.shape[1]), value=pad) for part in parts])
-
-
-def _encode(ids: list[list[int]], pad: int) -> Tensor:
-    """Rows of ids -> [N, L]; L is 1 at least."""
-    out = torch.full((len(ids), max(map(len, ids), default=1) or 1), pad, dtype=torch.long)
-    for i, row in enumerate(ids):
-        out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-    return out
+    return tokens_of(tokenizer, texts)[:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmts.errors import InputError
 from mmts.settings import Head, Towers
 from mmts.towers.build import Shape, shape_of, text_tower, vision_tower
-from mmts.towers.freezing import freeze
+from mmts.towers.freezing import freeze, frozen_norms
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
@@ -103,6 +103,13 @@ class TwoTower(nn.Module):
                 "nothing of the model is trained: without train.head, a tower must be; with "
                 "towers.frozen_parts, a part must be left out"
             )
+
+    def train(self, mode: bool = True) -> Self:
+        """Frozen batch norms stay as in evaluation: their statistics are frozen too."""
+        super().train(mode)
+        for norm in frozen_norms(self):
+            norm.eval()
+        return self
 
     @property
     def shapes(self) -> dict[str, Shape]:

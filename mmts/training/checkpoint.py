@@ -48,8 +48,8 @@ class Wish(NamedTuple):
 class Checkpoints:
     """The checkpoints of one cell (dataset, method, seed) with one set of facts.
 
-    All methods but `newest` are called by all processes at the same step, and raise InputError in
-    all of them where one fails.
+    All methods but `newest` are called by all processes at the same step, and end in all of them
+    where one fails, see `Processes.together`.
 
     Attributes:
         folder: of the checkpoints with these facts.
@@ -177,7 +177,10 @@ class Checkpoints:
             position = self._accepted(chosen, named=path is not None)
             files.read(chosen, weights, state)
             states = files.read_tensors(chosen / self._rank_file)
-        restore_random_states(states)
+            try:
+                restore_random_states(states)
+            except files.ODD as error:
+                files.does_not_fit(chosen / self._rank_file, error)
         self._last = self._clock()
         self._saved = position.step if path is None else -1
         self._tell(f"goes on from {chosen}")

@@ -18,6 +18,9 @@ from mmts.training.fingerprint import Facts
 from mmts.weights import refused_name
 
 FACTS = "facts.json"
+POSITION = {"step", "epoch", "batch"}
+ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
+"""What a state of another kind raises where it is put back."""
 
 
 def name_of(step: int) -> str:
@@ -75,14 +78,14 @@ def read(folder: Path, weights: Mapping[str, nn.Module | None], state: Mapping[s
         try:
             module.load_state_dict(load_file(path))
         except (OSError, RuntimeError, SafetensorError) as error:
-            _does_not_fit(path, error)
+            does_not_fit(path, error)
     path = folder / "state.pt"
     found = read_tensors(path)
     for name, part in _stateful(state):
         try:
             part.load_state_dict(found[name])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            _does_not_fit(path, error, f"{name}: ")
+        except ODD as error:
+            does_not_fit(path, error, f"{name}: ")
 
 
 def write_tensors(path: Path, value: Any) -> None:
@@ -110,7 +113,11 @@ def read_facts(folder: Path) -> Any:
     """facts.json, if it has what is read of it."""
     found = read_json(folder / FACTS, f"delete {folder}")
     keys = ("position", "facts")
-    if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in keys):
+    fits = isinstance(found, dict) and all(isinstance(found.get(k), dict) for k in keys)
+    if fits:
+        position = found["position"]
+        fits = set(position) == POSITION and all(type(n) is int for n in position.values())
+    if not fits:
         raise InputError(f"{folder / FACTS} is of another kind; delete {folder}")
     return found
 
@@ -142,7 +149,8 @@ def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _does_not_fit(path: Path, error: Exception, part: str = "") -> NoReturn:
+def does_not_fit(path: Path, error: Exception, part: str = "") -> NoReturn:
+    """InputError of a file whose contents are of another model."""
     problem = " ".join(str(error).split())[:160]
     raise InputError(
         f"{path} is of another model ({part}{problem}); delete {path.parent} to begin anew"

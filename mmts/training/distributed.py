@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmts.errors import InputError
 from mmts.losses import Objective, Tau, info_nce, max_margin
 from mmts.losses.ranks import gather_with_gradient
 from mmts.modulators import LearnableTau, ScheduledShift
@@ -20,7 +17,7 @@ from mmts.training.batch import Batch
 from mmts.training.processes import Processes
 from mmts.training.relevancy import relevant_pairs
 
-PATIENCE = timedelta(hours=2)  # others wait while rank 0 validates
+T = TypeVar("T")
 
 
 class World(NamedTuple):
@@ -32,6 +29,8 @@ class World(NamedTuple):
     group: dist.ProcessGroup | None
     control: dist.ProcessGroup | None = None
     """For single numbers on the CPU, so that asking does not wait for the GPU."""
+    local_rank: int = 0
+    """Which of the processes on its machine."""
 
     @property
     def first(self) -> bool:
@@ -55,6 +54,33 @@ class World(NamedTuple):
         dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
         return int(found.item())
 
+    @contextmanager
+    def first_then_others(self) -> Iterator[None]:
+        """A block that one process of each machine ends before the others there begin it.
+
+        What the first downloads, or checks and remembers, the others find done. It fails in all
+        where it fails in one, see `Processes.together`.
+        """
+        together = self.processes.together
+        if self.local_rank:
+            with together():
+                pass
+        with together():
+            yield
+        if not self.local_rank:
+            with together():
+                pass
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What rank 0 makes, a pickled copy of it on the others; fails in all where it fails."""
+        found: list[T | None] = [None]
+        with self.processes.together():
+            if self.first:
+                found = [make()]
+        if self.control is not None:
+            dist.broadcast_object_list(found, src=0, group=self.control)
+        return cast(T, found[0])
+
     @property
     def processes(self) -> Processes:
         """The ranks as checkpoints see them."""
@@ -65,41 +91,6 @@ class World(NamedTuple):
         for gradient in gradients if self.group is not None else ():
             dist.all_reduce(gradient, group=self.group)
             gradient /= self.size
-
-
-def launched() -> bool:
-    """Whether torchrun has started this process."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-@contextmanager
-def joined(device: torch.device) -> Iterator[World]:
-    """The world of this process: of all that torchrun has started, or it alone.
-
-    Args:
-        device: of a single process; under torchrun a CUDA one is the local rank's.
-
-    Raises:
-        InputError: torchrun starts more processes here than there are GPUs.
-    """
-    if not launched() or os.environ["WORLD_SIZE"] == "1":
-        yield World(0, 1, device, None)
-        return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if device.type == "cuda":
-        if local >= torch.cuda.device_count():
-            raise InputError(
-                f"torchrun starts process {local + 1} on a machine of {torch.cuda.device_count()} "
-                "GPUs; lower --nproc-per-node"
-            )
-        device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        control = dist.new_group(backend="gloo", timeout=PATIENCE)
-        yield World(dist.get_rank(), dist.get_world_size(), device, dist.group.WORLD, control)
-    finally:
-        dist.destroy_process_group()
 
 
 class GlobalLoss:

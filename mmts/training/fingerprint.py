@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from tokenizers import Tokenizer
 from torch import nn
 
 import mmts
@@ -49,8 +50,8 @@ def facts(
 
     Args:
         settings: by the name that their keys begin with: method, train, towers.
-        start: models and the like before the first step, by name; those without parameters or
-            buffers (a function, None) count for nothing.
+        start: models and the like before the first step, by name, and the tokenizer; those without
+            parameters or buffers (a function, None) count for nothing.
         files: what is read, by name, see `input_files`; hashed whole.
         seed: of the run.
         device: the type that is trained on, cpu or cuda.
@@ -66,6 +67,8 @@ def facts(
     for name, module in start.items():
         if isinstance(module, nn.Module) and module.state_dict():
             found[f"start.{name}"] = fingerprint(module.state_dict())
+        elif isinstance(module, Tokenizer):
+            found[f"start.{name}"] = hashlib.sha256(module.to_str().encode()).hexdigest()
     return found | {"format": FORMAT}
 
 

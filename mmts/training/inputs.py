@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from mmts.embed import Embeddings, read_embeddings
 from mmts.errors import InputError
@@ -20,8 +18,20 @@ from mmts.settings.towers import VIDEO_TOWERS
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
 from mmts.towers.texts import text_tokenizer
-from mmts.towers.tokens import encode, vocabulary_size
+from mmts.towers.tokens import tokens_of, vocabulary_size
 from mmts.training.pairs import Pairs
+from mmts.training.rows import Features, Rows, found
+
+Once = Callable[[Callable[[], Tokenizer]], Tokenizer]
+"""Something that makes -> what it made, or what another process did."""
+
+
+def alone(make: Callable[[], Tokenizer]) -> Tokenizer:
+    """What this process makes."""
+    return make()
+
+
+REMEDY = "run `dvc repro`"
 
 
 class Inputs:
@@ -37,10 +47,13 @@ class Inputs:
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         ids = read_parquet(data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`")
-        texts = self.embeddings.caption_text
-        self._text_row = dict(zip(ids["caption_id"], texts, strict=True))
-        samples = ids["sample_id"].drop_duplicates()
-        self._vision_row = {sample_id: row for row, sample_id in enumerate(samples)}
+        self._captions, self._samples = ids["caption_id"], ids["sample_id"].drop_duplicates()
+        if len(ids) != len(self.embeddings.caption_text):
+            raise InputError(
+                f"{data / 'embed' / dataset} has {len(ids):,} ids but "
+                f"{len(self.embeddings.caption_text):,} rows in caption_text.npy; run "
+                "`dvc repro -sf embed`"
+            )
         self.dims: dict[str, int] = {}
         if towers.vision.frozen:
             self.dims["vision"] = int(self._vision_features().shape[1])
@@ -56,7 +69,7 @@ class Inputs:
         own = self.embeddings.text_features
         return self.embeddings.text if own is None else own
 
-    def _open(self, split: str) -> ShardReader:
+    def open(self, split: str) -> ShardReader:
         """The shards of a split, opened once, if the vision tower takes what they hold."""
         if split not in self._opened:
             shards = ShardReader(self.shards, split)
@@ -75,15 +88,18 @@ class Inputs:
             self._opened[split] = shards
         return self._opened[split]
 
-    def captions(self, split: str) -> list[str]:
+    def captions(self, split: str) -> Sequence[str]:
         """All captions of a split, for a tokenizer to learn from."""
-        return flat(self._open(split).samples, "captions") or []
+        return flat(self.open(split).samples, "captions") or []
 
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self, once: Once = alone) -> Tokenizer | None:
         """Of the text tower that is to be trained, None for a frozen one.
 
         Learned from the training captions, or the one that the settings name. The size of its
         vocabulary goes into `dims`.
+
+        Args:
+            once: `World.from_first` where several processes want it.
 
         Raises:
             InputError: it cannot be loaded, or does not fit the tower's weights.
@@ -91,7 +107,7 @@ class Inputs:
         text = self.towers.text
         if text.frozen:
             return None
-        tokenizer = text_tokenizer(text, lambda: self.captions("train"))
+        tokenizer = once(lambda: text_tokenizer(text, lambda: self.captions("train")))
         self.dims["vocabulary"] = vocabulary_size(tokenizer)
         return tokenizer
 
@@ -99,31 +115,23 @@ class Inputs:
         self, split: str, tokenizer: Tokenizer | None, clusters: pd.DataFrame | None = None
     ) -> Pairs:
         """The pairs of one split; arguments as in `Pairs`."""
-        vision = (self._vision_features(), self._vision_row) if self.towers.vision.frozen else None
-        shards = self._open(split)
-        wanted = set(flat(shards.samples, "caption_ids") or [])
-        if not wanted <= self._text_row.keys():
-            raise InputError(
-                f"caption {min(wanted - self._text_row.keys())} of {self.shards} was never "
-                "embedded; run `dvc repro`"
-            )
+        vision = (self._vision_features(), self._samples) if self.towers.vision.frozen else None
+        shards = self.open(split)
+        ids = flat(shards.samples, "caption_ids") or []
+        rows = found(
+            ids, self._captions, f"caption {{}} of {self.shards} was never embedded; {REMEDY}"
+        )
+
+        def encode_text(captions: Sequence[str], _: Sequence[str]) -> Rows:
+            if tokenizer is not None:
+                return tokens_of(tokenizer, captions)
+            return Features(self._text_features(), self.embeddings.caption_text[rows])
+
         return Pairs(
             shards,
             vision_rows=vision,
-            encode_text=self._text_encoder(tokenizer),
+            encode_text=encode_text,
             image_size=self.towers.vision.image_size,
             clip_length=self.towers.vision.clip_length,
             clusters=clusters,
         )
-
-    def _text_encoder(
-        self, tokenizer: Tokenizer | None
-    ) -> Callable[[list[str], list[str]], Tensor]:
-        if tokenizer is not None:
-            return lambda captions, _: encode(tokenizer, captions)
-        features = self._text_features()
-
-        def rows(_: list[str], caption_ids: list[str]) -> Tensor:
-            return torch.from_numpy(features[[self._text_row[c] for c in caption_ids]])
-
-        return rows

@@ -110,10 +110,10 @@ def train(
     world = world or World(0, 1, pick_device(settings.device), None)
     share = shared(settings.batch_size, len(train_pairs), world)
     model = model.to(world.device)
-    average = None if settings.ema_decay is None else moving_average(model, settings.ema_decay)
     stepper = Stepper(
         model, GlobalLoss(objective, modulator, world, relevancy_threshold, seed), settings
     )
+    average = None if settings.ema_decay is None else moving_average(model, settings.ema_decay)
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     if settings.warmup_steps >= total:
@@ -252,5 +252,6 @@ def encode_split(
     """
     model.eval()
     vision = encode_all(model.encode_vision, vision_batches(pairs, batch_size, workers), device)
-    text = encode_all(model.encode_text, torch.split(pairs.text, batch_size), device)
+    texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
+    text = encode_all(model.encode_text, texts, device)
     return vision, text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +21,15 @@ from mmts.shards import ShardReader
 from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch
 from mmts.training.positives import Classes, RelevantCaptions
+from mmts.training.rows import Features, Rows, found
 from mmts.video.clips import centre_crop, consistent_crop, frame_indices
 
 Ints = NDArray[np.int64]
 CLASS = "class_"
 """Start of the names of the columns whose classes give the relevancy."""
+
+NO_CLUSTER = "caption {} has no cluster; run `dvc repro -sf cluster`"
+NO_FEATURES = "{} has no features of the frozen vision tower; run `dvc repro`"
 
 
 class Pick(NamedTuple):
@@ -53,8 +57,8 @@ class Pairs(Dataset[Batch]):
         self,
         shards: ShardReader,
         *,
-        vision_rows: tuple[NDArray[np.float32], dict[str, int]] | None,
-        encode_text: Callable[[list[str], list[str]], Tensor],
+        vision_rows: tuple[NDArray[np.float32], Iterable[str]] | None,
+        encode_text: Callable[[Sequence[str], Sequence[str]], Rows],
         image_size: int,
         clip_length: int | None = None,
         clusters: pd.DataFrame | None = None,
@@ -62,7 +66,7 @@ class Pairs(Dataset[Batch]):
         """
         Args:
             shards: the packed split.
-            vision_rows: features of the frozen tower and the row of each sample_id; None reads
+            vision_rows: features of the frozen tower and the sample_id of each row; None reads
                 and decodes the pictures.
             encode_text: (captions, caption_ids) -> what the text side of the model takes.
             image_size: pixels a side of decoded pictures or frames.
@@ -74,28 +78,26 @@ class Pairs(Dataset[Batch]):
         self.augment: Augment | None = None
         said = shards.samples
         self.first: Ints = np.concatenate([[0], np.cumsum(counts(said))]).astype(np.int64)
-        self.captions: list[str] = flat(said, "captions") or []
-        self.caption_ids: list[str] = flat(said, "caption_ids") or []
-        self.sample_ids: list[str] = column(said, "sample_id") or []
+        self.captions: Sequence[str] = flat(said, "captions") or []
+        self.caption_ids: Sequence[str] = flat(said, "caption_ids") or []
+        self.sample_ids: Sequence[str] = column(said, "sample_id") or []
         self.cluster_id = torch.tensor(flat(said, "cluster_id") or [])
         self.classes = torch.empty(len(self.captions), 0, dtype=torch.int64)
-        self.sentence = np.array(flat(said, "sentence") or [True] * len(self.captions))
+        sentence = flat(said, "sentence")
+        self.sentence = np.array(
+            np.ones(len(self.captions), bool) if sentence is None else sentence
+        )
         self.classes_of = _graded(said)
         if clusters is not None:
             self._join(clusters)
         self.text = encode_text(self.captions, self.caption_ids)
-        self.features: Tensor | None = None
+        self.features: Rows | None = None
         if vision_rows is not None:
-            features, row_of = vision_rows
-            rows = [row_of[sample_id] for sample_id in self.sample_ids]
-            self.features = torch.from_numpy(np.asarray(features[rows], dtype=np.float32))
+            features, known = vision_rows
+            self.features = Features(features, found(self.sample_ids, known, NO_FEATURES))
 
     def _join(self, clusters: pd.DataFrame) -> None:
-        row_of = dict(zip(clusters["caption_id"], range(len(clusters)), strict=True))
-        missing = [c for c in self.caption_ids if c not in row_of]
-        if missing:
-            raise InputError(f"caption {missing[0]} has no cluster; run `dvc repro -sf cluster`")
-        table = clusters.iloc[[row_of[c] for c in self.caption_ids]]
+        table = clusters.iloc[found(self.caption_ids, clusters["caption_id"], NO_CLUSTER)]
         if "cluster_id" in table:
             self.cluster_id = torch.from_numpy(table["cluster_id"].to_numpy().astype(np.int64))
         names = [name for name in table.columns if str(name).startswith(CLASS)]
@@ -156,7 +158,7 @@ class Pairs(Dataset[Batch]):
         Features [N, D], pictures [N, 3, S, S] or clips [N, T, 3, S, S], both uint8.
         """
         if self.features is not None:
-            return self.features[torch.as_tensor(items)]
+            return self.features[np.asarray(items)]
         if self.clip_length is None:
             side = self.image_size
             pictures = np.empty((len(items), side, side, 3), np.uint8)

@@ -14,6 +14,10 @@ DISK = (OSError, RuntimeError, SafetensorError)
 """What a full or broken disk raises: Python, torch and safetensors have an error each."""
 
 
+class Elsewhere(SystemExit):
+    """Another process has a problem, which it tells; this one ends without a word."""
+
+
 class Processes(NamedTuple):
     """This process among those that train together; alone where nothing else is said.
 
@@ -26,22 +30,27 @@ class Processes(NamedTuple):
     highest: Callable[[int], int] = int
 
     @contextmanager
-    def together(self, told: Callable[[str], str]) -> Iterator[None]:
+    def together(self, told: Callable[[str], str] | None = None) -> Iterator[None]:
         """A block that fails in all processes where it fails in one, so that none waits for ever.
 
         Args:
-            told: what the disk said -> the message.
+            told: what the disk said -> the message; None leaves its errors as they are.
 
         Raises:
-            InputError: one line, in each process.
+            InputError: one line, in each process that has a problem.
+            Elsewhere: in the others.
         """
-        problem = None
+        problem: BaseException | None = None
         try:
             yield
-        except InputError as error:
-            problem = str(error)
         except DISK as error:
-            reason = error.strerror if isinstance(error, OSError) else None
-            problem = told(reason or " ".join(str(error).split())[:160])
+            problem = error if told is None else InputError(told(_reason(error)))
+        except Exception as error:
+            problem = error
         if self.highest(int(problem is not None)):
-            raise InputError(problem or "another process has a problem, which it tells")
+            raise (problem or Elsewhere(1)) from None
+
+
+def _reason(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or " ".join(str(error).split())[:160]

@@ -113,12 +113,30 @@ class Stepper:
         return found
 
     def _loss(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
+        if self._astray(vision, text):
+            with torch.no_grad():
+                tau = self.loss.modulator(step, batch, vision.nan_to_num(), text.nan_to_num())
+            return (vision.sum() + text.sum()) * math.nan, tau
         try:
             return self.loss(step, batch, vision, text)
         except InputError as error:  # the rows are normalised: they were fine before
             raise InputError(
                 f"training went astray at step {step} ({error}); lower train.learning_rate"
             ) from None
+
+    def _astray(self, vision: Tensor, text: Tensor) -> bool:
+        """Whether a rank's features, or what is learned beside the model, are no numbers any more.
+
+        On a CPU the losses would refuse them, on that rank alone; on a GPU nothing waits for a
+        number, and they make the loss NaN by themselves. Numbers too large have norm 0 here.
+        """
+        if self.world.device.type != "cpu":
+            return False
+        norms = torch.cat([vision.detach().norm(dim=1), text.detach().norm(dim=1)])
+        fine = bool(((norms - 1).abs() < 0.5).all()) and all(
+            bool(p.isfinite().all()) for p in self.others
+        )
+        return bool(self.world.highest(int(not fine)))
 
     def _backward(self, loss: Tensor) -> None:
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What is logged of the steps, and the end of a run whose loss is no number any more."""
+"""What is logged of the steps, and the end of a run whose numbers are none any more."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mmts.training.distributed import World
 from mmts.training.step import Stepped
 
 SHOWN = 5  # sample ids in a message
+LATEST = 1 << 62  # above any step
 
 
 class Watch:
@@ -33,15 +34,25 @@ class Watch:
         self._bad = torch.where(first, now, self._bad)
 
     def check(self, sample_ids: Callable[[int], list[str]]) -> None:
-        """InputError if a loss was not finite; `sample_ids` gives the samples of a step."""
+        """InputError if a loss was not finite; all ranks must ask together.
+
+        Args:
+            sample_ids: the samples of a step.
+        """
         step, low, high = self._bad.tolist()
-        if step < 0:
+        first = LATEST - self.world.highest(LATEST - int(step) if step >= 0 else 0)
+        if first == LATEST:
             return
-        ids = sample_ids(int(step))
+        if self.world.group is not None:
+            ends = torch.stack([-self._bad[1], self._bad[2]])
+            dist.all_reduce(ends, dist.ReduceOp.MAX, group=self.world.group)
+            low, high = -ends[0].item(), ends[1].item()
+        ids = sample_ids(first)
         more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
         raise InputError(
-            f"the loss is not finite at step {step:.0f} (tau {low:.4g} to {high:.4g}; samples "
-            f"{', '.join(ids[:SHOWN])}{more}); lower train.learning_rate or raise the temperatures"
+            f"features cannot be used or the loss is not finite at step {first} (tau {low:.4g} to "
+            f"{high:.4g}; samples {', '.join(ids[:SHOWN])}{more}); lower train.learning_rate or "
+            "raise the temperatures"
         )
 
     def point(self, rate: float) -> dict[str, float]:

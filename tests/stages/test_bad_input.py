@@ -342,6 +342,33 @@ def test_a_batch_larger_than_the_split(project: Project) -> None:
     )
 
 
+@pytest.mark.parametrize("side", ["vision", "text"])
+def test_a_hub_that_cannot_be_reached(project: Project, side: str) -> None:
+    name = {"vision": "resnet", "text": "distilbert"}[side]
+    tower: dict[str, Any] = {"name": name, "weights": "org/no-such", "frozen": False}
+    more: dict[str, Any] = {"image_size": 32} if side == "vision" else {"pooling": "cls"}
+    params(project, **{f"towers.{side}": {**tower, **more}})
+    found = refused(project, "train")
+    assert found.startswith("org/no-such cannot be loaded (") and "give a " in found
+    assert found.endswith("model's local folder, with config.json and model.safetensors")
+
+
+def test_outputs_are_on_the_disk_before_the_checkpoints_go(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params(project, **{"train.checkpoint": {"every_steps": 2, "every_minutes": None}})
+    seen = []
+
+    def sync_tree(folder: Path) -> None:
+        kept = list(Path("data/cache/checkpoints").rglob("step-*"))
+        seen.append((folder, (folder / "model.safetensors").exists(), len(kept) > 0))
+
+    monkeypatch.setattr("mmts.files.sync_tree", sync_tree)
+    assert project.run("train", *BASE, *SEED).code == 0
+    assert seen == [(Path(OUTPUT["train"]), True, True)]
+    assert not list(Path("data/cache/checkpoints").rglob("step-*"))
+
+
 def test_a_training_that_goes_astray(project: Project) -> None:
     params(project, **{"train.learning_rate": 1e30, "train.epochs": 5})
     assert "lower train.learning_rate" in refused(project, "train")

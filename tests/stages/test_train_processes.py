@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -32,10 +34,16 @@ LONG: dict[str, Any] = {
 }  # fmt: skip
 
 
-def start() -> subprocess.Popen[str]:
+def start(disk: int | None = None) -> subprocess.Popen[str]:
+    """The command; `disk` limits the size of each file that it writes."""
+
+    def limit() -> None:
+        if disk is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
+
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, *TRAIN], env=env, text=True, start_new_session=True,
+        [sys.executable, *TRAIN], env=env, text=True, start_new_session=True, preexec_fn=limit,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -99,6 +107,11 @@ def test_sigterm_saves_and_ends_with_143(slow: Project) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
     assert "stopped by SIGTERM after step" in err and "Traceback" not in err
+    before = {p: p.read_bytes() for p in Path("data/cache/checkpoints").rglob("*") if p.is_file()}
+    _, err = (process := start(disk=3_000)).communicate(timeout=120)  # a full disk, as it were
+    assert process.returncode == 1, err
+    assert re.fullmatch(r"error: \S+ could not be written \(.*\); make room there: .*\n", err), err
+    assert all(path.read_bytes() == data for path, data in before.items()) and len(before) > 4
     code, said = finished()
     assert code == 0 and "goes on from" in said
 
@@ -112,6 +125,15 @@ def test_two_processes_train_as_one(project: Project) -> None:
     assert code == 0 and "processes: 2" in said, said
     two = pd.read_csv(CELL / "curves.csv")
     np.testing.assert_allclose(two, alone, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_two_processes_tell_an_error_once(project: Project) -> None:
+    project.set(datasets__tiny__train__launcher=TWO, datasets__tiny__train__batch_size=15)
+    code, said = finished()
+    told = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert code == 1 and told == [
+        "error: train.batch_size 15 is no multiple of the 2 processes; change one of them"
+    ], said
 
 
 def test_a_launcher_that_is_no_program(project: Project) -> None:

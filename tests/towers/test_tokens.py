@@ -1,6 +1,8 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS
@@ -8,7 +10,9 @@ from mmts.towers.tokens import (
     cut_to,
     encode,
     given_tokenizer,
+    pad_with,
     read_tokenizer,
+    tokens_of,
     train_tokenizer,
     vocabulary_size,
 )
@@ -29,6 +33,31 @@ def test_ids_are_padded_with_0_and_cut() -> None:
     short = encode(tokenizer, ["a red ball", "a"])
     assert short.shape[1] < 8 and short[0, -1] > 0 and short[1, -1] == 0
     assert encode(tokenizer, [""]).shape == (1, 1)
+
+
+@pytest.mark.parametrize("pad", [None, 1])
+@pytest.mark.parametrize("limit", [None, 5])
+def test_rows_are_those_of_one_padded_table(
+    monkeypatch: pytest.MonkeyPatch, pad: int | None, limit: int | None
+) -> None:
+    """Against the tokenizer text by text; in parts, and any rows of them."""
+    monkeypatch.setattr("mmts.towers.tokens.TEXTS_AT_ONCE", 4)
+    tokenizer = train_tokenizer(TEXTS)
+    texts = [*TEXTS, "", "a red ball " * 30]
+    ids = [tokenizer.encode(text).ids[: limit or MAX_TOKENS] for text in texts]
+    width = max(map(len, ids))
+    wanted = torch.tensor([row + [pad or 0] * (width - len(row)) for row in ids])
+    if pad is not None:
+        pad_with(tokenizer, pad)
+    if limit is not None:
+        cut_to(tokenizer, limit)
+    found = tokens_of(tokenizer, texts)
+    assert len(found) == len(texts) and found.width == width
+    assert torch.equal(found[:], wanted) and torch.equal(encode(tokenizer, texts), wanted)
+    assert found._ids.dtype == np.uint16 and len(found._ids) == sum(map(len, ids))
+    rows = np.array([3, 16, 0, 15, 3])
+    assert torch.equal(found[rows], wanted[rows]) and torch.equal(found[2:9:3], wanted[2:9:3])
+    assert found[5:5].shape == (0, width) and found[:].dtype == torch.int64
 
 
 def test_no_text_is_unknown_and_case_does_not_matter() -> None:

@@ -182,3 +182,17 @@ def test_what_was_loaded(tmp_path: Path) -> None:
     again = TwoTower(Towers.model_validate(tree), None, {"vocabulary": 30}, model.shapes)
     assert again.loaded == {} and again.shapes == model.shapes
     assert TwoTower(towers(True, False), None, {"vision": 192, "vocabulary": 9}).shapes == {}
+
+
+def test_frozen_batch_norms_stay_as_they_are() -> None:
+    trained = towers(False, False)
+    some = trained.model_copy(update={"frozen_parts": ("vision.*",)})
+    model = TwoTower(some, Head(dim=4), {"vocabulary": 9}).train()
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    before = {n: m.running_mean.clone() for n, m in norms.items()}
+    assert len(norms) > 1 and model.training and not any(m.training for m in norms.values())
+    pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
+    model(pixels, torch.ones(4, 3, dtype=torch.long))
+    assert all(torch.equal(m.running_mean, before[n]) for n, m in norms.items())
+    free = TwoTower(trained, Head(dim=4), {"vocabulary": 9}).train()
+    assert all(m.training for m in free.modules())

@@ -215,6 +215,43 @@ def test_a_pickle_is_never_run(
     assert not (cell / "evil").exists()
 
 
+def reseal(path: Path, name: str) -> None:
+    """List a file as it is now."""
+    sums = path / "SHA256SUMS"
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith(f"  {name}")]
+    lines.append(f"{sha256_file(path / name)}  {name}")
+    sums.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [[], {"facts": FACTS}, {"facts": [], "position": {"step": 7, "epoch": 0, "batch": 7}},
+     {"facts": FACTS, "position": {"step": 7, "epoch": 0}},
+     {"facts": FACTS, "position": {"step": "7", "epoch": 0, "batch": 7}},
+     {"facts": FACTS, "position": {"step": 7, "epoch": 0, "batch": 7, "more": 1}}],
+)  # fmt: skip
+def test_facts_of_another_kind(saved: tuple[Path, Path], odd: Any) -> None:
+    cell, path = saved
+    (path / "facts.json").write_text(json.dumps(odd))
+    reseal(path, "facts.json")
+    with pytest.raises(InputError, match=r"facts\.json is of another kind; delete ") as caught:
+        SmallRun().resume(checkpoints(cell))
+    one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["rank-0.pt", "state.pt"])
+@pytest.mark.parametrize(
+    "odd", [[], {}, 3, {"python": 1}, {"optimizer": [], "scaler": 1, "log": torch.ones(2)}]
+)
+def test_states_of_another_kind(saved: tuple[Path, Path], name: str, odd: Any) -> None:
+    cell, path = saved
+    torch.save(odd, path / name)
+    reseal(path, name)
+    with pytest.raises(InputError, match=rf"{name} is of another model .*; delete ") as caught:
+        SmallRun().resume(checkpoints(cell))
+    one_line(caught)
+
+
 def test_a_path_that_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "some.pt").write_bytes(pickle.dumps(Evil()))
     for path in (tmp_path / "some.pt", tmp_path, tmp_path / "nowhere"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
@@ -20,10 +22,13 @@ from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
 from mmts.towers.two_tower import TwoTower
-from mmts.training.distributed import World, joined, launched
+from mmts.training import joining
+from mmts.training.distributed import World
+from mmts.training.joining import joined, launched
 from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
+from mmts.training.processes import Elsewhere
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
 
@@ -61,7 +66,9 @@ def pairs_of(name: str) -> Pairs:
     return pairs
 
 
-def trained(name: str, folder: Path, world: World | None = None, **more: Any) -> dict[str, Any]:
+def trained(
+    name: str, folder: Path, world: World | None = None, broken: bool = False, **more: Any
+) -> dict[str, Any]:
     """Weights, the states beside the model, and the curves of a short training."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(3)
@@ -69,6 +76,8 @@ def trained(name: str, folder: Path, world: World | None = None, **more: Any) ->
     chosen = settings(epochs=3, batch_size=12, **more)
     model = TwoTower(FROZEN, chosen.head, {"vision": 12, "text": 10})
     pairs = pairs_of(name)
+    if broken:
+        pairs.text = torch.full((32, 10), torch.nan)
     log = None
     if world is None or world.first:
         log = RunLog(folder)
@@ -83,11 +92,11 @@ def trained(name: str, folder: Path, world: World | None = None, **more: Any) ->
     return {"state": state, "metrics": found.metrics}
 
 
-def rank_main(rank: int, folder: str, port: int) -> None:
+def rank_main(rank: int, folder: str, ports: list[int]) -> None:
     torch.set_num_threads(1)
     os.environ |= {
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports[0]),
     }  # fmt: skip
     with joined(torch.device("cpu")) as world:
         assert (world.rank, world.size) == (rank, 2)
@@ -101,6 +110,48 @@ def rank_main(rank: int, folder: str, port: int) -> None:
             trained("info_nce", Path(folder) / "odd", world._replace(size=5))
         except InputError as error:
             (Path(folder) / "odd.txt").write_text(str(error))
+        try:
+            trained("clip", Path(folder) / "nan", world, broken=rank == 1)
+        except InputError as error:
+            (Path(folder) / f"nan-{rank}.txt").write_text(str(error))
+        in_turn(rank, world, Path(folder) / "turn")
+    joining.LINGER, joining.HEARING = 0.0, 20.0
+    for port, who in zip(ports[1:], ((0, 1), (1,)), strict=True):
+        told = leaving(rank, port, who)
+        assert told == ("InputError" if rank == min(who) else "Elsewhere"), (rank, who, told)
+
+
+def in_turn(rank: int, world: World, first: Path) -> None:
+    """What rank 0 does before the others, and what fails in all where it fails in one."""
+    assert world.from_first(lambda: {"made by": rank}) == {"made by": 0}
+    with world.first_then_others():
+        assert first.exists() == (rank == 1)
+        first.touch()
+    for failing in (0, 1):
+        with pytest.raises((InputError, Elsewhere)) as caught, world.first_then_others():
+            assert rank <= failing, "an error of the first leaves nothing to the others"
+            if rank == failing:
+                raise InputError("odd")
+        assert (caught.type is InputError) == (rank == failing)
+    with pytest.raises(InputError if rank == 0 else Elsewhere):
+        world.from_first(refuse)
+
+
+def refuse() -> None:
+    raise InputError("odd")
+
+
+def leaving(rank: int, port: int, who: tuple[int, ...]) -> str:
+    """How a rank leaves where those in `who` have one problem."""
+    os.environ["MASTER_PORT"] = str(port)
+    try:
+        with joined(torch.device("cpu")) as world:
+            if rank in who:
+                raise InputError("the same in all")
+            world.wait()  # for a rank that does not come
+    except BaseException as error:
+        return type(error).__name__
+    return ""
 
 
 @pytest.fixture(scope="module")
@@ -108,10 +159,12 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import socket
 
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    spawn(rank_main, (str(folder), port), nprocs=2)
+    with ExitStack() as stack:
+        free = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in free]
+    spawn(rank_main, (str(folder), ports), nprocs=2)
     return folder
 
 
@@ -129,10 +182,58 @@ def test_two_ranks_train_as_one_process(two_ranks: Path, tmp_path: Path, name: s
     np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5, equal_nan=True)
 
 
+def test_features_that_are_no_numbers_on_one_rank_stop_both(two_ranks: Path) -> None:
+    told = [(two_ranks / f"nan-{rank}.txt").read_text() for rank in (0, 1)]
+    assert told[0] == told[1]
+    assert "not finite at step 0 (tau 0.1 to 0.1; samples " in told[0] and "and 7 more" in told[0]
+
+
 def test_a_batch_that_the_ranks_cannot_share(two_ranks: Path) -> None:
     assert (two_ranks / "odd.txt").read_text() == (
         "train.batch_size 12 is no multiple of the 5 processes; change one of them"
     )
+
+
+@pytest.mark.parametrize(("rank", "waits"), [("0", 0), ("1", 1)])
+def test_before_joining_rank_0_tells(
+    monkeypatch: pytest.MonkeyPatch, rank: str, waits: int
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("mmts.training.joining.time.sleep", slept.append)
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(InputError, match="odd"), joining.alike():
+        raise InputError("odd")
+    assert slept == [joining.HEARING] * waits
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "before", "tells"),
+    [
+        (0, InputError("x"), None, True),
+        (1, InputError("x"), joining.TOLD, False),
+        (1, InputError("x"), joining.SILENT, True),
+        (0, Elsewhere(1), None, False),
+        (0, RuntimeError("connection closed by peer"), joining.TOLD, False),
+        (0, RuntimeError("a mistake"), None, True),
+    ],
+)  # fmt: skip
+def test_one_rank_tells(
+    monkeypatch: pytest.MonkeyPatch,
+    rank: int,
+    error: BaseException,
+    before: str | None,
+    tells: bool,
+) -> None:
+    monkeypatch.setattr(joining, "HEARING", 0.1)
+    store = dist.HashStore()
+    if before is not None:
+        store.add(before, 1)
+    assert joining.tells(error, rank, store) is tells
+    assert store.check([joining.SILENT]) == (
+        isinstance(error, Elsewhere) or before == joining.SILENT
+    )
+    if tells:
+        assert not joining.tells(InputError("the same"), 2, store)
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:

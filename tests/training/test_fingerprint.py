@@ -10,6 +10,7 @@ from torch import nn
 
 from mmts.errors import InputError
 from mmts.settings import Head, Towers, Train
+from mmts.towers.tokens import train_tokenizer
 from mmts.training import fingerprint
 from mmts.training.fingerprint import (
     CODE,
@@ -122,6 +123,16 @@ def test_what_the_stage_reads(tmp_path: Path) -> None:
     (tmp_path / names[1]).unlink()
     with pytest.raises(InputError, match=r"shift\.parquet is not there; run `dvc repro`"):
         input_files(tmp_path, "d", "m", FROZEN)
+
+
+def test_the_pieces_of_a_tokenizer_count() -> None:
+    """Two of one size too."""
+    found = []
+    for texts in (["ab ab"], ["cd cd"]):
+        tokenizer = train_tokenizer(texts)
+        given = {"seed": 0, "device": "cpu", "world_size": 1}
+        found.append(facts({}, {"tokenizer": tokenizer}, {}, **given))  # type: ignore[arg-type]
+    assert first_difference(*found) == "start.tokenizer"
 
 
 def test_a_head_or_none() -> None:

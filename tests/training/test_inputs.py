@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,9 +34,10 @@ def test_pieces_learned_for_clip_text(project: Project) -> None:
     pairs = found.pairs("test", tokenizer)
     end = found.dims["vocabulary"] - 1
     assert end == tokenizer.get_vocab_size() - 1 and tokenizer.id_to_token(end) == "[END]"
-    assert pairs.text.shape == (len(pairs.captions), 4)
-    assert ((pairs.text == end).sum(dim=1) == 1).all()
-    assert pairs.text.max() == end and pairs.clip_length is None
+    ids = pairs.text[:]
+    assert ids.shape == (len(pairs.captions), 4)
+    assert ((ids == end).sum(dim=1) == 1).all()
+    assert ids.max() == end and pairs.clip_length is None
 
 
 def test_a_given_tokenizer_is_cut_to_the_weights_context(project: Project, tmp_path: Path) -> None:
@@ -45,12 +47,12 @@ def test_a_given_tokenizer_is_cut_to_the_weights_context(project: Project, tmp_p
     tokenizer = found.tokenizer()
     assert tokenizer is not None and tokenizer.truncation["max_length"] == 9
     assert found.dims == {"vocabulary": 30}
-    ids = found.pairs("val", tokenizer).text
+    ids = found.pairs("val", tokenizer).text[:]
     assert (ids[:, 0] == 28).all() and ((ids == 29).sum(dim=1) == 1).all()
     other = {**TEXT, "tokenizer": str(words), "shape": {"context": 5}}
     found = inputs(project, other)
     tokenizer = found.tokenizer()
-    assert tokenizer is not None and found.pairs("val", tokenizer).text.shape[1] == 5
+    assert tokenizer is not None and found.pairs("val", tokenizer).text[:].shape[1] == 5
     large = {**text, "tokenizer": str(write_tokenizer(tmp_path / "more", fill=40))}
     with pytest.raises(InputError, match=r"more has 40 ids but the text tower of .* has 30; name"):
         inputs(project, large).tokenizer()
@@ -64,7 +66,16 @@ def test_other_text_towers_get_what_they_got(project: Project) -> None:
     assert small.dims == {"vocabulary": tokenizer.get_vocab_size()}
     frozen = inputs(project, {"name": "sentence", "weights": "x", "frozen": True})
     assert frozen.tokenizer() is None and set(frozen.dims) == {"text"}
-    assert frozen.pairs("val", None).text.dtype == torch.float32
+    features = frozen.pairs("val", None).text
+    assert features[:].dtype == torch.float32
+    assert np.shares_memory(features._matrix, frozen.embeddings.text)  # type: ignore[attr-defined]
+
+
+def test_ids_of_other_captions(project: Project) -> None:
+    path = project.root / "data/embed/tiny/caption_text.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(InputError, match=r"has \d+ ids but \d+ rows in caption_text\.npy; run"):
+        inputs(project, TEXT)
 
 
 def test_a_video_tower_on_pictures(project: Project) -> None:

@@ -104,9 +104,11 @@ def test_classes_are_joined_by_caption(make: Callable[..., Pairs]) -> None:
 
 def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
     features = np.arange(40, dtype=np.float32).reshape(20, 2)
-    row_of = {f"item{n}": 19 - n for n in range(12)}
-    pairs = make(vision_rows=(features, row_of))
+    known = [f"item{19 - row}" for row in range(20)]
+    pairs = make(vision_rows=(features, known))
     assert pairs.inputs([0, 5]).tolist() == [[38, 39], [28, 29]]
+    with pytest.raises(InputError, match="item11 has no features of the frozen vision tower; run"):
+        make(vision_rows=(features, known[9:]))
 
 
 def test_pictures_are_decoded(make: Callable[..., Pairs]) -> None:

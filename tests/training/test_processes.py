@@ -15,7 +15,7 @@ import torch.distributed as dist
 from mmts.errors import InputError
 from mmts.files import sha256_file
 from mmts.training.checkpoint import Wish
-from mmts.training.processes import Processes
+from mmts.training.processes import Elsewhere, Processes
 from tests.making_run import FACTS, SmallRun, checkpoints, in_forks
 
 WORLD = {**FACTS, "world_size": 2}
@@ -66,7 +66,7 @@ def failures(rank: int, cell: Path) -> None:
         keeper._processes = Processes(
             5, 2, highest
         )  # writes rank-5.pt: not on this disk, as it were
-    with pytest.raises(InputError, match=r"lacks rank-1\.pt" if rank == 0 else "another process"):
+    with pytest.raises((InputError, Elsewhere), match=r"lacks rank-1\.pt" if rank == 0 else "1"):
         run.save(keeper)
     dist.barrier()
     assert [p.name for p in keeper.folder.iterdir()] == [first.name]
@@ -74,7 +74,7 @@ def failures(rank: int, cell: Path) -> None:
     if rank == 1:
         (first / "rank-1.pt").write_bytes(b"else")
     dist.barrier()
-    with pytest.raises(InputError, match=r"rank-1\.pt is damaged"):
+    with pytest.raises(InputError, match=r"rank-1\.pt is damaged"):  # both have read it
         run.resume(together(rank, cell))
     if rank == 0:
         (first / "rank-1.pt").unlink()

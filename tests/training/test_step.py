@@ -15,8 +15,17 @@ from mmts.modulators import ScheduledShift
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
 from mmts.training.distributed import GlobalLoss, World
+from mmts.training.loop import train
 from mmts.training.step import Stepper
-from tests.training.test_loop import FROZEN, HEAD, SHIFTS, run, settings
+from tests.training.test_loop import (
+    FROZEN,
+    HEAD,
+    SHIFTS,
+    TRAINABLE,
+    picture_pairs,
+    run,
+    settings,
+)
 
 ALONE = World(0, 1, torch.device("cpu"), None)
 
@@ -143,3 +152,15 @@ def test_compiled_towers_give_the_same(tmp_path: Path) -> None:
     assert list(plain) == list(compiled)
     for key, value in plain.items():
         torch.testing.assert_close(compiled[key], value, rtol=1e-4, atol=1e-5)
+
+
+def test_averaged_weights_are_channels_last_too(tmp_path: Path) -> None:
+    pairs, tokenizer = picture_pairs(tmp_path / "pictures")
+    chosen = settings(epochs=1, channels_last=True, ema_decay=0.5)
+    model = TwoTower(TRAINABLE, chosen.head, {"vocabulary": tokenizer.get_vocab_size()})
+    modulator = ScheduledShift(SHIFTS, alpha=0.0, period=6)
+    kept = train(model, info_nce, modulator, pairs, None, chosen, 0, None).model
+    assert kept is not model
+    for network in (model, kept):
+        weights = [p for p in network.parameters() if p.ndim == 4]
+        assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)

@@ -1,0 +1,127 @@
+"""Joining the processes that train together, and leaving them when something goes wrong."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+
+from mmts.errors import InputError
+from mmts.training.distributed import World
+from mmts.training.processes import Elsewhere
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
+PATIENCE = timedelta(hours=2)  # others wait while rank 0 validates
+HEARING = 3.0  # seconds that a rank waits for rank 0 to tell what both have
+LINGER = 10.0  # seconds for the rank that tells; torchrun ends the others when it has
+STUCK = 60.0  # seconds after which a GPU's process that cannot leave is ended
+TOLD, SILENT = "mmts/told", "mmts/silent"
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+@contextmanager
+def alike() -> Iterator[None]:
+    """A block before `joined` that fails on all ranks alike: rank 0 tells, and torchrun ends all.
+
+    Another rank tells what rank 0 does not have.
+    """
+    try:
+        yield
+    except InputError:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(HEARING)
+        raise
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The world of this process: of all that torchrun has started, or it alone.
+
+    Where the block fails, this process leaves at once, without waiting for the others. Of those
+    that fail one says why: rank 0, or another where rank 0 has no problem.
+
+    Args:
+        device: of a single process; under torchrun a CUDA one is the local rank's.
+
+    Raises:
+        InputError: torchrun starts more processes here than there are GPUs.
+    """
+    if not launched() or os.environ["WORLD_SIZE"] == "1":
+        yield World(0, 1, device, None)
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.type == "cuda":
+        with alike():
+            device = _gpu(local)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    assert dist.group.WORLD is not None
+    rank, store = dist.get_rank(), dist.group.WORLD.get_group_store()
+    try:
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield World(rank, dist.get_world_size(), device, dist.group.WORLD, control, local)
+    except BaseException as error:
+        _abandon(device)
+        if isinstance(error, (Exception, Elsewhere)) and not tells(error, rank, store):
+            time.sleep(LINGER)
+            raise Elsewhere(1) from None
+        raise
+    dist.destroy_process_group()
+
+
+def _gpu(local: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if local >= count:
+        raise InputError(
+            f"torchrun starts process {local + 1} on a machine of {count} GPUs; lower "
+            "--nproc-per-node"
+        )
+    device = torch.device("cuda", local)
+    torch.cuda.set_device(device)
+    return device
+
+
+def _abandon(device: torch.device) -> None:
+    """Leave ranks that may wait for this one.
+
+    Destroying NCCL's group takes all of them and would hang; aborting it takes none. Should that
+    hang too, the process is ended all the same. (Not tried on a GPU.)
+    """
+    if device.type != "cuda":
+        dist.destroy_process_group()
+    elif dist.group.WORLD is not None:
+        faulthandler.dump_traceback_later(STUCK, exit=True)
+        dist.group.WORLD.abort()
+
+
+def tells(error: BaseException, rank: int, store: Store) -> bool:
+    """Whether this rank is the one that says what went wrong.
+
+    A RuntimeError may only mean that another rank has left: such a rank waits longer.
+    """
+    lost = isinstance(error, RuntimeError)
+    until = time.monotonic() + HEARING * ((rank > 0) + lost)
+    try:
+        if isinstance(error, Elsewhere):
+            if rank == 0:
+                store.set(SILENT, "")
+            return False
+        while time.monotonic() < until and (lost or not store.check([SILENT])):
+            if store.check([TOLD]):
+                return False
+            time.sleep(0.02)
+        return int(store.add(TOLD, 1)) == 1
+    except RuntimeError:  # the store is gone with its process
+        return True

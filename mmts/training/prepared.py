@@ -1,0 +1,80 @@
+"""What a training begins with: the pairs, and a model, an objective and a modulator for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from mmts.files import read_parquet
+from mmts.losses import Objective
+from mmts.method import Method
+from mmts.settings import Towers, Train
+from mmts.shards.reader import read_manifest
+from mmts.towers.two_tower import TwoTower
+from mmts.training.batches import steps_per_epoch
+from mmts.training.build import build_modulator, build_objective
+from mmts.training.distributed import World
+from mmts.training.inputs import Inputs
+from mmts.training.pairs import Pairs
+
+
+class Prepared(NamedTuple):
+    """Of one cell, before the first step.
+
+    held_out: the validation split, on rank 0 where there is one. steps: of the whole training.
+    dims: sizes that the model was built with.
+    """
+
+    model: TwoTower
+    objective: Objective
+    modulator: nn.Module
+    pairs: Pairs
+    held_out: Pairs | None
+    tokenizer: Tokenizer | None
+    dims: dict[str, int]
+    steps: int
+
+
+def prepare(
+    data: Path, dataset: str, shift: Path, how: Method, towers: Towers, train: Train, seed: int,
+    world: World,
+) -> Prepared:  # fmt: skip
+    """Read what the stages before wrote; what takes long is done once, not by each rank.
+
+    Shards are hashed, and weights downloaded, by one rank of each machine; a tokenizer is learned
+    by rank 0. It fails in all ranks where it fails in one.
+
+    Args:
+        data: the project's folder of artifacts.
+        dataset: its name there.
+        shift: the folder of the method's shift table.
+        how, towers, train: settings.
+        seed: of the weights.
+        world: the ranks.
+    """
+    with world.first_then_others():
+        shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
+        other = shift / "clusters.parquet"
+        clusters = read_parquet(other) if other.exists() else None
+        inputs = Inputs(data, dataset, towers)
+        samples = read_manifest(inputs.shards)["samples"]
+        for split in ("train", "val") if samples["val"] else ("train",):
+            inputs.open(split)
+    tokenizer = inputs.tokenizer(world.from_first)
+    with world.processes.together():
+        pairs = inputs.pairs("train", tokenizer, clusters)
+        held_out = inputs.pairs("val", tokenizer) if samples["val"] and world.first else None
+        steps = train.epochs * steps_per_epoch(len(pairs), train.batch_size)
+    torch.manual_seed(seed)
+    with world.first_then_others():
+        model = TwoTower(towers, train.head, inputs.dims)
+    with world.processes.together():
+        objective = build_objective(how, len(pairs))
+        modulator = build_modulator(
+            how, shifts, pairs, total_steps=steps, epochs=train.epochs, dim=model.dim
+        )
+    return Prepared(model, objective, modulator, pairs, held_out, tokenizer, inputs.dims, steps)
