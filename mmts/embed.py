@@ -50,7 +50,7 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
     Raises:
         InputError: the model cannot be found or loaded.
     """
-    encoder = _load_sentence_model(model)
+    encoder = load_sentence_model(model)
     lengths = np.array([len(text) for text in texts])
 
     def encode(batch: list[str]) -> Vectors:
@@ -79,7 +79,7 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
     return Embedded(vectors, computed, mark)
 
 
-def _load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
+def load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
     """The encoder; an unreachable hub is one line that says what else to do."""
     folder = sentence_model(spec)
     from safetensors import SafetensorError

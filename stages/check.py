@@ -12,12 +12,21 @@ def main(
 ) -> None:
     """Read every section and every cell of the grid; the first mistake is one line.
 
-    Weights, tokenizers and parts of towers that the grid's datasets train are tried too.
+    Weights, tokenizers and parts of towers that the grid's datasets train, and models of sentences
+    from a hub, are tried too.
     """
-    from mmts.config import TrainStage, check, load
+    from pathlib import Path
+
+    from mmts.config import EmbedStage, TrainStage, check, load
+    from mmts.weights import sentence_model
 
     grid = check(path)
     for dataset in grid.datasets:
+        model = load(EmbedStage, path, dataset=dataset).embed.model
+        if not Path(sentence_model(model)).is_dir():  # of the hub: can it be had?
+            from mmts.embed import load_sentence_model
+
+            load_sentence_model(model)
         settings = load(TrainStage, path, dataset=dataset, method=grid.methods[0])
         if settings.towers.given:
             from mmts.towers.ahead import try_model

@@ -176,6 +176,10 @@ def test_check(project: Project) -> None:
     project.set(grid__methods=["base", "bass"])
     assert refused(project, "check", ()).startswith("params.yaml: grid.methods names bass; did")
     assert refused(project, "check", ("--params", "nope.yaml")).startswith("nope.yaml is not there")
+    project.set(datasets__tiny__embed__model="nobody/no-such-model")
+    found = refused(project, "check", ())
+    assert found.startswith("nobody/no-such-model cannot be loaded (")
+    assert found.endswith("give the model's local folder or `package:<import name>`")
 
 
 # --- captions ------------------------------------------------------------------------------------
