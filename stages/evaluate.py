@@ -22,8 +22,9 @@ def main(
     from mmts.files import output_folder, write_json
     from mmts.params import lookup, read_params
     from mmts.training.inputs import Inputs
-    from mmts.training.loop import encode_split, pick_device
+    from mmts.training.loop import pick_device
     from mmts.training.saved import load_model
+    from mmts.training.validation import encode_split
 
     settings = load(EvaluateStage, dataset=dataset).evaluate
     cell = Path(dataset) / method / str(seed)

@@ -23,6 +23,7 @@ def main(
 
     from mmts.config import TrainStage, load
     from mmts.files import output_folder, sync_tree, write_json
+    from mmts.training import speed
     from mmts.training.build import period
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.fingerprint import facts, input_files
@@ -81,14 +82,18 @@ def main(
                     "batch_size": settings.train.batch_size // world.size,
                     "processes": world.size, "global_batch_size": settings.train.batch_size,
                     "total_steps": trained.total_steps, "period": period(how, ready.steps),
+                    "facts": keeper.folder.name,
                 })  # fmt: skip
     if not world.first:
         return
     sync_tree(data / "train" / cell)  # a power cut may leave outputs, checkpoints or both
     keeper.clear()
+    if trained.speed is not None:
+        path = data / "cache/speed" / dataset / method / f"{seed}.json"
+        speed.write(path, keeper.folder.name, trained.speed)
+    fast = "" if trained.speed is None else f", {speed.told(trained.speed)}"
     print(
-        f"{trained.total_steps} steps in {trained.seconds:.1f} s, "
-        f"{trained.samples_per_second:,.0f} samples/s" + validation(trained.metrics)
+        f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{validation(trained.metrics)}"
     )
 
 

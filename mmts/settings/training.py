@@ -66,6 +66,15 @@ class Checkpointing(Settings):
     """Null for not by time."""
 
 
+class Stream(Settings):
+    """Where training pictures or clips come from instead of local shards; see docs/streaming.md."""
+
+    url: Annotated[str, Field(min_length=1)]
+    """What the names of the shards follow after, see `mmts.shards.stream`."""
+    buffer: Annotated[int, Field(ge=0)] = 10000
+    """Samples that a process holds in memory and mixes."""
+
+
 class Train(Settings):
     """The recipe of a dataset."""
 
@@ -108,6 +117,8 @@ class Train(Settings):
     """Epochs between two looks at the validation split; the last epoch always has one."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that decode pictures; 0 decodes in the training process."""
+    stream: Stream | None = None
+    """Null for the local shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @model_validator(mode="after")

@@ -30,10 +30,11 @@ class ShardReader:
         video: whether the samples are clips: `segment` gives them, not `image_bytes`.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, tars: bool = True) -> None:
+        """`tars`: whether the shards are there and to be checked; the index must be."""
         self._files: dict[str, int] = {}  # first: __del__ closes them
         manifest = read_manifest(folder)
-        check_shards(folder, manifest, split)
+        check_shards(folder, manifest, split, tars)
         self.cluster_size = {int(c): int(n) for c, n in manifest["cluster_size"].items()}
         self.video = "clips" in manifest
         index = read_index(folder / "index.parquet", split, REMEDY)
@@ -112,14 +113,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return found
 
 
-def check_shards(folder: Path, manifest: dict[str, Any], split: str) -> None:
+def check_shards(folder: Path, manifest: dict[str, Any], split: str, tars: bool = True) -> None:
     """InputError naming the first file of the split that is not what the manifest says.
 
-    Sizes are compared each time, hashes once a file: see `mmts.shards.verified`.
+    Sizes are compared each time, hashes once a file: see `mmts.shards.verified`. Without `tars`,
+    only the index is.
     """
     wanted = {n: facts for n, facts in manifest["shards"].items() if facts["split"] == split}
     if not wanted:
         raise InputError(f"{folder / 'manifest.json'} has no shards of split {split}; {REMEDY}")
+    wanted = wanted if tars else {}
     for name, facts in wanted.items():
         size = require(folder / name, REMEDY).stat().st_size
         if size != facts["bytes"]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice, pairwise
+from traceback import clear_frames
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmts.errors import InputError
 from mmts.training.batch import Batch
-from mmts.training.pairs import Ints, Pairs, Pick
+from mmts.training.pairs import Ints, Pairs, Picks
 from mmts.training.positives import RelevantCaptions
 from mmts.training.signals import deaf
 
@@ -20,27 +22,39 @@ T = TypeVar("T")
 CPU = torch.device("cpu")
 
 
-def epoch_picks(
-    first: Ints, batch_size: int, seed: int, epoch: int, positives: RelevantCaptions | None = None
-) -> list[list[Pick]]:
-    """The batches of one epoch: every item once, in an order from (seed, epoch).
+class Plan(NamedTuple):
+    """What is drawn for a training; all of it follows from the seed and the epoch.
 
-    What does not fill a batch is left for other epochs. An item's caption is one of its own, or
-    of `positives`.
+    An item's caption is one of its own, or of `positives`.
     """
-    rng = np.random.default_rng([seed, epoch])
-    counts = np.diff(first)
-    order = rng.permutation(len(counts))
-    if positives is None:
-        captions = first[:-1] + (rng.random(len(counts)) * counts).astype(np.int64)
-    else:
-        captions = positives.draw(rng)
-    seeds = rng.integers(0, 2**62, len(counts))
-    full = len(order) - len(order) % batch_size
-    return [
-        [Pick(int(i), int(captions[i]), int(seeds[i])) for i in order[s : s + batch_size]]
-        for s in range(0, full, batch_size)
-    ]
+
+    first: Ints
+    """[items + 1], see `Pairs`."""
+    batch_size: int
+    seed: int
+    positives: RelevantCaptions | None = None
+
+    def drawn(self, epoch: int) -> tuple[Ints, Picks]:
+        """The order of the items in an epoch, and the pick of each item, by its number."""
+        rng = np.random.default_rng([self.seed, epoch])
+        counts = np.diff(self.first)
+        order = rng.permutation(len(counts))
+        if self.positives is None:
+            captions = self.first[:-1] + (rng.random(len(counts)) * counts).astype(np.int64)
+        else:
+            captions = self.positives.draw(rng)
+        seeds = rng.integers(0, 2**62, len(counts))
+        return order, Picks(np.arange(len(counts)), captions, seeds)
+
+    def batches(self, epoch: int, skip: int = 0, share: slice = slice(None)) -> Iterator[Picks]:
+        """The rows `share` of each batch of an epoch, from batch `skip` on: every item once.
+
+        What does not fill a batch is left for other epochs.
+        """
+        order, picks = self.drawn(epoch)
+        size = self.batch_size
+        for start in range(skip * size, len(order) - size + 1, size):
+            yield picks.part(order[start : start + size][share])
 
 
 def steps_per_epoch(items: int, batch_size: int) -> int:
@@ -53,6 +67,48 @@ def steps_per_epoch(items: int, batch_size: int) -> int:
     return items // batch_size
 
 
+def parts(rows: int, count: int) -> list[slice]:
+    """The rows of a batch in `count` parts of nearly one size, or fewer that have one row each."""
+    ends = np.linspace(0, rows, min(rows, max(1, count)) + 1).astype(int).tolist()
+    return [slice(a, b) for a, b in pairwise(ends)]
+
+
+def load_batches(
+    pairs: Pairs, batches: Iterable[Picks], rows: int, workers: int, device: torch.device = CPU
+) -> Generator[Batch, None, None]:
+    """Load batches of `rows` pairs in order onto a device, in `workers` processes.
+
+    The processes share out each batch among them, so that none holds a whole one of clips. They
+    load ahead, and live until the last batch or until this is closed.
+    """
+    shares = parts(rows, workers)
+    pieces = (batch.part(share) for batch in batches for share in shares)
+    yield from joined(loaded(pairs, pieces, workers, device), len(shares), device)
+
+
+def joined(
+    pieces: Iterator[Batch], count: int, device: torch.device
+) -> Generator[Batch, None, None]:
+    """Batches on a device, each made of `count` pieces."""
+    for first in pieces:
+        found = [piece.to(device) for piece in (first, *islice(pieces, count - 1))]
+        whole = count == 1
+        yield (
+            found[0] if whole else Batch(*(torch.cat(field) for field in zip(*found, strict=True)))
+        )
+
+
+def vision_batches(
+    pairs: Pairs, batch_size: int, workers: int, device: torch.device = CPU
+) -> Iterator[Tensor]:
+    """The vision inputs of all items in order, not augmented, ready to be copied to a device."""
+    if pairs.features is not None:
+        workers = 0  # nothing to decode
+    count = len(pairs)
+    items = (list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size))
+    yield from loaded(_Inputs(pairs), items, workers, device)
+
+
 class _Inputs(Dataset[Tensor]):
     """The vision inputs of `Pairs` alone, not augmented."""
 
@@ -62,59 +118,33 @@ class _Inputs(Dataset[Tensor]):
     def __getitems__(self, items: list[int]) -> Tensor:
         return self.pairs.inputs(items)
 
-    def __getitem__(self, item: Any) -> Tensor:
-        return self.pairs.inputs([item])
 
-
-def epoch_batches(
-    pairs: Pairs, picks: list[list[Pick]], workers: int, device: torch.device = CPU
-) -> Iterator[Batch]:
-    """Load the batches in order onto a device, in `workers` processes.
-
-    The processes share out each batch among them, so that none holds a whole one of clips.
-    """
-    parts = [_pieces(batch, max(1, workers)) for batch in picks]
-    loaded = _loaded(pairs, [part for batch in parts for part in batch], workers)
-    for of_batch in parts:
-        found = [next(loaded).to(device) for _ in of_batch]
-        whole = len(found) == 1
-        yield (
-            found[0] if whole else Batch(*(torch.cat(field) for field in zip(*found, strict=True)))
-        )
-
-
-def _pieces(batch: list[Pick], count: int) -> list[list[Pick]]:
-    """A batch in at most `count` pieces of nearly one size, in order."""
-    size = -(-len(batch) // count)
-    return [batch[start : start + size] for start in range(0, len(batch), size)]
-
-
-def vision_batches(pairs: Pairs, batch_size: int, workers: int) -> Iterator[Tensor]:
-    """The vision inputs of all items in order, not augmented."""
-    if pairs.features is not None:
-        workers = 0  # nothing to decode
-    count = len(pairs)
-    items = [list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size)]
-    # a generator of its own: looking at a split must not move the random state of the training
-    yield from _loaded(_Inputs(pairs), items, workers, torch.Generator())
-
-
-def _loaded(
-    dataset: Dataset[T],
-    batches: list[list[Any]],
-    workers: int,
-    generator: torch.Generator | None = None,
+def loaded(
+    dataset: Dataset[T], batches: Iterable[Any] | None, workers: int, device: torch.device = CPU
 ) -> Iterator[T]:
+    """What a dataset gives for each of `batches`, or, for None, of its own accord.
+
+    Raises:
+        InputError: that of a worker process, as one line.
+    """
     loader: DataLoader[T] = DataLoader(
         dataset,
+        batch_size=1 if batches is not None else None,
         batch_sampler=batches,
-        generator=generator,
+        generator=torch.Generator(),  # of its own: it draws a number, and is to move no other state
         worker_init_fn=deaf,
         collate_fn=_as_is,
         num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device.type == "cuda",
     )
-    yield from loader
+    try:
+        yield from loader
+    except BaseException as error:
+        clear_frames(error.__traceback__)  # they hold the loader, whose processes end with it
+        if not isinstance(error, InputError):
+            raise
+        told = str(error).strip().rpartition("InputError: ")[2]  # a worker's has its traceback
+        raise InputError(told) from None
 
 
 def _as_is(batch: Any) -> Any:

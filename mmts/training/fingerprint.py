@@ -24,9 +24,11 @@ Facts = dict[str, Any]
 FORMAT = 1
 """Of the checkpoints; another number for files that the present code cannot go on from."""
 
-LEFT_OUT = ("train.workers", "train.device", "train.checkpoint", "train.launcher")
+LEFT_OUT = ("train.workers", "train.device", "train.checkpoint", "train.launcher",
+            "train.stream.url")  # fmt: skip
 """Settings, with all below them, that change neither weights nor metrics nor curves. What `device`
-resolves to counts, see `facts`; log_every counts because the curves are a result."""
+resolves to counts, see `facts`; log_every counts because the curves are a result; workers count
+where shards are streamed, since each reads its own."""
 
 CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py", "embed.py",
         "jpeg.py", "media.py", "metrics/mir.py", "metrics/recall.py", "metrics/relevancy.py",
@@ -60,7 +62,8 @@ def facts(
     found: Facts = {}
     for name, part in settings.items():
         found |= _flat(name, part.model_dump(mode="json"))
-    found = {key: value for key, value in found.items() if not _below(key, LEFT_OUT)}
+    counted = ("train.workers",) if "train.stream.url" in found else ()
+    found = {k: v for k, v in found.items() if k in counted or not _below(k, LEFT_OUT)}
     found |= {"seed": seed, "device": device, "world_size": world_size}
     found |= {f"data.{name}": sha256_file(path) for name, path in files.items()}
     found |= {f"code.{name}": code_hash(Path(mmts.__file__).parent / name) for name in CODE}

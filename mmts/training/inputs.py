@@ -17,6 +17,7 @@ from mmts.settings import Towers
 from mmts.settings.towers import VIDEO_TOWERS
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
+from mmts.shards.streamed import StreamedReader
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import tokens_of, vocabulary_size
 from mmts.training.pairs import Pairs
@@ -41,8 +42,9 @@ class Inputs:
         dims: sizes that the model needs to know, see `TwoTower`; `tokenizer` adds the vocabulary.
     """
 
-    def __init__(self, data: Path, dataset: str, towers: Towers) -> None:
-        self.shards, self.dataset = data / "shards" / dataset, dataset
+    def __init__(self, data: Path, dataset: str, towers: Towers, streamed: bool = False) -> None:
+        """`streamed`: whether the training shards are elsewhere, all but their index."""
+        self.shards, self.dataset, self._streamed = data / "shards" / dataset, dataset, streamed
         self.towers = towers
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
@@ -72,7 +74,8 @@ class Inputs:
     def open(self, split: str) -> ShardReader:
         """The shards of a split, opened once, if the vision tower takes what they hold."""
         if split not in self._opened:
-            shards = ShardReader(self.shards, split)
+            streamed = self._streamed and split == "train"
+            shards = (StreamedReader if streamed else ShardReader)(self.shards, split)
             vision, where = self.towers.vision, f"datasets.{self.dataset}"
             if shards.video and not vision.video:
                 raise InputError(

@@ -32,12 +32,16 @@ NO_CLUSTER = "caption {} has no cluster; run `dvc repro -sf cluster`"
 NO_FEATURES = "{} has no features of the frozen vision tower; run `dvc repro`"
 
 
-class Pick(NamedTuple):
-    """One drawn pair: media item, which of all captions, and a seed for its augmentation."""
+class Picks(NamedTuple):
+    """Drawn pairs: [n] media items, which of all captions, and seeds for the augmentation."""
 
-    item: int
-    caption: int
-    seed: int
+    items: Ints
+    captions: Ints
+    seeds: Ints
+
+    def part(self, rows: slice | Ints) -> Picks:
+        """Some of them."""
+        return Picks(self.items[rows], self.captions[rows], self.seeds[rows])
 
 
 class Pairs(Dataset[Batch]):
@@ -186,21 +190,17 @@ class Pairs(Dataset[Batch]):
             return centre_crop(frames, self.image_size)
         return consistent_crop(frames, self.image_size, rng, (self.augment or Augment()).crop_area)
 
-    def __getitems__(self, picks: list[Pick]) -> Batch:
+    def __getitems__(self, picks: Picks) -> Batch:
         """A whole batch at once.
 
         Where the drawn caption is another item's, cluster_id is that of the item's own first one.
         """
-        items = np.array([pick.item for pick in picks])
-        rows = np.array([pick.caption for pick in picks])
-        seeds = [pick.seed for pick in picks] if self.augment else None
+        items, rows = picks.items, picks.captions
+        seeds = picks.seeds.tolist() if self.augment else None
         own = (self.first[items] <= rows) & (rows < self.first[items + 1])
         of_tau = np.where(own, rows, self.first[items])
         return Batch(self.inputs(items.tolist(), seeds), self.text[rows], self.cluster_id[of_tau],
                      torch.from_numpy(items), self.classes[rows])  # fmt: skip
-
-    def __getitem__(self, pick: Any) -> Batch:
-        return self.__getitems__([pick])
 
 
 def _graded(samples: Sequence[Mapping[str, Any]]) -> list[Classes] | None:

@@ -60,7 +60,7 @@ def prepare(
         shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
         other = shift / "clusters.parquet"
         clusters = read_parquet(other) if other.exists() else None
-        inputs = Inputs(data, dataset, towers)
+        inputs = Inputs(data, dataset, towers, train.stream is not None)
         samples = read_manifest(inputs.shards)["samples"]
         for split in ("train", "val") if samples["val"] else ("train",):
             inputs.open(split)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
-
-T = TypeVar("T")
 
 
 def random_states() -> dict[str, Any]:
@@ -34,17 +31,3 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None:
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def undisturbed(batches: Iterator[T]) -> Iterator[T]:
-    """The same batches, without what starting to load them draws from the random states.
-
-    A DataLoader draws a number each time it starts. Where training goes on in mid-epoch, that
-    draw is already in the states that the checkpoint had.
-    """
-    states = random_states()
-    first = next(batches, None)
-    restore_random_states(states)
-    if first is not None:
-        yield first
-        yield from batches

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmts.shards import ShardReader
-from mmts.training.batches import epoch_picks
+from mmts.training.batches import Plan
 from tests import reference
 from tests.conftest import CELL, CHAIN, Project
 from tests.making import write_sentence_model
@@ -77,7 +77,7 @@ def test_tau_of_each_step_is_that_of_the_drawn_captions(project: Project) -> Non
     samples = ShardReader(data / "shards/tiny", "train").samples
     ids = [caption_id for sample in samples for caption_id in sample["caption_ids"]]
     first = np.cumsum([0, *(len(sample["caption_ids"]) for sample in samples)])
-    picks = epoch_picks(first, 8, 0, 0) + epoch_picks(first, 8, 0, 1)
+    picks = [*Plan(first, 8, 0).batches(0), *Plan(first, 8, 0).batches(1)]
     for method, clustering, alpha in (("base", "default", 0.0), ("mmts", "kinds", 0.1)):
         clusters = pd.read_parquet(data / f"cluster/tiny/{clustering}.parquet")
         shift = pd.read_parquet(data / f"shift/tiny/{method}/shift.parquet")
@@ -87,7 +87,7 @@ def test_tau_of_each_step_is_that_of_the_drawn_captions(project: Project) -> Non
         assert curves["step"].tolist() == [0, 1, 2, 3]
         for step, batch in enumerate(picks):
             base = reference.tau_base(step, alpha, 4 / 5)
-            tau = [base + shift_of[cluster_of[ids[pick.caption]]] for pick in batch]
+            tau = [base + shift_of[cluster_of[ids[row]]] for row in batch.captions]
             found = curves.loc[step, ["tau_min", "tau_mean", "tau_max"]].tolist()
             assert found == pytest.approx([min(tau), np.mean(tau), max(tau)], abs=1e-6)
 

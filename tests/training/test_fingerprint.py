@@ -10,6 +10,7 @@ from torch import nn
 
 from mmts.errors import InputError
 from mmts.settings import Head, Towers, Train
+from mmts.settings.training import Stream
 from mmts.towers.tokens import train_tokenizer
 from mmts.training import fingerprint
 from mmts.training.fingerprint import (
@@ -29,7 +30,7 @@ CHANGED: dict[str, Any] = {
     "warmup_from": 1e-5, "warmup_steps": 3, "weight_decay": 0.2, "clip_grad_norm": 1.0,
     "head": Head(dim=9), "positive_relevancy": 0.1, "augment": True, "log_every": 3,
     "validate_every": 2, "precision": "bf16", "compile": True, "channels_last": True,
-    "micro_batch_size": 4, "ema_decay": 0.9,
+    "micro_batch_size": 4, "ema_decay": 0.9, "stream": Stream(url="x"),
 }  # fmt: skip
 """Another value of each setting that counts."""
 
@@ -51,6 +52,12 @@ def test_each_setting_of_train_counts_or_is_left_out() -> None:
         assert found is not None and f"{found}.".startswith(f"train.{name}.")
     for name, value in {"workers": 3, "device": "auto"}.items():
         assert made(settings(**{name: value})) == made()
+
+
+def test_workers_count_where_shards_are_streamed() -> None:
+    """Each reads its own; from where, does not matter: the manifest has their SHA-256."""
+    one, other = (settings(stream=Stream(url=url), workers=2) for url in ("x", "y"))
+    assert made(one) == made(other) != made(settings(stream=Stream(url="x"), workers=3))
 
 
 def test_the_rest_counts(tmp_path: Path) -> None:

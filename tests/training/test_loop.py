@@ -20,9 +20,11 @@ from mmts.settings import Head, Towers, Train
 from mmts.towers.tokens import encode, train_tokenizer
 from mmts.towers.two_tower import TwoTower
 from mmts.training.log import RunLog
-from mmts.training.loop import Trained, encode_split, learning_rate, pick_device, train
+from mmts.training.loop import Trained, pick_device, train
 from mmts.training.pairs import Pairs
+from mmts.training.run import learning_rate
 from mmts.training.saved import load_model, save_model
+from mmts.training.validation import encode_split
 from tests import reference
 from tests.making import write_picture
 
@@ -156,7 +158,8 @@ def test_training_learns(tmp_path: Path, objective: Any) -> None:
     assert len(losses) == trained.total_steps == 45
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
     assert trained.metrics["val/t2v/R@1"] > 0.5 and trained.metrics["val/rsum"] > 4
-    assert trained.samples_per_second > 0 and trained.seconds > 0
+    assert trained.speed is not None and trained.speed.samples_per_second > 0
+    assert trained.seconds > 0
 
 
 def test_the_log(tmp_path: Path) -> None:

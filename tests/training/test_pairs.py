@@ -17,16 +17,32 @@ from mmts.media import MediaFacts, decode_image, square
 from mmts.settings import Augment, Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
-from mmts.training.batches import epoch_batches, epoch_picks, steps_per_epoch, vision_batches
-from mmts.training.pairs import Pairs
+from mmts.training.batches import Plan, load_batches, parts, steps_per_epoch, vision_batches
+from mmts.training.pairs import Pairs, Picks
+from mmts.training.positives import RelevantCaptions
 from mmts.video.segment import SegmentReader, write_segment
 from tests.making import picture, write_picture
 
 CAPTIONS = [1, 3, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1]  # of each of the twelve items
+DRAWN = [
+    [[0, 4], [0, 7], [925015142133848704, 2675959220161892829]],
+    [[11, 1], [19, 3], [2780203438696496086, 2264988685575487840]],
+]
+"""The first two batches of two, of seed 3 in epoch 1."""
 
 
 def lengths(captions: list[str], _: list[str]) -> Tensor:
     return torch.tensor([[float(caption.split()[-1])] for caption in captions])
+
+
+def picked(
+    first: Any, size: int, seed: int, epoch: int, positives: RelevantCaptions | None = None
+) -> list[Picks]:
+    return list(Plan(first, size, seed, positives).batches(epoch))
+
+
+def plain(batches: list[Picks]) -> list[list[list[int]]]:
+    return [[column.tolist() for column in batch] for batch in batches]
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +113,9 @@ def test_classes_are_joined_by_caption(make: Callable[..., Pairs]) -> None:
     pairs = make(clusters=clusters)
     assert pairs.classes.tolist() == [[n, 2 * n] for n in range(20)]
     assert torch.equal(pairs.cluster_id, make().cluster_id)  # the packed one
-    picks = epoch_picks(pairs.first, 4, 0, 0)
-    for batch, wanted in zip(epoch_batches(pairs, picks, workers=0), picks, strict=True):
-        assert batch.classes[:, 0].tolist() == [p.caption for p in wanted]
+    picks = picked(pairs.first, 4, 0, 0)
+    for batch, wanted in zip(load_batches(pairs, picks, 4, workers=0), picks, strict=True):
+        assert batch.classes[:, 0].tolist() == wanted.captions.tolist()
 
 
 def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
@@ -137,32 +153,57 @@ def test_augmentation_has_its_numbers(make: Callable[..., Pairs]) -> None:
 def test_every_item_once_an_epoch(make: Callable[..., Pairs]) -> None:
     first = make().first
     for epoch in range(3):
-        batches = epoch_picks(first, 4, seed=0, epoch=epoch)
-        assert [len(b) for b in batches] == [4, 4, 4]
-        picks = [pick for b in batches for pick in b]
-        assert sorted(p.item for p in picks) == list(range(12))
-        assert all(first[p.item] <= p.caption < first[p.item + 1] for p in picks)
-    assert [len(b) for b in epoch_picks(first, 5, seed=0, epoch=0)] == [5, 5]
+        batches = picked(first, 4, seed=0, epoch=epoch)
+        assert [len(b.items) for b in batches] == [4, 4, 4]
+        items, captions, _ = (np.concatenate(column) for column in zip(*batches, strict=True))
+        assert sorted(items) == list(range(12))
+        assert ((first[items] <= captions) & (captions < first[items + 1])).all()
+    assert [len(b.items) for b in picked(first, 5, seed=0, epoch=0)] == [5, 5]
+
+
+def test_what_is_drawn_stays(make: Callable[..., Pairs]) -> None:
+    """These very numbers: a checkpoint of an older version goes on with the same batches."""
+    batches = picked(make().first, 2, seed=3, epoch=1)[:2]
+    assert plain(batches) == DRAWN
+
+
+def test_a_part_of_an_epoch(make: Callable[..., Pairs]) -> None:
+    plan = Plan(make().first, 4, 1)
+    whole = plain(list(plan.batches(2)))
+    assert plain(list(plan.batches(2, skip=1))) == whole[1:]
+    assert list(plan.batches(2, skip=3)) == []
+    shares = [plain(list(plan.batches(2, share=slice(a, a + 2)))) for a in (0, 2)]
+    joined = [[x + y for x, y in zip(*both, strict=True)] for both in zip(*shares, strict=True)]
+    assert joined == whole
+
+
+@pytest.mark.parametrize(("rows", "count"), [(512, 7), (5, 4), (8, 3), (2, 4), (1, 1), (6, 0)])
+def test_parts_of_a_batch(rows: int, count: int) -> None:
+    found = parts(rows, count)
+    sizes = [part.stop - part.start for part in found]
+    assert len(found) == min(rows, max(1, count)) and max(sizes) - min(sizes) <= 1
+    assert [row for part in found for row in range(rows)[part]] == list(range(rows))
 
 
 def test_what_does_not_fill_a_batch_comes_in_other_epochs(make: Callable[..., Pairs]) -> None:
-    epochs = [epoch_picks(make().first, 5, seed=0, epoch=e) for e in range(30)]
-    seen = Counter(p.item for batches in epochs for b in batches for p in b)
+    epochs = [picked(make().first, 5, seed=0, epoch=e) for e in range(30)]
+    seen = Counter(item for batches in epochs for b in batches for item in b.items.tolist())
     assert set(seen) == set(range(12)) and min(seen.values()) > 15
 
 
 def test_picks_come_from_seed_and_epoch(make: Callable[..., Pairs]) -> None:
     first = make().first
-    assert epoch_picks(first, 4, 1, 2) == epoch_picks(first, 4, 1, 2)
-    others = [epoch_picks(first, 4, seed, epoch) for seed, epoch in ((1, 3), (2, 2), (2, 1))]
-    assert all(other != epoch_picks(first, 4, 1, 2) for other in others)
+    one = plain(picked(first, 4, 1, 2))
+    assert one == plain(picked(first, 4, 1, 2))
+    others = [plain(picked(first, 4, seed, epoch)) for seed, epoch in ((1, 3), (2, 2), (2, 1))]
+    assert one not in others
     assert others[0] != others[2]
 
 
 def test_captions_are_drawn_uniformly(make: Callable[..., Pairs]) -> None:
     first, epochs = make().first, 2000
     drawn = Counter(
-        p.caption for e in range(epochs) for b in epoch_picks(first, 12, 0, e) for p in b
+        row for e in range(epochs) for b in picked(first, 12, 0, e) for row in b.captions.tolist()
     )
     for item, count in enumerate(CAPTIONS):
         for caption in range(first[item], first[item + 1]):
@@ -173,29 +214,31 @@ def test_captions_are_drawn_uniformly(make: Callable[..., Pairs]) -> None:
 
 def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
     pairs = make()
-    picks = epoch_picks(pairs.first, 4, 0, 0)
-    batches = list(epoch_batches(pairs, picks, workers=0))
+    picks = picked(pairs.first, 4, 0, 0)
+    batches = list(load_batches(pairs, picks, 4, workers=0))
     assert len(batches) == 3
     for batch, wanted in zip(batches, picks, strict=True):
         assert isinstance(batch, Batch)
-        assert batch.index.tolist() == [p.item for p in wanted]
-        assert batch.text[:, 0].tolist() == [p.caption for p in wanted]
-        assert batch.cluster_id.tolist() == [p.caption % 5 for p in wanted]
-        assert torch.equal(batch.vision, pairs.inputs([p.item for p in wanted]))
+        assert batch.index.tolist() == wanted.items.tolist()
+        assert batch.text[:, 0].tolist() == wanted.captions.tolist()
+        assert batch.cluster_id.tolist() == (wanted.captions % 5).tolist()
+        assert torch.equal(batch.vision, pairs.inputs(wanted.items.tolist()))
 
 
 @pytest.mark.parametrize("augment", [None, Augment(ops=2, magnitude=9)])
 def test_workers_change_nothing(make: Callable[..., Pairs], augment: Augment | None) -> None:
     pairs = make()
     pairs.augment = augment
-    picks = epoch_picks(pairs.first, 3, 0, 0)
-    alone = list(epoch_batches(pairs, picks, workers=0))
-    together = list(epoch_batches(pairs, picks, workers=2))
+    picks = picked(pairs.first, 3, 0, 0)
+    before = torch.get_rng_state()
+    alone = list(load_batches(pairs, picks, 3, workers=0))
+    together = list(load_batches(pairs, picks, 3, workers=2))
     assert len(alone) == len(together) == 4
     for one, other in zip(alone, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    plain = pairs.inputs([p.item for p in picks[0]])
-    assert torch.equal(alone[0].vision, plain) == (augment is None)
+    as_stored = pairs.inputs(picks[0].items.tolist())
+    assert torch.equal(alone[0].vision, as_stored) == (augment is None)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_steps_per_epoch() -> None:
@@ -261,15 +304,15 @@ def test_drawn_captions_of_other_clips_leave_tau_to_the_clip(clips: Pairs) -> No
     assert [positives.of(n).tolist() for n in range(4)] == [[0, 2, 3], [0, 2, 3]] + [[0, 2, 3]] * 2
     seen = set()
     for epoch in range(20):
-        (picks,) = epoch_picks(clips.first, 4, 0, epoch, positives)
+        (picks,) = picked(clips.first, 4, 0, epoch, positives)
         batch = clips.__getitems__(picks)
         assert batch.cluster_id.tolist() == batch.index.tolist()
         drawn = batch.text[:, 0].long().tolist()
         assert 1 not in drawn  # no sentence
         seen |= set(zip(batch.index.tolist(), drawn, strict=True))
     assert len(seen) == 12
-    plain = epoch_picks(clips.first, 4, 0, 0)[0]
-    assert [pick.caption for pick in plain] == [pick.item for pick in plain]
+    (own,) = picked(clips.first, 4, 0, 0)
+    assert own.captions.tolist() == own.items.tolist()
 
 
 def test_a_lost_sentence_is_stood_in_for(clips: Pairs) -> None:

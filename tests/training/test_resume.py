@@ -1,7 +1,6 @@
 """A training that is killed in mid-epoch and goes on gives the bytes of one that was not."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau, ScheduledShift
 from mmts.settings import Head
 from mmts.towers.two_tower import TwoTower
-from mmts.training.batches import epoch_batches, epoch_picks
+from mmts.training.batches import Plan, load_batches
 from mmts.training.checkpoint import Checkpoints, Position
 from mmts.training.log import RunLog
-from mmts.training.loop import learning_rate, logged, validate
 from mmts.training.pairs import Pairs
-from mmts.training.rng import random_states, undisturbed
+from mmts.training.rng import random_states
+from mmts.training.run import learning_rate
+from mmts.training.validation import logged, validate
 from tests.making_run import checkpoints, die, in_a_fork, plain
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
@@ -53,9 +53,9 @@ def train(
         step, skip, metrics = at.step, at.batch, {}
         for epoch in range(at.epoch, CHOSEN.epochs):
             model.train()
-            picks = epoch_picks(pairs.first, CHOSEN.batch_size, 0, epoch)
-            batches = epoch_batches(pairs, picks[skip:], workers)
-            for n, batch in enumerate(undisturbed(batches) if skip else batches, skip + 1):
+            picks = Plan(pairs.first, CHOSEN.batch_size, 0).batches(epoch, skip)
+            batches = load_batches(pairs, picks, CHOSEN.batch_size, workers)
+            for n, batch in enumerate(batches, skip + 1):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate(step, STEPS, CHOSEN)
                 vision, text = model(batch.vision, batch.text)
@@ -110,20 +110,3 @@ def test_killed_and_resumed(tmp_path: Path, every: int, kills: list[int], statef
     assert resumed.keys() == whole.keys() and len(whole["files"]) > 4
     for name, value in whole.items():
         assert resumed[name] == value, name
-
-
-def test_without_undisturbed_the_draws_are_others() -> None:
-    """What it is for: a DataLoader that starts draws a number."""
-    pairs = feature_pairs()
-    picks = epoch_picks(pairs.first, 4, 0, 0)
-
-    def left_after(batches: Iterator[Any]) -> list[float]:
-        torch.manual_seed(3)
-        assert len([n for batch in batches for n in batch.index]) == 24
-        return torch.rand(3).tolist()
-
-    torch.manual_seed(3)
-    wanted = torch.rand(3).tolist()
-    assert left_after(undisturbed(epoch_batches(pairs, picks, 0))) == wanted
-    assert left_after(epoch_batches(pairs, picks, 0)) != wanted
-    assert list(undisturbed(iter([]))) == []

@@ -1,0 +1,151 @@
+"""Shards behind a URL, read front to back through webdataset; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from mmts.errors import InputError
+
+MEDIA = ("jpg", "jpeg", "png", "webp", "mjpeg")
+ALLOWED = frozenset((*MEDIA, "json", "txt"))
+"""Endings of the members that are read at all."""
+PIECE = 1 << 20
+DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
+"""What reading a damaged shard raises, or one that is not there."""
+
+
+class Streamed(NamedTuple):
+    """One sample.
+
+    Attributes:
+        key: what its members' names have in common.
+        said: its JSON; empty where it has none.
+        text: its txt.
+        media: the file of its picture or clip, not decoded; empty where it has none.
+        ending: that file's, one of MEDIA.
+    """
+
+    key: str
+    said: dict[str, Any]
+    text: str
+    media: bytes
+    ending: str
+
+
+class Remote:
+    """A folder, or a URL that webdataset opens: file:, http:, https:, gs:, hf:, `pipe:` a command.
+
+    A file's name follows after `/`, or stands for `{}`: `pipe:aws s3 cp s3://bucket/cc3m/{} -`.
+    """
+
+    def __init__(self, base: str) -> None:
+        """InputError without webdataset."""
+        if find_spec("webdataset") is None:
+            raise InputError("streaming needs webdataset; run `pip install 'mmts[stream]'`")
+        self.base = base
+
+    def url(self, name: str) -> str:
+        """The address of a file there."""
+        if "{}" in self.base:
+            return self.base.replace("{}", name)
+        return f"{self.base.rstrip('/')}/{name}"
+
+    def _open(self, name: str) -> Any:
+        from webdataset.gopen import gopen
+
+        try:
+            return gopen(self.url(name))
+        except OSError as error:
+            raise InputError(f"{self.url(name)} cannot be opened ({error})") from None
+        except ValueError as error:
+            raise InputError(f"{self.url(name)}: no such kind of URL ({error})") from None
+
+    def manifest(self) -> Any:
+        """What manifest.json says there; InputError where that is no such file."""
+        try:
+            with opened(self._open("manifest.json")) as stream:
+                manifest = json.loads(stream.read())
+        except InputError:
+            raise
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.url('manifest.json')} cannot be read ({error}); is the address right?"
+            ) from None
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("shards"), dict):
+            raise InputError(f"{self.url('manifest.json')} lists no shards; copy the one of pack")
+        return manifest
+
+    def samples(self, name: str, digest: str | None) -> Iterator[Streamed]:
+        """The samples of a shard, in order.
+
+        Raises:
+            InputError: it cannot be read, or, after the last one, its SHA-256 is not `digest`.
+        """
+        from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
+
+        def allowed(member: str) -> bool:
+            return (base_plus_ext(member)[1] or "").lower() in ALLOWED
+
+        url = self.url(name)
+        try:
+            with opened(self._open(name)) as stream:
+                hashed = _Hashed(stream)
+                members = tar_file_expander([{"url": url, "stream": hashed}], select_files=allowed)
+                for sample in group_by_keys(members):
+                    yield _streamed(sample)
+                found = hashed.hexdigest()
+        except InputError:
+            raise
+        except DAMAGE as error:
+            said = str(error.args[0] if error.args else error)
+            raise InputError(f"{url} is damaged or cannot be read ({said})") from None
+        if digest not in (None, found):
+            raise InputError(f"{url} does not match the SHA-256 in manifest.json; copy it again")
+
+
+@contextmanager
+def opened(stream: Any) -> Iterator[Any]:
+    """Close it in the end; what that says of a process which was cut off counts for nothing."""
+    try:
+        yield stream
+    except BaseException:
+        with suppress(OSError):
+            stream.close()
+        raise
+    stream.close()
+
+
+class _Hashed:
+    """A stream whose bytes are hashed as they are read."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._hash = stream, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read(size)
+        self._hash.update(data)
+        return data
+
+    def hexdigest(self) -> str:
+        """Of the whole stream, which is read to its end."""
+        while self.read(PIECE):
+            pass
+        return self._hash.hexdigest()
+
+
+def _streamed(sample: Mapping[str, Any]) -> Streamed:
+    ending = next((name for name in MEDIA if name in sample), "")
+    return Streamed(
+        sample["__key__"],
+        json.loads(sample.get("json", b"{}")),
+        sample.get("txt", b"").decode(),
+        sample.get(ending, b""),
+        ending,
+    )
