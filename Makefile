@@ -4,7 +4,7 @@ VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup repro test lint bench clean
+.PHONY: help setup repro test lint bench bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,8 +31,9 @@ lint: setup  ## ruff and mypy alone
 	ruff format --check .
 	mypy
 
-bench: setup  ## time losses, metrics, video, pack, read, embed and cluster, measure memory; benchmarks/results/*.json (minutes)
+bench: setup  ## time and measure losses, steps, metrics, video, pack, read, embed and cluster (minutes)
 	python -m benchmarks.losses
+	python -m benchmarks.step
 	python -m benchmarks.memory
 	python -m benchmarks.mir
 	python -m benchmarks.video
@@ -40,6 +41,9 @@ bench: setup  ## time losses, metrics, video, pack, read, embed and cluster, mea
 	python -m benchmarks.reading
 	python -m benchmarks.embedding
 	python -m benchmarks.clustering
+
+bench-gpu: setup  ## check and time training on a CUDA GPU; benchmarks/results/gpu.json (minutes)
+	python -m benchmarks.gpu
 
 clean:  ## remove .venv; data, caches and results stay
 	rm -rf $(VENV) *.egg-info

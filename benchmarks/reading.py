@@ -2,9 +2,10 @@
 
 In one process, one round after the other, each with every candidate once; medians of CPU time.
 All give uint8 tensors [B, 3, S, S] of the same shards' JPEGs; ours in shuffled order, webdataset
-in the order of the tar. `decoding alone` is the same decoder on bytes in memory, into the same
-tensors; `into one place` is that without tensors, over the same few kilobytes of memory again and
-again, which stay in the cache.
+in the order of the tar. `decoding alone` is the same decoder on bytes in memory, into the same new
+tensors, and is what the bar is set against: a batch has to be new memory, as the one before is
+still in use. `into one place` decodes all pictures over one another, into memory that stays in the
+processor's cache: no loader can do that, and the row only tells what writing the tensors takes.
 """
 
 from __future__ import annotations

@@ -18,13 +18,19 @@ from mmts.errors import InputError
 from mmts.files import require
 from mmts.media import MediaReader, decode_image, square
 from mmts.settings import VisionTower
-from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+from mmts.vector_cache import (
+    UNPADDED,
+    VectorCache,
+    Vectors,
+    by_length,
+    content_key,
+    through_cache,
+)
 from mmts.weights import fingerprint, sentence_model
 
 if TYPE_CHECKING:
     from mmts.towers.tower import Tower
 
-TEXTS_A_TRANSACTION = 1024
 PROBE_TEXT = "a probe of two or more words"
 PICTURES_A_TRANSACTION = 512
 PICTURES_A_BATCH = {"cpu": 8, "cuda": 256}  # on a CPU, activations that fit its cache win
@@ -51,7 +57,6 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
         InputError: the model cannot be found or loaded.
     """
     encoder = load_sentence_model(model)
-    lengths = np.array([len(text) for text in texts])
 
     def encode(batch: list[str]) -> Vectors:
         vectors = encoder.encode(
@@ -64,12 +69,9 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
         return np.asarray(vectors, dtype=np.float32)
 
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        order = missing[np.argsort(-lengths[missing], kind="stable")]
-        with tqdm(total=len(order), desc="embed", unit="text") as bar:
-            for start in range(0, len(order), TEXTS_A_TRANSACTION):
-                part = order[start : start + TEXTS_A_TRANSACTION]
-                yield part, encode([texts[i] for i in part])
-                bar.update(len(part))
+        ids = encoder.tokenizer([texts[i] for i in missing], truncation=True)["input_ids"]
+        tokens = np.array([len(row) for row in ids])
+        return by_length(missing, tokens, lambda rows: encode([texts[i] for i in rows]), "embed")
 
     probe = encode([PROBE_TEXT])
     mark = model_mark(_encoder_facts(encoder), probe)
@@ -97,9 +99,9 @@ def load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
 
 
 def _encoder_facts(encoder: Any) -> str:
-    """All that a sentence's vector depends on: weights, modules, tokenizer."""
+    """All that a sentence's vector depends on: weights, modules, tokenizer, and no padding."""
     tokenizer = encoder.tokenizer.backend_tokenizer.to_str()
-    return "\n".join((fingerprint(encoder.state_dict()), str(encoder), tokenizer))
+    return "\n".join((fingerprint(encoder.state_dict()), str(encoder), tokenizer, UNPADDED))
 
 
 def embed_pictures(

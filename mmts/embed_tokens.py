@@ -9,13 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
-from mmts.embed import PROBE_TEXT, TEXTS_A_TRANSACTION, Embedded, model_mark
+from mmts.embed import PROBE_TEXT, Embedded, model_mark
 from mmts.settings import TextTower
 from mmts.towers.tokens import encode
 from mmts.towers.tower import Tower
-from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+from mmts.vector_cache import (
+    UNPADDED,
+    VectorCache,
+    Vectors,
+    by_length,
+    content_key,
+    through_cache,
+)
 from mmts.weights import fingerprint
 
 
@@ -38,26 +44,22 @@ def embed_tokens(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tower = tower.to(device).eval()
-    lengths = np.array([len(text) for text in texts])
 
     def run(batch: list[str]) -> Vectors:
         with torch.inference_mode():
             found: Vectors = tower(encode(tokenizer, batch).to(device)).float().cpu().numpy()
         return found
 
-    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        order = missing[np.argsort(-lengths[missing], kind="stable")]
-        with tqdm(total=len(order), desc="features", unit="text") as bar:
-            for start in range(0, len(order), TEXTS_A_TRANSACTION):
-                part = order[start : start + TEXTS_A_TRANSACTION]
-                found = []
-                for first in range(0, len(part), batch_size):
-                    rows = part[first : first + batch_size]
-                    found.append(run([texts[i] for i in rows]))
-                    bar.update(len(rows))
-                yield part, np.concatenate(found)
+    def of_one_length(rows: NDArray[np.int64]) -> Vectors:
+        starts = range(0, len(rows), batch_size)
+        return np.concatenate([run([texts[i] for i in rows[s : s + batch_size]]) for s in starts])
 
-    facts = (fingerprint(tower.state_dict()), str(settings.pooling), tokenizer.to_str())
+    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        ids = tokenizer.encode_batch([texts[i] for i in missing])
+        tokens = np.array([sum(row.attention_mask) for row in ids])
+        return by_length(missing, tokens, of_one_length, "features")
+
+    facts = (fingerprint(tower.state_dict()), str(settings.pooling), tokenizer.to_str(), UNPADDED)
     mark = model_mark("\n".join(facts), run([PROBE_TEXT]))
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     with VectorCache(cache / f"text-{settings.name}-{mark[:32]}.sqlite", tower.dim) as store:

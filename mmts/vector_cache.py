@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from mmts.errors import InputError
 
 Vectors = NDArray[np.float32]
+TEXTS_A_TRANSACTION = 1024
+UNPADDED = "unpadded"
+"""Stands in the name of a cache of `by_length`: padding changes the last bits of a vector."""
 
 
 class VectorCache:
@@ -109,3 +113,31 @@ def first_positions(keys: Sequence[bytes]) -> dict[bytes, int]:
     for i, key in enumerate(keys):
         first.setdefault(key, i)
     return first
+
+
+def by_length(
+    missing: NDArray[np.int64],
+    tokens: NDArray[np.int64],
+    encode: Callable[[NDArray[np.int64]], Vectors],
+    desc: str,
+) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+    """What `through_cache` computes of texts: those of one length together, the longest first.
+
+    So nothing is padded. That takes less time, and padding, whose length the other new texts would
+    decide, does not change the last bits of a vector.
+
+    Args:
+        missing: [M] positions of the texts.
+        tokens: [M], the length of each.
+        encode: positions of texts of one length -> their vectors.
+        desc: in front of the progress bar.
+    """
+    order = np.argsort(-tokens, kind="stable")
+    with tqdm(total=len(order), desc=desc, unit="text") as bar:
+        for start in range(0, len(order), TEXTS_A_TRANSACTION):
+            part = order[start : start + TEXTS_A_TRANSACTION]
+            found = []
+            for rows in np.split(part, np.flatnonzero(np.diff(tokens[part])) + 1):
+                found.append(encode(missing[rows]))
+                bar.update(len(rows))
+            yield missing[part], np.concatenate(found)

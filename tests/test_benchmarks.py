@@ -8,11 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import candidates, clustering, embedding, measure, memory, packing, reading, report
+from benchmarks import (
+    candidates,
+    clustering,
+    embedding,
+    gpu,
+    measure,
+    memory,
+    packing,
+    reading,
+    report,
+    step,
+)
 from benchmarks import losses as command
 from benchmarks.candidates import DENSE, EACH, FLOOR, LEARNED, NUMBER, OURS, STRAIGHTFORWARD, Case
 from stages.cli import run
@@ -200,11 +212,53 @@ def test_clustering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(found["forms"]) == 4 and all(row["seconds"] > 0 for row in found["forms"])
 
 
-@pytest.mark.parametrize(
-    "name", ["losses", "memory", "packing", "reading", "embedding", "clustering"]
-)
-def test_help_imports_nothing_heavy(name: str) -> None:
-    code = f"import sys, benchmarks.{name}; print('torch' in sys.modules)"
+def test_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "figures.json"
+    started(step, "--batch", 4, "--rounds", 3, "--json", path)
+    found = json.loads(path.read_text())
+    assert {(row["objective"], row["form"]) for row in found["rows"]} == {
+        (objective, form) for objective in step.TAU for form in step.FORMS
+    }
+    assert all(row["from"] <= row["mmts_adds"] <= row["to"] for row in found["rows"])
+    printed = capsys.readouterr().out
+    assert len(found["bars"]) == 6 and all(bar["what"] in printed for bar in found["bars"])
+    low, middle, high = step.interval(np.linspace(-1, 1, 101))
+    assert middle == 0 and -0.4 < low < -0.1 and 0.1 < high < 0.4
+
+
+def test_a_fixed_temperature_and_mm_ts_are_what_they_are_called() -> None:
+    pairs = step.made(64)
+    tau = {form: step.modulator(form, 0.2)(10, pairs, None, None) for form in step.FORMS}
+    assert tau[step.NUMBER] == 0.2
+    torch.testing.assert_close(tau[step.FIXED], torch.full((64,), 0.2))
+    assert tau[step.MMTS].std() > 0.01
+    later = step.modulator(step.MMTS, 0.2)(30, pairs, None, None)
+    assert (later - tau[step.MMTS]).abs().min() > 0.01
+
+
+def test_the_gpu_command_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of the script but torch.compile, with tiny models on the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    with pytest.raises(SystemExit) as stop:
+        run(gpu.main)
+    assert stop.value.code == 1 and "needs a CUDA device" in capsys.readouterr().err
+    path = tmp_path / "gpu.json"
+    started(gpu, "--tiny", "--device", "cpu", "--skip-compile", "--json", path)
+    found = json.loads(path.read_text())
+    checks = [bar for bar in found["bars"] if "against" in bar["what"]]
+    assert len(checks) == 16 and all(bar["met"] for bar in checks)
+    assert [row["what"] for row in found["rows"]][2:] == ["loader alone"] * 2
+    assert all(row["samples_per_second"] > 0 for row in found["rows"])
+    printed = capsys.readouterr().out
+    assert all(bar["what"] in printed for bar in found["bars"]) and len(found["bars"]) == 20
+
+
+def test_help_imports_nothing_heavy() -> None:
+    names = "clustering, embedding, gpu, losses, memory, packing, reading, step"
+    code = f"import sys; from benchmarks import {names}; print('torch' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

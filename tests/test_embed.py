@@ -64,7 +64,7 @@ def test_new_texts_alone_are_embedded(
 def test_an_interrupted_run_goes_on(
     tmp_path: Path, sentence_folder: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmts.embed.TEXTS_A_TRANSACTION", 3)
+    monkeypatch.setattr("mmts.vector_cache.TEXTS_A_TRANSACTION", 3)
     put, calls = VectorCache.put, []
 
     def stop(self: VectorCache, keys: Any, vectors: Any) -> None:

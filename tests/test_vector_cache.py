@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.vector_cache import VectorCache, Vectors, content_key, through_cache
+from mmts.vector_cache import VectorCache, Vectors, by_length, content_key, through_cache
 
 TEXTS = ["a", "b", "a", "c", "b", "d", "e"]
 
@@ -97,3 +97,20 @@ def test_a_file_that_is_no_cache(tmp_path: Path) -> None:
     (tmp_path / "c.sqlite").write_bytes(b"this is no database at all" * 50)
     with pytest.raises(InputError, match=r"c\.sqlite is not a usable cache .*; delete it"):
         VectorCache(tmp_path / "c.sqlite", 3)
+
+
+def test_texts_of_one_length_together_the_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmts.vector_cache.TEXTS_A_TRANSACTION", 4)
+    tokens = np.array([2, 5, 2, 3, 5, 2])
+    missing = np.array([10, 11, 12, 20, 21, 22])
+    seen: list[list[int]] = []
+
+    def encode(rows: NDArray[np.int64]) -> Vectors:
+        seen.append(rows.tolist())
+        return rows[:, None].astype(np.float32)
+
+    parts = list(by_length(missing, tokens, encode, "texts"))
+    assert seen == [[11, 21], [20], [10], [12, 22]]
+    assert [rows.tolist() for rows, _ in parts] == [[11, 21, 20, 10], [12, 22]]
+    for rows, vectors in parts:
+        np.testing.assert_array_equal(vectors[:, 0], rows)

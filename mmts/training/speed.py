@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmts.files import read_json, write_json
+from mmts.files import write_json
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower
 from mmts.towers.video_vit import VideoViT
@@ -188,11 +188,3 @@ def write(path: Path, digest: str, speed: Speed) -> None:
     """Write it; `digest`: of the facts of the run."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"digest": digest, **speed._asdict()})
-
-
-def read(path: Path, digest: str) -> Speed | None:
-    """What was written of the run with these facts; None for nothing."""
-    found = read_json(path) if path.exists() else {}
-    if found.pop("digest", None) != digest:
-        return None
-    return Speed(**found)

@@ -1,0 +1,117 @@
+"""What `benchmarks.gpu` checks before it measures: the same numbers on the device as elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import Row, bar
+from mmts.losses import Objective, info_nce, max_margin
+from mmts.losses.arctanh import arctanh_info_nce
+from mmts.losses.cyclip import CyCLIP
+from mmts.losses.siglip import SigLIP
+from mmts.losses.sogclr import SogCLR
+from mmts.modulators import ScheduledShift
+from mmts.settings import Head, Towers, Train
+from mmts.towers.two_tower import TwoTower
+from mmts.training.batch import Batch
+from mmts.training.distributed import GlobalLoss, World
+from mmts.training.step import Stepper
+
+ROWS, DIM = 1100, 64  # several blocks of the losses, the last one short
+PAIRS, TOKENS, VOCABULARY = 32, 12, 100
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
+    "info_nce": lambda: info_nce,
+    "max_margin": lambda: max_margin,
+    "arctanh": lambda: arctanh_info_nce,
+    "siglip": SigLIP,
+    "cyclip": CyCLIP,
+    "sogclr": lambda: SogCLR(ROWS),
+}
+SHAPE = {"width": 64, "layers": 2, "heads": 2, "dim": 32}
+TOWERS = Towers.model_validate({
+    "vision": {"name": "clip_vision", "weights": "random", "frozen": False, "image_size": 64,
+               "shape": {**SHAPE, "patch_size": 16}},
+    "text": {"name": "clip_text", "weights": "random", "frozen": False,
+             "shape": {**SHAPE, "context": TOKENS}},
+})  # fmt: skip
+
+
+def checks(device: torch.device, compiled: bool) -> list[Row]:
+    """All of them, a row each; `compiled`: with torch.compile's too, which takes a minute."""
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        return _checks(device, compiled)
+
+
+def _checks(device: torch.device, compiled: bool) -> list[Row]:
+    found = [bar(what, value, "<=", bound) for what, value, bound in _losses(device)]
+    exact = _step(device)
+    others: list[tuple[str, dict[str, Any], float, float]] = [
+        ("a step in 4 parts, against the whole", {"micro_batch_size": PAIRS // 4}, 1e-5, 1e-4),
+        ("a step in bf16, against fp32", {"precision": "bf16"}, 0.02, 0.1),
+    ]
+    if compiled:
+        others.insert(1, ("a compiled step, against eager", {"compile": True}, 1e-5, 1e-3))
+    for what, settings, loss_bound, slope_bound in others:
+        loss, slopes = _step(device, **settings)
+        found += [
+            bar(f"{what}: loss", _off([loss], [exact[0]]), "<=", loss_bound),
+            bar(f"{what}: gradients", _off(slopes, exact[1]), "<=", slope_bound),
+        ]
+    return found
+
+
+def _losses(device: torch.device) -> Iterator[tuple[str, float, float]]:
+    """Values and gradients of all objectives in float32 against float64 on the CPU."""
+    for name, objective in OBJECTIVES.items():
+        wanted = _differentiated(objective(), torch.device("cpu"), torch.float64)
+        found = _differentiated(objective(), device, torch.float32)
+        yield f"{name} against the CPU in float64: loss", _off(found[:1], wanted[:1]), 1e-4
+        yield f"{name} against the CPU in float64: gradients", _off(found[1:], wanted[1:]), 1e-4
+
+
+def _differentiated(objective: Objective, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    """The loss, and its gradients by vision and text, all on the CPU."""
+    make = torch.Generator().manual_seed(0)
+    vision, text = (
+        nn.functional.normalize(torch.randn(ROWS, DIM, generator=make, dtype=torch.float64), dim=1)
+        for _ in range(2)
+    )
+    tau = 0.05 + 0.1 * torch.rand(ROWS, generator=make, dtype=torch.float64)
+    text = nn.functional.normalize(vision + text, dim=1)
+    v, t = (rows.to(device, dtype).requires_grad_() for rows in (vision, text))
+    if isinstance(objective, nn.Module):
+        objective.to(device, dtype)
+    loss = objective(v, t, tau.to(device, dtype), index=torch.arange(ROWS, device=device))
+    return [x.detach().cpu() for x in (loss, *torch.autograd.grad(loss, (v, t)))]
+
+
+def _step(device: torch.device, **settings: Any) -> tuple[Tensor, list[Tensor]]:
+    """Loss and gradients of one training step of small transformers."""
+    torch.manual_seed(0)
+    head = Head(dim=32)
+    model = TwoTower(TOWERS, head, {"vocabulary": VOCABULARY}).to(device).train()
+    batch = Batch(
+        torch.randint(256, (PAIRS, 3, 64, 64), dtype=torch.uint8),
+        torch.randint(VOCABULARY, (PAIRS, TOKENS)),
+        torch.arange(PAIRS) % 2, torch.arange(PAIRS),
+    ).to(device)  # fmt: skip
+    shifts = pd.DataFrame({"cluster_id": [0, 1], "shift": [0.1, 0.2]})
+    loss = GlobalLoss(
+        info_nce, ScheduledShift(shifts, alpha=0.04, period=10), World(0, 1, device, None), 0.1
+    )
+    train = Train(epochs=1, batch_size=PAIRS, learning_rate=1e-4, weight_decay=0.0, head=head,
+                  **settings)  # fmt: skip
+    stepped = Stepper(model, loss, train)(0, batch, 0.0)
+    slopes = [p.grad for p in model.parameters()]
+    return stepped.loss.cpu(), [g.cpu() for g in slopes if g is not None]
+
+
+def _off(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """Length of the difference of all numbers over that of the right ones."""
+    one, other = (torch.cat([x.flatten().double() for x in of]) for of in (found, wanted))
+    return float((one - other).norm() / other.norm())

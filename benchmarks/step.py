@@ -1,0 +1,182 @@
+"""`python -m benchmarks.step`: what MM-TS adds to a training step over a fixed temperature.
+
+Whole steps (forward, loss, backward, AdamW) of the default run's heads on features of frozen
+towers: the smallest model that the project trains, so that the share is the largest. In one
+process, one round after the other, each with a step of every form in a drawn order; CPU time. The
+share is the median of the ratios of two steps of one round, with its 95 % interval by a bootstrap
+over the rounds. A fixed temperature is a plain number, the stricter comparison, or MM-TS's own
+modulator with one shift and no schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stages.cli import run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mmts.training.batch import Batch
+    from mmts.training.step import Stepper
+
+NUMBER, FIXED, MMTS = "a plain number", "fixed by the modulator", "MM-TS"
+FORMS = (NUMBER, FIXED, MMTS)
+TAU = {"info_nce": 0.07, "max_margin": 0.2}
+CLUSTERS, RESAMPLES = 60, 2000
+DIMS = {"vision": 1280, "text": 384}
+
+
+def main(
+    batch: Annotated[int, typer.Option(min=2, help="Pairs in a step.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds after those that warm up.")] = 200,
+    json: Annotated[Path, typer.Option(help="Where the figures go.")] = Path(
+        "benchmarks/results/step.json"
+    ),
+) -> None:
+    """Time training steps with a fixed temperature and with MM-TS."""
+    import numpy as np
+    import torch
+
+    from benchmarks.report import bar, bar_table, columns, number
+    from mmts.files import write_json
+
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    bars = []
+    for objective in TAU:
+        pairs = made(batch)
+        steppers = {form: stepper(objective, form) for form in FORMS}
+        took = timed(steppers, pairs, rounds)
+        call = modulator_call(steppers[MMTS], pairs)
+        middle = {form: float(np.median(took[form])) for form in FORMS}
+        for form in FORMS:
+            low, adds, high = interval(took[MMTS] / took[form] - 1)
+            rows.append({
+                "objective": objective, "form": form, "seconds": middle[form],
+                "mmts_adds": adds, "from": low, "to": high,
+                "modulator_call": call, "rounds": took[form].tolist(),
+            })  # fmt: skip
+            if form != MMTS:
+                what = f"{objective}: share that MM-TS adds over {form}"
+                bars.append(bar(what, adds, "<=", 0.01))
+        bars.append(bar(f"{objective}: MM-TS's call over a step with a plain number",
+                        call / middle[NUMBER], "<=", 0.01))  # fmt: skip
+    lines = [
+        (r["objective"], r["form"], number(1e3 * r["seconds"], ".2f"),
+         number(100 * r["mmts_adds"], "+.2f"),
+         f"{100 * r['from']:+.2f} to {100 * r['to']:+.2f}" if r["form"] != MMTS else "",
+         number(1e6 * r["modulator_call"], ".1f") if r["form"] == MMTS else "")
+        for r in rows
+    ]  # fmt: skip
+    print(f"steps of {batch} pairs, CPU, 1 thread, torch {torch.__version__}, {rounds} rounds\n")
+    head = ("objective", "tau", "ms/step", "MM-TS adds %", "95 %", "call us")
+    print(columns(head, lines, left=2) + "\n")
+    print(bar_table(bars))
+    json.parent.mkdir(parents=True, exist_ok=True)
+    write_json(json, {"batch": batch, "torch": torch.__version__, "rows": rows, "bars": bars})
+
+
+def made(batch: int) -> Batch:
+    """Random features of the default run's lengths."""
+    import torch
+
+    from mmts.training.batch import Batch
+
+    torch.manual_seed(0)
+    vision, text = (torch.randn(batch, DIMS[side]) for side in ("vision", "text"))
+    return Batch(vision, text, torch.randint(CLUSTERS, (batch,)), torch.arange(batch))
+
+
+def stepper(objective: str, form: str) -> Stepper:
+    """One that trains the default run's heads; all start from the same weights."""
+    import torch
+
+    from mmts.losses import info_nce, max_margin
+    from mmts.settings import Head, Towers, Train
+    from mmts.towers.two_tower import TwoTower
+    from mmts.training.distributed import GlobalLoss, World
+    from mmts.training.step import Stepper
+
+    frozen = {"weights": "unused", "frozen": True}
+    towers = Towers.model_validate({
+        "vision": {"name": "efficientnet_lite0", "image_size": 160, **frozen},
+        "text": {"name": "sentence", **frozen},
+    })  # fmt: skip
+    head = Head(dim=256, hidden=512, dropout=0.2)
+    settings = Train(epochs=1, batch_size=2, learning_rate=2e-3, weight_decay=0.5, head=head)
+    torch.manual_seed(0)
+    model = TwoTower(towers, head, DIMS).train()
+    loss = {"info_nce": info_nce, "max_margin": max_margin}[objective]
+    world = World(0, 1, torch.device("cpu"), None)
+    return Stepper(model, GlobalLoss(loss, modulator(form, TAU[objective]), world, 0.1), settings)
+
+
+def modulator(form: str, tau: float) -> Any:
+    """What gives tau: around the same middle in all forms."""
+    import numpy as np
+    import pandas as pd
+    from torch import nn
+
+    from mmts.modulators import ScheduledShift
+
+    class Number(nn.Module):
+        def forward(self, *_: object) -> float:
+            return tau
+
+    if form == NUMBER:
+        return Number()
+    width = 0.5 if form == MMTS else 0.0
+    shift = np.linspace((1 - width / 2) * tau, (1 + width / 2) * tau, CLUSTERS)
+    shifts = pd.DataFrame({"cluster_id": range(CLUSTERS), "shift": shift})
+    return ScheduledShift(shifts, alpha=2 * width * tau, period=50.0)
+
+
+def timed(
+    steppers: dict[str, Stepper], pairs: Batch, rounds: int
+) -> dict[str, NDArray[np.float64]]:
+    """CPU seconds of each form in each round, [rounds]; a tenth of the rounds warms up."""
+    import time
+
+    import numpy as np
+
+    rng, warm = np.random.default_rng(0), 1 + rounds // 10
+    took = {form: np.empty(warm + rounds) for form in steppers}
+    for number in range(warm + rounds):
+        for form in rng.permutation(list(steppers)):
+            start = time.process_time()
+            steppers[form](number, pairs, 1e-3)
+            took[form][number] = time.process_time() - start
+    return {form: seconds[warm:] for form, seconds in took.items()}
+
+
+def modulator_call(stepper: Stepper, pairs: Batch, calls: int = 2000) -> float:
+    """Median CPU seconds of the modulator alone."""
+    import statistics
+    import time
+
+    call: Callable[..., Any] = stepper.loss.modulator
+    seconds = []
+    for number in range(calls):
+        start = time.process_time()
+        call(number, pairs, pairs.vision, pairs.text)
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds)
+
+
+def interval(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Median of the rounds between the ends of its 95 % interval, by a bootstrap."""
+    import numpy as np
+
+    drawn = np.random.default_rng(0).integers(0, len(ratios), (RESAMPLES, len(ratios)))
+    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
+    return float(low), float(np.median(ratios)), float(high)
+
+
+if __name__ == "__main__":
+    run(main)
