@@ -34,7 +34,8 @@ def main(
         else:
             manifest = write_shards(work, found, sizes, settings.pack)
     shutil.rmtree(kept, ignore_errors=True)
-    print(f"{len(manifest['shards'])} shards: {manifest['samples']}")
+    tars = f" and {len(manifest['tars'])} tars in place" if "tars" in manifest else ""
+    print(f"{len(manifest['shards'])} shards{tars}: {manifest['samples']}")
     lost = manifest.get("clips", {}).get("lost", 0)
     if lost:
         videos = read_parquet(output / "lost.parquet")["media"].nunique()

@@ -585,3 +585,5 @@ def test_check_holds_sections_against_each_other(tmp_path: Path) -> None:
     assert found.startswith("methods.base.clustering names kidns") and "did you mean kinds" in found
     found = refused(tmp_path, {f"{TINY}.train.augment": True})
     assert "train.augment is set but towers.vision.frozen is true" in found
+    found = refused(tmp_path, {f"{TINY}.train.stream": {"url": "x"}, f"{TINY}.pack.in_place": True})
+    assert found.startswith(f"{TINY}: train.stream is set but pack.in_place is true")

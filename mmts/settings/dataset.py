@@ -65,6 +65,9 @@ class Pack(Settings):
     image_size: Annotated[int, Field(ge=16)] | None = None
     """Shrink pictures or frames to this short side, in pixels; null packs JPEG and PNG files as
     they are. Videos need a number."""
+    in_place: bool = False
+    """Pictures in tars stay there and are read from there, those that are JPEG or PNG; others, and
+    plain files, are packed. Needs image_size null."""
     frame_rate: Annotated[float, Field(gt=0)] | None = None
     """Of videos: keep at most so many frames a second; null keeps all."""
     quality: Annotated[int, Field(ge=1, le=95)] = 85
@@ -72,7 +75,16 @@ class Pack(Settings):
     max_bad_share: Share = 0.0
     """Of videos: share of clips that may be missing or damaged; they are left out and listed."""
     workers: Annotated[int, Field(ge=0)] = 0
-    """Of videos: processes that cut them; 0 cuts in the stage's own process."""
+    """Processes that cut videos, or read tars in place; 0 works in the stage's own process."""
+
+    @model_validator(mode="after")
+    def _nothing_shrinks_in_place(self) -> Pack:
+        if self.in_place and self.image_size is not None:
+            raise ValueError(
+                f"in_place is true but image_size is {self.image_size}; pictures in place keep "
+                "their size: set image_size to null, or in_place to false"
+            )
+        return self
 
 
 class Dataset(Settings):
@@ -86,6 +98,15 @@ class Dataset(Settings):
     train: Train
     evaluate: Evaluate
     methods: dict[Name, dict[str, Any]]
+
+    @model_validator(mode="after")
+    def _shards_that_are_streamed_are_packed(self) -> Dataset:
+        if self.train.stream is not None and self.pack.in_place:
+            raise ValueError(
+                "train.stream is set but pack.in_place is true; pictures in place cannot be "
+                "streamed: set train.stream to null, or pack.in_place to false"
+            )
+        return self
 
 
 class Report(Settings):

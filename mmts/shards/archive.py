@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.files import sha256_file, write_json
+from mmts.shards.in_place import InPlace
 from mmts.shards.index import Place, write_index
 from mmts.shards.items import Item, sample_json
 
@@ -126,6 +128,7 @@ def write_tables(
     found: Sequence[Item],
     cluster_size: dict[int, int],
     clips: dict[str, Any] | None = None,
+    tars: dict[str, InPlace] | None = None,
 ) -> dict[str, Any]:
     """Write index.parquet and manifest.json of shards by name; return the manifest.
 
@@ -135,12 +138,15 @@ def write_tables(
         found: what was packed, at least.
         cluster_size: training rows of each cluster_id.
         clips: how clips were cut; None for pictures.
+        tars: that are read in place, by name; the index then has all samples in order of `found`.
     """
     places = [(s.split, name, place) for name, s in shards.items() for place in s.places]
+    if tars:
+        places += [(split, name, at) for name, tar in tars.items() for split, at in tar.places]
+        order = {item.sample_id: (SPLITS.index(item.split), n) for n, item in enumerate(found)}
+        places.sort(key=lambda place: order[place[2].sample_id])
     write_index(folder / "index.parquet", places, {item.sample_id: item for item in found})
-    samples = {
-        split: sum(len(s.places) for s in shards.values() if s.split == split) for split in SPLITS
-    }
+    samples = Counter(split for split, _, _ in places)
     manifest: dict[str, Any] = {
         "shards": {
             name: {
@@ -148,11 +154,13 @@ def write_tables(
             }
             for name, s in shards.items()
         },
-        "samples": samples,
+        "samples": {split: samples[split] for split in SPLITS},
         "index_sha256": sha256_file(folder / "index.parquet"),
         "cluster_size": {str(cluster): size for cluster, size in sorted(cluster_size.items())},
     }  # fmt: skip
     if clips is not None:
         manifest["clips"] = clips
+    if tars:
+        manifest["tars"] = {name: tar.facts() for name, tar in tars.items()}
     write_json(folder / "manifest.json", manifest)
     return manifest

@@ -15,9 +15,9 @@ from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture
 from mmts.settings import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
+from mmts.shards.in_place import find_in_place
 from mmts.shards.items import Item
-
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
+from mmts.shards.tars import EXTENSIONS
 
 
 def write_shards(
@@ -37,8 +37,11 @@ def write_shards(
     reader = MediaReader()
     shards: dict[str, Shard] = {}
     with tqdm(total=len(found), desc="pack", unit="img") as bar:
+        here = found if settings.in_place else []
+        tars = find_in_place(folder, here, settings.workers, bar.update)
+        placed = {place.sample_id for tar in tars.values() for _, place in tar.places}
         for split in SPLITS:
-            members = [item for item in found if item.split == split]
+            members = [i for i in found if i.split == split and i.sample_id not in placed]
             for number, start in enumerate(range(0, len(members), settings.shard_size)):
                 name = f"{split}-{number:06d}.tar"
                 with ShardFile(folder / name, split) as shard:
@@ -47,7 +50,7 @@ def write_shards(
                         shard.add_sample(f"{n:08d}", item, data, extension)
                         bar.update()
                 shards[name] = shard.facts()
-    return write_tables(folder, shards, found, cluster_size)
+    return write_tables(folder, shards, found, cluster_size, tars=tars)
 
 
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:

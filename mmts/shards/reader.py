@@ -9,13 +9,15 @@ from typing import Any
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
+from mmts.shards.in_place import path_of
 from mmts.shards.index import read_index
 from mmts.shards.samples import Samples
+from mmts.shards.tars import REMEDY as REMEDY_TARS
 from mmts.shards.verified import memory_of, verify
 from mmts.video import SegmentReader
 
 REMEDY = "run `dvc repro -sf pack`"
-OPEN_FILES = 256
+OPEN_FILES = 512
 CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 
 
@@ -69,15 +71,17 @@ class ShardReader:
             file = self._open(shard)
         data = os.pread(file, size, offset)
         if len(data) != size:
-            path = self._folder / shard
-            raise InputError(f"{path} ends before its picture {number}; {REMEDY}")
+            path = path_of(self._folder, shard)
+            remedy = REMEDY if path.parent == self._folder else REMEDY_TARS
+            raise InputError(f"{path} ends before its picture {number}; {remedy}")
         return data
 
     def _open(self, shard: str) -> int:
         """The file, which stays open; reading by offset lets forked processes share it."""
         if len(self._files) >= OPEN_FILES:
             self._close()
-        file = self._files[shard] = os.open(self._folder / shard, os.O_RDONLY | CLOSE_ON_EXEC)
+        path = path_of(self._folder, shard)
+        file = self._files[shard] = os.open(path, os.O_RDONLY | CLOSE_ON_EXEC)
         return file
 
     def _close(self) -> None:
@@ -120,16 +124,29 @@ def check_shards(folder: Path, manifest: dict[str, Any], split: str, tars: bool 
     only the index is.
     """
     wanted = {n: facts for n, facts in manifest["shards"].items() if facts["split"] == split}
-    if not wanted:
+    in_place = {n: f for n, f in manifest.get("tars", {}).items() if split in f["samples"]}
+    if not wanted and not in_place:
         raise InputError(f"{folder / 'manifest.json'} has no shards of split {split}; {REMEDY}")
+    if in_place and not tars:
+        raise InputError(
+            f"{folder / 'manifest.json'} has pictures of split {split} in tars in place, which "
+            "cannot be streamed; set train.stream to null, or pack.in_place to false"
+        )
     wanted = wanted if tars else {}
-    for name, facts in wanted.items():
-        size = require(folder / name, REMEDY).stat().st_size
-        if size != facts["bytes"]:
-            raise InputError(
-                f"{folder / name} has {size:,} bytes, not the {facts['bytes']:,} of "
-                f"manifest.json; {REMEDY}"
-            )
+    _check_sizes(folder, wanted, REMEDY)
+    _check_sizes(folder, in_place, REMEDY_TARS)
     index = require(folder / "index.parquet", REMEDY)
     digests = {folder / name: facts["sha256"] for name, facts in wanted.items()}
     verify({**digests, index: manifest["index_sha256"]}, memory_of(folder), REMEDY)
+    digests = {path_of(folder, name): facts["sha256"] for name, facts in in_place.items()}
+    verify(digests, memory_of(folder), REMEDY_TARS)
+
+
+def _check_sizes(folder: Path, wanted: dict[str, dict[str, Any]], remedy: str) -> None:
+    for name, facts in wanted.items():
+        path = path_of(folder, name)
+        size = require(path, remedy).stat().st_size
+        if size != facts["bytes"]:
+            raise InputError(
+                f"{path} has {size:,} bytes, not the {facts['bytes']:,} of manifest.json; {remedy}"
+            )

@@ -80,6 +80,11 @@ class Remote:
             ) from None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("shards"), dict):
             raise InputError(f"{self.url('manifest.json')} lists no shards; copy the one of pack")
+        if manifest.get("tars"):
+            raise InputError(
+                f"{self.url('manifest.json')} has pictures in tars in place, which cannot be "
+                "streamed; pack with pack.in_place false"
+            )
         return manifest
 
     def samples(self, name: str, digest: str | None) -> Iterator[Streamed]:
@@ -96,7 +101,7 @@ class Remote:
         url = self.url(name)
         try:
             with opened(self._open(name)) as stream:
-                hashed = _Hashed(stream)
+                hashed = Hashed(stream)
                 members = tar_file_expander([{"url": url, "stream": hashed}], select_files=allowed)
                 for sample in group_by_keys(members):
                     yield _streamed(sample)
@@ -122,13 +127,14 @@ def opened(stream: Any) -> Iterator[Any]:
     stream.close()
 
 
-class _Hashed:
+class Hashed:
     """A stream whose bytes are hashed as they are read."""
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._hash = stream, hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
+        """As the stream reads."""
         data: bytes = self._stream.read(size)
         self._hash.update(data)
         return data

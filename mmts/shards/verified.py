@@ -7,6 +7,7 @@ again. A copy or a checkout is another file and is hashed once.
 
 `pack` remembers nothing, though it has just computed the digests: they are of the bytes that it
 gave to the disk. That the disk gives them back is what the first reader finds out.
+Tars that stay in place (`pack.in_place`) it has read from the disk, and those it remembers.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def memory_of(folder: Path) -> Path | None:
 def verify(digests: Mapping[Path, str], memory: Path | None, remedy: str) -> None:
     """InputError naming the first of the files that does not have this SHA-256."""
     known = _read(memory)
-    marks = {path: _mark(path, digest) for path, digest in digests.items()}
-    left = [path for path, mark in marks.items() if known.get(_name(path)) != mark]
+    marks = {path: mark(path, digest) for path, digest in digests.items()}
+    left = [path for path, now in marks.items() if known.get(_name(path)) != now]
     if not left:
         return
     begun = time.time_ns()
@@ -50,7 +51,7 @@ def verify(digests: Mapping[Path, str], memory: Path | None, remedy: str) -> Non
             raise InputError(f"{path} does not match the SHA-256 in manifest.json; {remedy}")
         if begun - path.stat().st_mtime_ns > SETTLED:
             sure[_name(path)] = marks[path]
-    _remember(memory, sure)
+    remember(memory, sure)
 
 
 def _hashes(paths: list[Path]) -> list[str]:
@@ -75,7 +76,8 @@ def _name(path: Path) -> str:
     return str(path.absolute())
 
 
-def _mark(path: Path, digest: str) -> Mark:
+def mark(path: Path, digest: str) -> Mark:
+    """What tells a file from a changed one without reading it, and its SHA-256."""
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns, facts.st_ino, digest]
 
@@ -89,7 +91,7 @@ def _read(memory: Path | None) -> dict[str, Mark]:
     return known if isinstance(known, dict) else {}
 
 
-def _remember(memory: Path | None, sure: Mapping[str, Mark]) -> None:
+def remember(memory: Path | None, sure: Mapping[str, Mark]) -> None:
     """Add to the file; of two processes at once one may be forgotten, and hashes again."""
     if memory is None or not sure:
         return

@@ -21,6 +21,7 @@ from tests.making_objects import THINGS, write_cc3m, write_flickr8k, write_karpa
 from tests.making_transformers import write_distilbert, write_resnet
 from tests.pipeline.project import ROOT, Project, commit, copy_project
 
+pytestmark = pytest.mark.long
 METHODS = ("info_nce", "info_nce_mmts")
 QUERIES = {"coco": len(THINGS), "flickr30k": 24}
 
@@ -76,6 +77,16 @@ def test_pictures_that_are_not_there_count_nowhere(pairs: Project) -> None:
     table = pd.read_parquet(pairs.folder / "data/shift/cc3m/info_nce_mmts/shift.parquet")
     assert table["cluster_size"].sum() == 288
     assert table["shift"].agg(["min", "max"]).tolist() == pytest.approx([0.05, 0.10])
+
+
+def test_pictures_of_cc3m_stay_in_their_tars(pairs: Project) -> None:
+    shards = pairs.folder / "data/shards/cc3m"
+    assert [path.name for path in shards.glob("*.tar")] == ["test-000000.tar"]  # plain files
+    tars = json.loads((shards / "manifest.json").read_text())["tars"]
+    images = "data/raw/cc3m/images"
+    assert {name: about["samples"] for name, about in tars.items()} == {
+        f"{images}/train/00000.tar": {"train": 288}, f"{images}/val/00000.tar": {"val": 36}
+    }  # fmt: skip
 
 
 def test_the_recipe_is_the_one_of_params_yaml(pairs: Project) -> None:

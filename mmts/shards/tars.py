@@ -1,0 +1,140 @@
+"""Tars of somebody's that are read where they are: what is in each, found in one pass.
+
+What was found is kept in `data/cache/tars`, a file a tar, and holds while size, mtime and inode of
+the tar are the same (see `mmts.shards.verified`): another K or another caption reads no tar again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmts.errors import InputError
+from mmts.picture import Picture
+from mmts.shards.remote import PIECE, Hashed
+from mmts.shards.verified import SETTLED, Mark, mark
+
+ABOUT = b"mark 1"
+"""Where a kept file has the mark of its tar; count up where other members or columns are kept."""
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
+"""Of the formats that are packed as they are."""
+REMEDY = "put it back, or run `dvc repro -sf captions`"
+MEMBERS = pa.schema(
+    {"name": pa.string(), "offset": pa.int64(), "bytes": pa.int64(), "sha256": pa.string(),
+     "extension": pa.string()}
+)  # fmt: skip
+
+
+class Job(NamedTuple):
+    """A tar, and the folder where what is found in it is kept; None for not."""
+
+    path: Path
+    kept: Path | None
+
+
+class Tar(NamedTuple):
+    """What is in a tar.
+
+    Attributes:
+        sha256, bytes: of the file.
+        mark: of the file as it was read; None where it was written so lately that a change since
+            could not be told.
+        members: name, offset, bytes, sha256 and extension of each regular file; the extension is
+            empty where a picture cannot be packed as it is.
+    """
+
+    sha256: str
+    bytes: int
+    mark: Mark | None
+    members: pa.Table
+
+
+def survey(job: Job) -> Iterator[Tar]:
+    """What is in a tar, from what was kept if it still holds.
+
+    Raises:
+        InputError: it is not there, cannot be read, or is cut short.
+    """
+    kept = job.kept and job.kept / (
+        hashlib.sha256(str(job.path.absolute()).encode()).hexdigest()[:32] + ".parquet"
+    )
+    try:
+        found = _recall(kept, job.path) if kept else None
+        if found is None:
+            found = _read(job.path)
+            if kept and found.mark is not None:
+                _keep(kept, found)
+    except tarfile.TarError as error:
+        raise InputError(f"{job.path} is not a whole tar ({error}); {REMEDY}") from None
+    except OSError as error:
+        raise InputError(f"{job.path} cannot be read ({error.strerror}); {REMEDY}") from None
+    yield found
+
+
+def _read(path: Path) -> Tar:
+    """One pass from front to end: the file's hash, and the members' on the way."""
+    begun = time.time_ns()
+    rows: dict[str, tuple[str, int, int, str, str]] = {}
+    before = mark(path, "")
+    with open(path, "rb", buffering=PIECE) as file:
+        hashed = Hashed(file)
+        with tarfile.open(fileobj=cast(BinaryIO, hashed), mode="r|") as tar:
+            for member in tar:
+                text = member.name.endswith((".txt", ".json"))  # two of three, in CC3M
+                stream = None if text or not _plain(member) else tar.extractfile(member)
+                if stream is not None:
+                    data = stream.read()
+                    digest = hashlib.sha256(data).hexdigest()
+                    place = (member.name, member.offset_data, len(data))
+                    rows[member.name] = (*place, digest, _extension(data))
+        sha256, size = hashed.hexdigest(), file.tell()
+    found = mark(path, sha256)
+    settled = before[:-1] == found[:-1] and begun - path.stat().st_mtime_ns > SETTLED
+    members = pa.Table.from_pylist(
+        [dict(zip(MEMBERS.names, row, strict=True)) for row in rows.values()], MEMBERS
+    )
+    return Tar(sha256, size, found if settled else None, members)
+
+
+def _plain(member: tarfile.TarInfo) -> bool:
+    """A regular file whose bytes stand in the tar as they are: no link, no device, not sparse."""
+    return member.isreg() and not member.issparse()
+
+
+def _extension(data: bytes) -> str:
+    try:
+        return EXTENSIONS.get(Picture(data).format, "")
+    except InputError:
+        return ""
+
+
+def _recall(kept: Path, path: Path) -> Tar | None:
+    """What was kept of a tar that is still the same; None where nothing was, or it is damaged."""
+    try:
+        members = pq.read_table(kept)
+        known = json.loads(members.schema.metadata[ABOUT])
+        size, _, _, sha256 = known
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException):
+        return None
+    return Tar(sha256, size, known, members) if mark(path, sha256) == known else None
+
+
+def _keep(kept: Path, found: Tar) -> None:
+    work = kept.with_name(f".{kept.name}.{os.getpid()}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(found.members.replace_schema_metadata({ABOUT: json.dumps(found.mark)}), work)
+        work.replace(kept)
+    except OSError:  # no room, or a read-only folder: the tar is read again the next time
+        with suppress(OSError):
+            work.unlink(missing_ok=True)
