@@ -1,11 +1,16 @@
 """Stage `train`: one cell (dataset x method x seed) -> a trained model and its curves."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stages.cli import run
+
+if TYPE_CHECKING:
+    from mmts.config import TrainStage
+    from mmts.training.loop import Trained
+    from mmts.training.prepared import Prepared
 
 
 def main(
@@ -22,16 +27,14 @@ def main(
     from contextlib import ExitStack
 
     from mmts.config import TrainStage, load
-    from mmts.files import output_folder, sync_tree, write_json
+    from mmts.files import output_folder, sync_tree
     from mmts.training import speed
-    from mmts.training.build import period
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.fingerprint import facts, input_files
     from mmts.training.joining import alike, joined
     from mmts.training.log import RunLog
     from mmts.training.loop import pick_device, train
     from mmts.training.prepared import prepare
-    from mmts.training.saved import save_model, save_state
 
     with alike():
         settings = load(TrainStage, dataset=dataset, method=method)
@@ -71,19 +74,9 @@ def main(
         )  # fmt: skip
         with world.processes.together():
             if work is not None:
-                save_model(
-                    work, trained.model, towers, settings.train.head, ready.dims, ready.tokenizer
-                )
-                save_state(work, ready.objective, ready.modulator)
-                write_json(work / "metrics.json", trained.metrics)
-                write_json(work / "run.json", {
-                    "dataset": dataset, "method": method, "seed": seed, **how.numbers(),
-                    "epochs": settings.train.epochs,
-                    "batch_size": settings.train.batch_size // world.size,
-                    "processes": world.size, "global_batch_size": settings.train.batch_size,
-                    "total_steps": trained.total_steps, "period": period(how, ready.steps),
-                    "facts": keeper.folder.name,
-                })  # fmt: skip
+                about = {"dataset": dataset, "method": method, "seed": seed, **how.numbers()}
+                about["facts"] = keeper.folder.name
+                save(work, settings, ready, trained, world.size, about)
     if not world.first:
         return
     sync_tree(data / "train" / cell)  # a power cut may leave outputs, checkpoints or both
@@ -95,6 +88,26 @@ def main(
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{validation(trained.metrics)}"
     )
+
+
+def save(
+    work: Path, settings: "TrainStage", ready: "Prepared", trained: "Trained", processes: int,
+    about: dict[str, Any],
+) -> None:  # fmt: skip
+    """Write all that a training leaves, but its curves; `about` begins run.json."""
+    from mmts.files import write_json
+    from mmts.training.build import period
+    from mmts.training.saved import save_model, save_state
+
+    train = settings.train
+    save_model(work, trained.model, settings.towers, train.head, ready.dims, ready.tokenizer)
+    save_state(work, ready.objective, ready.modulator)
+    write_json(work / "metrics.json", trained.metrics)
+    write_json(work / "run.json", about | {
+        "epochs": train.epochs, "batch_size": train.batch_size // processes,
+        "processes": processes, "global_batch_size": train.batch_size,
+        "total_steps": trained.total_steps, "period": period(settings.method, ready.steps),
+    })  # fmt: skip
 
 
 def launch(launcher: tuple[str, ...] | None) -> None:
