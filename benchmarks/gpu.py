@@ -72,11 +72,10 @@ def main(
             found = [gpu_runs.trained(case, pairs, sizes, device, form) for form in forms]
             bars += gpu_runs.bars(case, found)
             rows += found
-        rows += [gpu_runs.loaded(pairs, sizes, device, augment) for augment in (False, True)]
+        rows += [gpu_runs.loaded(name, pairs, sizes, device) for name in gpu_runs.AUGMENTED]
     lines = [
-        (r["what"] + (", compiled" if r.get("compiled") else "")
-         + (", augmented" if r.get("augment") else ""),
-         str(r["batch"]), number(r["samples_per_second"], ",.0f"),
+        (r["what"] + (", compiled" if r.get("compiled") else ""), str(r["batch"]),
+         number(r["samples_per_second"], ",.0f"),
          number(r.get("data_wait"), ".2%"), number(r.get("mfu"), ".1%"),
          number(r["peak_bytes"] / 1e9 if r.get("peak_bytes") else None, ".1f"))
         for r in rows

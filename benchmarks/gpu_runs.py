@@ -23,8 +23,6 @@ from mmts.training.batches import Plan, load_batches
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 
-ALONE = "loader alone"
-
 
 class Case(NamedTuple):
     """A model with the bars that it is held against: samples a second, MFU and data wait."""
@@ -122,9 +120,17 @@ def _trained(case: Case, pairs: Pairs, sizes: Sizes, device: str, compiled: bool
             **speed._asdict()}  # fmt: skip
 
 
-def loaded(pairs: Pairs, sizes: Sizes, device: str, augment: bool) -> Row:
+AUGMENTED = {
+    "loader alone": None,
+    "loader alone, crops": Augment(),
+    "loader alone, crops and RandAugment": Augment(ops=1, magnitude=21),  # as datasets.cc3m has it
+}
+"""What the loader alone does to pictures, by what its row is called."""
+
+
+def loaded(name: str, pairs: Pairs, sizes: Sizes, device: str) -> Row:
     """Batches onto the device without a model; the clock starts with the first one."""
-    pairs.augment = Augment() if augment else None
+    pairs.augment = AUGMENTED[name]
     picks = Plan(pairs.first, sizes.batch, 0).batches(0)
     batches = load_batches(pairs, picks, sizes.batch, sizes.workers, torch.device(device))
     next(batches)
@@ -133,7 +139,7 @@ def loaded(pairs: Pairs, sizes: Sizes, device: str, augment: bool) -> Row:
     if device == "cuda":
         torch.cuda.synchronize()
     rate = rows / (time.perf_counter() - started)
-    return {"what": ALONE, "augment": augment, "batch": sizes.batch, "samples_per_second": rate}
+    return {"what": name, "batch": sizes.batch, "samples_per_second": rate}
 
 
 def bars(case: Case, found: list[Row]) -> list[Row]:
