@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ SETTINGS_FILES = (
 )  # fmt: skip
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+# of a model of sentence-transformers, whose modules have folders: no other format of the weights
+SENTENCE_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+SENTENCE_PICKLES = (*SENTENCE_FILES[:3], "*pytorch_model*.bin")
 
 
 def package_folder(name: str) -> Path:
@@ -35,24 +39,27 @@ def package_folder(name: str) -> Path:
 
 
 def sentence_model(spec: str) -> str:
-    """What sentence-transformers loads `spec` from: a folder, or a hub id as it is."""
+    """The folder that sentence-transformers loads `spec` from; a hub id is downloaded.
+
+    An id without an owner is one of sentence-transformers, as that package has it.
+
+    Raises:
+        InputError: there is no model, or the hub cannot be reached.
+    """
     if spec.startswith(PACKAGE):
         root = package_folder(spec.removeprefix(PACKAGE))
         found = sorted(root.rglob("modules.json"))
         if not found:
             raise InputError(f"{spec}: {root} holds no sentence-transformers model (modules.json)")
         return str(found[0].parent)
-    if Path(spec).is_dir():
-        if not (Path(spec) / "config.json").exists() and not (Path(spec) / "modules.json").exists():
-            raise InputError(
-                f"{spec} is a folder without config.json or modules.json; no model there"
-            )
-        return spec
-    if not _may_be_hub_id(spec):
-        raise InputError(
-            f"{spec}: no such folder; give a model's folder, {PACKAGE}<name> or a hub id"
-        )
-    return spec
+    remedy = "give the model's local folder or `package:<import name>`"
+    name = spec if "/" in spec or Path(spec).is_dir() else f"sentence-transformers/{spec}"
+    folder = _folder(name, SENTENCE_FILES, remedy)
+    if not (folder / "config.json").exists() and not (folder / "modules.json").exists():
+        raise InputError(f"{spec} is a folder without config.json or modules.json; no model there")
+    if not Path(spec).is_dir() and not any(folder.rglob("*.safetensors")):
+        folder = _folder(name, SENTENCE_PICKLES, remedy)
+    return str(folder)
 
 
 def _may_be_hub_id(spec: str) -> bool:
@@ -126,7 +133,7 @@ def _folder(spec: str, patterns: tuple[str, ...], remedy: str) -> Path:
     try:
         return Path(snapshot_download(spec, allow_patterns=list(patterns)))
     except Exception as error:  # without a network it raises what the HTTP library pleases
-        problem = " ".join(str(error).split()).partition(". ")[0][:160]
+        problem = textwrap.shorten(str(error).partition(". ")[0], 160, placeholder=" …")
         raise InputError(f"{spec} cannot be loaded ({problem}); {remedy}") from None
 
 

@@ -12,21 +12,23 @@ def main(
 ) -> None:
     """Read every section and every cell of the grid; the first mistake is one line.
 
-    Weights, tokenizers and parts of towers that the grid's datasets train, and models of sentences
-    from a hub, are tried too.
+    Weights, tokenizers and parts of towers that the grid's datasets train are tried too, and
+    whether there are raw files and a model of sentences.
     """
     from pathlib import Path
 
     from mmts.config import EmbedStage, TrainStage, check, load
+    from mmts.errors import InputError
     from mmts.weights import sentence_model
 
     grid = check(path)
     for dataset in grid.datasets:
-        model = load(EmbedStage, path, dataset=dataset).embed.model
-        if not Path(sentence_model(model)).is_dir():  # of the hub: can it be had?
-            from mmts.embed import load_sentence_model
-
-            load_sentence_model(model)
+        raw = Path("data/raw") / dataset
+        if not raw.exists():
+            raise InputError(
+                f"{raw} is not there; put the files of datasets.{dataset}.captions.sources into it"
+            )
+        sentence_model(load(EmbedStage, path, dataset=dataset).embed.model)
         settings = load(TrainStage, path, dataset=dataset, method=grid.methods[0])
         if settings.towers.given:
             from mmts.towers.ahead import try_model

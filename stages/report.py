@@ -39,6 +39,8 @@ def main() -> None:
             score = f"{overall.difference} {best.score.text}"
             print(f"{name}: {best.method}, {score}. {capital(verdict(best))}")
     print(f"{results / 'index.html'}: {(results / 'index.html').stat().st_size / 1000:.0f} kB")
+    if any(not report.dataset.publishable for report in reports):
+        print(f"{results / 'local/index.html'}: the same with captions and pictures, not for git")
     known = sum(len(row.seeds) for rows in speeds.values() for row in rows if row.measured)
     cells = sum(len(dataset.cells) for dataset in datasets)
     print(f"{results / 'local/speed.md'}: speed of the training of {known} of {cells} cells")

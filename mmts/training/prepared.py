@@ -57,7 +57,11 @@ def prepare(
         world: the ranks.
     """
     with world.first_then_others():
-        shifts = read_parquet(shift / "shift.parquet", "run `dvc repro` from the shift stage on")
+        shifts = read_parquet(
+            shift / "shift.parquet",
+            f"run `dvc repro` with {shift.name} in grid.methods, or "
+            f"`python -m stages.shift --dataset {dataset} --method {shift.name}`",
+        )
         other = shift / "clusters.parquet"
         clusters = read_parquet(other) if other.exists() else None
         inputs = Inputs(data, dataset, towers, train.stream is not None)

@@ -176,6 +176,10 @@ def test_check(project: Project) -> None:
     project.set(grid__methods=["base", "bass"])
     assert refused(project, "check", ()).startswith("params.yaml: grid.methods names bass; did")
     assert refused(project, "check", ("--params", "nope.yaml")).startswith("nope.yaml is not there")
+    Path("data/raw/tiny").rename("data/raw/other")
+    project.set()
+    assert refused(project, "check", ()).startswith("data/raw/tiny is not there; put the files of")
+    Path("data/raw/other").rename("data/raw/tiny")
     project.set(datasets__tiny__embed__model="nobody/no-such-model")
     found = refused(project, "check", ())
     assert found.startswith("nobody/no-such-model cannot be loaded (")
@@ -248,7 +252,7 @@ def test_bad_tables(
     ("model", "message"),
     [
         ("package:no_such", "package:no_such: no package of that import name is installed; inst"),
-        ("./no/such", "./no/such: no such folder; give a model's folder, package:<name> or a hub"),
+        ("./no/such", "./no/such: no such folder; give the model's local folder or `package:<im"),
         ("org/no-such", "org/no-such cannot be loaded ("),
     ],
 )  # fmt: skip
