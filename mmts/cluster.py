@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mmts.embed import Embeddings
 from mmts.errors import InputError
 from mmts.kmeans import Fit, streamed
+from mmts.passes import refuse_useless
 from mmts.settings import Clustering, ColumnClustering, KMeansClustering
 
 SCIKIT_LEARN_BYTES = 2**28
@@ -36,7 +37,8 @@ def cluster(settings: Clustering, captions: pd.DataFrame, embeddings: Embeddings
     """Cluster the training captions; other splits take the nearest centroid (paper section 3.2).
 
     Raises:
-        InputError: more clusters than distinct training captions, or no such column.
+        InputError: more clusters than distinct training captions, no such column, or a vector
+            with a number that is not finite or too large.
     """
     if isinstance(settings, ColumnClustering):
         return by_column(settings.column, captions)
@@ -67,6 +69,7 @@ def features(
             "no vision features; set `features: text` or freeze the tower"
         )
     vectors = np.asarray(embeddings.vision, dtype=np.float32)
+    refuse_useless(vectors)  # a norm that overflows makes 0 of a vector
     rows, _ = pd.factorize(captions["sample_id"])
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, 1e-12), rows.astype(np.int64)
@@ -86,7 +89,11 @@ def kmeans(
     Returns:
         Labels are those of every row of `vectors`. Clusters are numbered from the largest (in
         training captions) to the smallest.
+
+    Raises:
+        InputError: fewer than k training vectors differ, or a number is not finite or too large.
     """
+    refuse_useless(vectors)
     weight = np.bincount(train_rows, minlength=len(vectors))
     used = np.flatnonzero(weight)
     weight = weight[used]

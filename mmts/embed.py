@@ -24,6 +24,7 @@ from mmts.vector_cache import (
     Vectors,
     by_length,
     content_key,
+    lengths,
     through_cache,
 )
 from mmts.weights import fingerprint, sentence_model
@@ -68,9 +69,11 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
         )
         return np.asarray(vectors, dtype=np.float32)
 
+    def count(rows: list[int]) -> Iterator[int]:
+        return map(len, encoder.tokenizer([texts[i] for i in rows], truncation=True)["input_ids"])
+
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        ids = encoder.tokenizer([texts[i] for i in missing], truncation=True)["input_ids"]
-        tokens = np.array([len(row) for row in ids])
+        tokens = lengths(missing, count)
         return by_length(missing, tokens, lambda rows: encode([texts[i] for i in rows]), "embed")
 
     probe = encode([PROBE_TEXT])

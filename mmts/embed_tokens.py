@@ -20,6 +20,7 @@ from mmts.vector_cache import (
     Vectors,
     by_length,
     content_key,
+    lengths,
     through_cache,
 )
 from mmts.weights import fingerprint
@@ -54,10 +55,11 @@ def embed_tokens(
         starts = range(0, len(rows), batch_size)
         return np.concatenate([run([texts[i] for i in rows[s : s + batch_size]]) for s in starts])
 
+    def count(rows: list[int]) -> list[int]:
+        return [sum(ids.attention_mask) for ids in tokenizer.encode_batch([texts[i] for i in rows])]
+
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        ids = tokenizer.encode_batch([texts[i] for i in missing])
-        tokens = np.array([sum(row.attention_mask) for row in ids])
-        return by_length(missing, tokens, of_one_length, "features")
+        return by_length(missing, lengths(missing, count), of_one_length, "features")
 
     facts = (fingerprint(tower.state_dict()), str(settings.pooling), tokenizer.to_str(), UNPADDED)
     mark = model_mark("\n".join(facts), run([PROBE_TEXT]))

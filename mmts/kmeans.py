@@ -42,16 +42,13 @@ def streamed(
     """Lloyd's algorithm from k-means++ on a sample; the start with the lowest inertia.
 
     Args:
-        vectors: [U, D], may be memory-mapped.
+        vectors: [U, D], may be memory-mapped; as `refuse_useless` wants them.
         rows: [n], ascending: the vectors to fit on. The others only get a label.
         weight: [n], how often each of `rows` counts.
         threads: as many as numpy's products have where None; the result is the same for any.
 
     Returns:
         Labels are those of all vectors, [U].
-
-    Raises:
-        InputError: a vector has a number that is not finite.
     """
     from threadpoolctl import threadpool_info, threadpool_limits
     from tqdm import tqdm

@@ -24,6 +24,28 @@ T = TypeVar("T")
 
 BLOCK_ROWS = 1024
 PART_ROWS = 16 * BLOCK_ROWS
+LARGEST = 1e12
+"""In magnitude. float32, up to 3e38, holds 1e9 squared distances of vectors of up to 8e4 such
+numbers."""
+
+
+def refuse_useless(vectors: Vectors) -> None:
+    """InputError where a number is not finite, or has squares that float32 cannot add up."""
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        block = vectors[start : start + BLOCK_ROWS]
+        if block.max() <= LARGEST and block.min() >= -LARGEST:  # neither if one is NaN
+            continue
+        row, column = np.argwhere(~(np.abs(block) <= LARGEST))[0]
+        number = block[row, column]
+        fault = (
+            f"{number:.3g} in it, more than {LARGEST:.0e} in magnitude"
+            if np.isfinite(number)
+            else "a number that is not finite"
+        )
+        raise InputError(
+            f"vector {start + row} of those to cluster has {fault}; embed again "
+            "(`dvc repro -sf embed`), with another model if it stays so"
+        )
 
 
 class Passes:
@@ -35,12 +57,6 @@ class Passes:
         total = np.zeros((2, vectors.shape[1]))
         for part in self._parts(self._powers):
             total += part
-        if not np.isfinite(total).all():
-            bad = next(row for row in rows if not np.isfinite(vectors[row]).all())
-            raise InputError(
-                f"vector {bad} of those to cluster has a number that is not finite; embed again "
-                "(`dvc repro -sf embed`)"
-            )
         mean, square = total / max(len(rows), 1)
         self.mean = mean.astype(np.float32)
         self.variance = float((square - mean**2).mean())  # of a column, on average

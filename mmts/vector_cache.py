@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,7 @@ from mmts.errors import InputError
 
 Vectors = NDArray[np.float32]
 TEXTS_A_TRANSACTION = 1024
+TEXTS_AT_ONCE = 10_000  # tokenised: their tokens take up to 4 kB a text
 UNPADDED = "unpadded"
 """Stands in the name of a cache of `by_length`: padding changes the last bits of a vector."""
 
@@ -49,9 +51,8 @@ class VectorCache:
     ) -> None:
         self._db.close()
 
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, Vectors]:
-        """The vectors that are there, by key."""
-        found: dict[bytes, Vectors] = {}
+    def get(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Vectors]]:
+        """Key and vector of those that are there, in any order."""
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
@@ -60,8 +61,7 @@ class VectorCache:
                 vector = np.frombuffer(blob, dtype=np.float32)
                 if vector.shape != (self.dim,):
                     raise InputError(f"{self.path} holds vectors of another length; delete it")
-                found[key] = vector
-        return found
+                yield key, vector
 
     def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Store a batch, all of it or nothing."""
@@ -88,22 +88,25 @@ def through_cache(
     Args:
         cache: where vectors are looked up and stored.
         keys: [N]; a key may occur several times and is computed once.
-        compute: gets the positions of the missing keys; yields (positions, vectors) in batches.
+        compute: gets the positions of the missing keys; yields (positions, vectors) in batches,
+            until each has its vector.
 
     Returns:
         [N, cache.dim] vectors, and how many were computed now.
     """
     vectors = np.empty((len(keys), cache.dim), dtype=np.float32)
-    found = cache.get(list(dict.fromkeys(keys)))
-    missing = np.array(
-        [i for key, i in first_positions(keys).items() if key not in found], dtype=np.int64
-    )
+    there = np.zeros(len(keys), dtype=np.bool_)
+    first = first_positions(keys)
+    for key, vector in cache.get(list(first)):
+        vectors[first[key]], there[first[key]] = vector, True
+    missing = np.array([i for i in first.values() if not there[i]], dtype=np.int64)
     if len(missing):
         for positions, batch in compute(missing):
             cache.put([keys[i] for i in positions], batch)
-            found.update((keys[i], v) for i, v in zip(positions, batch, strict=True))
+            vectors[positions] = batch
     for i, key in enumerate(keys):
-        vectors[i] = found[key]
+        if first[key] != i:
+            vectors[i] = vectors[first[key]]
     return vectors, len(missing)
 
 
@@ -113,6 +116,20 @@ def first_positions(keys: Sequence[bytes]) -> dict[bytes, int]:
     for i, key in enumerate(keys):
         first.setdefault(key, i)
     return first
+
+
+def lengths(
+    missing: NDArray[np.int64], count: Callable[[list[int]], Iterable[int]]
+) -> NDArray[np.int64]:
+    """The `tokens` of `by_length`, counted in portions: of the tokens themselves nothing is kept.
+
+    Args:
+        missing: [M] positions of the texts.
+        count: positions of at most TEXTS_AT_ONCE texts -> the length of each.
+    """
+    starts = range(0, len(missing), TEXTS_AT_ONCE)
+    parts = (count(missing[start : start + TEXTS_AT_ONCE].tolist()) for start in starts)
+    return np.fromiter(chain.from_iterable(parts), np.int64, len(missing))
 
 
 def by_length(

@@ -123,6 +123,51 @@ def test_many_captions_are_streamed_to_the_same_table(monkeypatch: pytest.Monkey
     assert large.facts["inertia"] == pytest.approx(small.facts["inertia"], rel=1e-5)
 
 
+FAULTS = [
+    (np.nan, "a number that is not finite"),
+    (np.inf, "a number that is not finite"),
+    (-np.inf, "a number that is not finite"),
+    (1e30, "1e+30 in it, more than 1e+12 in magnitude"),
+    (-1.01e12, "-1.01e+12 in it, more than 1e+12 in magnitude"),
+]
+
+
+@pytest.mark.parametrize("limit", [0, 2**28])
+@pytest.mark.parametrize(("number", "fault"), FAULTS)
+@pytest.mark.parametrize("where", [3, -1])  # a training caption, and another
+def test_numbers_that_cannot_be_clustered(
+    monkeypatch: pytest.MonkeyPatch, limit: int, number: float, fault: str, where: int
+) -> None:
+    monkeypatch.setattr(module, "SCIKIT_LEARN_BYTES", limit)
+    monkeypatch.setattr("mmts.passes.BLOCK_ROWS", 4)
+    captions, embeddings = made(SPLITS)
+    text = np.array(embeddings.text)
+    text[where, 1] = number
+    with pytest.raises(InputError) as caught:
+        cluster(kmeans(3), captions, embeddings._replace(text=text))
+    assert str(caught.value) == (
+        f"vector {where % len(text)} of those to cluster has {fault}; embed again "
+        "(`dvc repro -sf embed`), with another model if it stays so"
+    )
+    vision = embeddings._replace(vision=text[embeddings.caption_text])
+    with pytest.raises(InputError, match="of those to cluster has"):
+        cluster(kmeans(3, features="vision"), captions, vision)
+
+
+@pytest.mark.parametrize("limit", [0, 2**28])
+def test_the_largest_numbers_that_are_clustered(
+    monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(module, "SCIKIT_LEARN_BYTES", limit)
+    captions, embeddings = made(SPLITS)
+    plain = cluster(kmeans(3, starts=3), captions, embeddings)
+    text = embeddings.text * np.float32(1e12 / abs(embeddings.text).max() * 0.999)
+    large = cluster(kmeans(3, starts=3), captions, embeddings._replace(text=text))
+    pd.testing.assert_frame_equal(large.table, plain.table)
+    assert large.centroids is not None and np.isfinite(large.centroids).all()
+    assert np.isfinite(large.facts["inertia"])
+
+
 def test_vision_features() -> None:
     captions, embeddings = made({"train": [0, 1, 0, 1, 2, 2], "test": [1]})
     captions["sample_id"] = ["b", "a", "b", "a", "c", "c", "d"]

@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmts.embed import PROBE_TEXT, distinct, embed_pictures, embed_texts, read_embeddings
+from mmts.embed import (
+    PROBE_TEXT,
+    distinct,
+    embed_pictures,
+    embed_texts,
+    load_sentence_model,
+    read_embeddings,
+)
 from mmts.errors import InputError
 from mmts.media import decode_image, square
 from mmts.settings import VisionTower
@@ -84,6 +91,37 @@ def test_an_interrupted_run_goes_on(
     assert found.computed == len(set(TEXTS)) - 3 and set(encoded) == set(TEXTS) - before
     whole = embed_texts(TEXTS, str(sentence_folder), 3, tmp_path / "other")
     np.testing.assert_allclose(found.vectors, whole.vectors, atol=1e-6)
+
+
+def test_a_few_texts_are_tokenised_at_once(
+    tmp_path: Path, sentence_folder: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [*TEXTS, *(f"{n} cones" + n % 5 * " and" for n in range(30))]
+    whole = embed_texts(texts, str(sentence_folder), 3, tmp_path / "whole")
+    order = encoded.copy()
+    encoded.clear()
+    kind = type(load_sentence_model(str(sentence_folder)).tokenizer)
+    tokenise, seen = kind.__call__, []
+
+    def spy(self: Any, text: Any, *rest: Any, **more: Any) -> Any:
+        seen.append(len(text))
+        return tokenise(self, text, *rest, **more)
+
+    monkeypatch.setattr(kind, "__call__", spy)
+    monkeypatch.setattr("mmts.vector_cache.TEXTS_AT_ONCE", 4)
+    found = embed_texts(texts, str(sentence_folder), 3, tmp_path / "portions")
+    assert max(seen) == 4 and sum(seen) >= found.computed
+    assert encoded == order
+    np.testing.assert_array_equal(found.vectors, whole.vectors)
+
+
+def test_vectors_that_were_padded_are_computed_again(
+    tmp_path: Path, sentence_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = embed_texts(TEXTS, str(sentence_folder), 4, tmp_path)
+    monkeypatch.setattr("mmts.embed.UNPADDED", "padded")
+    other = embed_texts(TEXTS, str(sentence_folder), 4, tmp_path)
+    assert other.computed == len(set(TEXTS)) and other.fingerprint != found.fingerprint
 
 
 def test_equal_weights_with_another_pooling_are_another_model(

@@ -30,7 +30,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return rows
 
 
-def test_each_distinct_caption_once(tmp_path: Path, seen: list[int]) -> None:
+def test_each_distinct_caption_once(
+    tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, cache = write_distilbert(tmp_path / "model"), tmp_path / "cache"
     tree = {"name": "distilbert", "weights": str(folder), "frozen": True, "pooling": "cls"}
 
@@ -54,3 +56,40 @@ def test_each_distinct_caption_once(tmp_path: Path, seen: list[int]) -> None:
         other, *_ = run(TEXTS, **changes)
         assert other.computed == 5 and other.fingerprint != found.fingerprint
         assert abs(other.vectors - found.vectors).max() > 1e-3
+    monkeypatch.setattr("mmts.embed_tokens.UNPADDED", "padded")
+    other, *_ = run(TEXTS)
+    assert other.computed == 5 and other.fingerprint != found.fingerprint
+
+
+def test_a_few_captions_are_tokenised_at_once(
+    tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_distilbert(tmp_path)
+    settings = TextTower(name="distilbert", weights=str(folder), frozen=True, pooling="mean")
+    tokenizer = text_tokenizer(settings, list)
+    tower = text_tower(settings, vocabulary_size(tokenizer))
+    texts = [*TEXTS, *(f"{n} cones" + n % 5 * " a" for n in range(30))]
+    at_once: list[int] = []
+
+    class Counted:
+        """The tokenizer; notes how many texts it gets."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+        def encode_batch(self, batch: list[str]) -> Any:
+            at_once.append(len(batch))
+            return tokenizer.encode_batch(batch)
+
+    def run(cache: Path) -> tuple[Any, list[int]]:
+        seen.clear()
+        found = embed_tokens(texts, tower, Counted(), settings, 2, cache)  # type: ignore[arg-type]
+        return found.vectors, seen.copy()
+
+    whole, rows = run(tmp_path / "whole")
+    assert at_once == [len(set(texts))]
+    at_once.clear()
+    monkeypatch.setattr("mmts.vector_cache.TEXTS_AT_ONCE", 4)
+    portions, again = run(tmp_path / "portions")
+    assert max(at_once) == 4 and sum(at_once) == len(set(texts)) and again == rows
+    np.testing.assert_array_equal(portions, whole)

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,7 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.vector_cache import VectorCache, Vectors, by_length, content_key, through_cache
+from mmts.vector_cache import (
+    VectorCache,
+    Vectors,
+    by_length,
+    content_key,
+    lengths,
+    through_cache,
+)
 
 TEXTS = ["a", "b", "a", "c", "b", "d", "e"]
 
@@ -55,6 +63,26 @@ def test_new_rows_alone_are_computed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vectors, [vector(t) for t in more.texts])
 
 
+def test_vectors_are_held_once(tmp_path: Path) -> None:
+    keys = [content_key(str(n).encode()) for n in range(2_000)]
+    wanted = np.random.default_rng(0).standard_normal((2_000, 512)).astype(np.float32)
+
+    def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
+        for start in range(0, len(missing), 100):
+            yield missing[start : start + 100], wanted[missing[start : start + 100]]
+
+    for new in (2_000, 0):
+        tracemalloc.start()
+        try:
+            with VectorCache(tmp_path / "c.sqlite", 512) as cache:
+                vectors, computed = through_cache(cache, keys, compute)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert computed == new and peak < 1.5 * wanted.nbytes
+        np.testing.assert_array_equal(vectors, wanted)
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     stopped = Computer(TEXTS, stop_after=2)
     with pytest.raises(KeyboardInterrupt):
@@ -71,7 +99,7 @@ def test_more_keys_than_one_query_takes(tmp_path: Path) -> None:
     wanted = np.arange(1234 * 3, dtype=np.float32).reshape(-1, 3)
     with VectorCache(tmp_path / "c.sqlite", 3) as cache:
         cache.put(keys, wanted)
-        found = cache.get([*keys, content_key(b"other")])
+        found = dict(cache.get([*keys, content_key(b"other")]))
     assert len(found) == 1234
     np.testing.assert_array_equal([found[k] for k in keys], wanted)
 
@@ -81,7 +109,7 @@ def test_put_is_all_or_nothing(tmp_path: Path) -> None:
     with VectorCache(tmp_path / "c.sqlite", 3) as cache:
         with pytest.raises(ValueError, match="shorter"):
             cache.put(keys, np.ones((1, 3), dtype=np.float32))
-        assert cache.get(keys) == {}
+        assert list(cache.get(keys)) == []
 
 
 def test_vectors_of_another_length(tmp_path: Path) -> None:
@@ -90,13 +118,28 @@ def test_vectors_of_another_length(tmp_path: Path) -> None:
         VectorCache(tmp_path / "c.sqlite", 4) as cache,
         pytest.raises(InputError, match=r"c\.sqlite holds vectors of another length; delete it"),
     ):
-        cache.get([content_key(b"a")])
+        list(cache.get([content_key(b"a")]))
 
 
 def test_a_file_that_is_no_cache(tmp_path: Path) -> None:
     (tmp_path / "c.sqlite").write_bytes(b"this is no database at all" * 50)
     with pytest.raises(InputError, match=r"c\.sqlite is not a usable cache .*; delete it"):
         VectorCache(tmp_path / "c.sqlite", 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 9])
+def test_lengths_are_counted_in_portions(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr("mmts.vector_cache.TEXTS_AT_ONCE", 4)
+    texts, seen = "abcdefghijkl" * 2, []
+
+    def of(rows: list[int]) -> list[int]:
+        seen.append(len(rows))
+        return [ord(texts[row]) for row in rows]
+
+    missing = np.arange(3, 3 + 2 * count, 2)
+    found = lengths(missing, of)
+    assert found.dtype == np.int64 and found.tolist() == [ord(texts[row]) for row in missing]
+    assert sum(seen) == count and max(seen, default=0) <= 4 and len(seen) == -(-count // 4)
 
 
 def test_texts_of_one_length_together_the_longest_first(monkeypatch: pytest.MonkeyPatch) -> None:
