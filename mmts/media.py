@@ -79,17 +79,23 @@ class MediaReader:
 
 def _index_tar(path: str) -> dict[str, tuple[int, int]]:
     """Offset and size of the regular files of an uncompressed tar, by member name."""
+    found: dict[str, tuple[int, int]] = {}
     try:
         with tarfile.open(path, "r:") as tar:
-            return {
-                m.name: (m.offset_data, m.size)
-                for m in tar
-                if m.isreg() and not m.name.endswith((".txt", ".json"))  # two of three, in CC3M
-            }
+            for m in tar:
+                if not m.isreg() or m.name.endswith((".txt", ".json")):  # two of three, in CC3M
+                    continue
+                if m.issparse():
+                    raise InputError(
+                        f"{path} has the sparse member {m.name}, whose bytes do not stand there as "
+                        "they are; repack it without --sparse"
+                    )
+                found[m.name] = (m.offset_data, m.size)
     except tarfile.TarError as error:
         raise InputError(
             f"{path} is not an uncompressed tar ({error}); unpack or repack it"
         ) from None
+    return found
 
 
 def inspect(

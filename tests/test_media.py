@@ -47,6 +47,24 @@ def test_a_tar_that_is_none_or_compressed(tmp_path: Path) -> None:
             MediaReader().read(f"{tmp_path}/{name}.tar::a.png")
 
 
+def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
+    """Its bytes stand in the tar as a map and the parts that are no holes."""
+    member = tarfile.TarInfo("b.png")
+    member.pax_headers = {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "2000",
+    }  # fmt: skip
+    data = b"1\n1995\n5\n".ljust(512, b"\0") + b"parts"
+    member.size = len(data)
+    path = tar_of(tmp_path / "t.tar", a=picture(2))
+    with tarfile.open(path, "a", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(member, io.BytesIO(data))
+    with tarfile.open(path) as tar:  # so that the test can fail
+        assert tar.extractfile("b.png").read() == bytes(1995) + b"parts"  # type: ignore[union-attr]
+    for act in (lambda r: r.read(f"{path}::b.png"), lambda r: r.index([f"{path}::Images/a.png"])):
+        with pytest.raises(InputError, match=r"t\.tar has the sparse member b\.png, .*; repack it"):
+            act(MediaReader())
+
+
 def test_decode_gives_rgb_with_transparent_parts_on_white() -> None:
     image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
     image.putpixel((1, 0), (0, 0, 0, 0))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import socket
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -66,7 +68,7 @@ def test_every_sample_as_it_was_packed(kind: str, shards: Path, server: str) -> 
     wanted = {s["sample_id"]: (s, reader.image_bytes(n)) for n, s in enumerate(reader.samples)}
     found = {s.said["sample_id"]: (s.said, s.media) for s in stream}
     assert found == wanted and stream.samples == 23
-    assert {s.ending for s in stream} == {"jpg", "png"}
+    assert {s.shard for s in stream} == {stream.remote.url(name) for name in stream.digests}
 
 
 def test_order_is_of_seed_and_epoch(shards: Path) -> None:
@@ -128,12 +130,12 @@ def test_no_member_is_unpickled(tmp_path: Path) -> None:
         for ending in ("PYD", "pickle", "pkl", "npy", "pth"):
             add(tar, f"a.{ending}", pickle.dumps(Harmful(harm)))
         add(tar, "a.json", b'{"captions": ["x"]}')
-        add(tar, "a.txt", "näher".encode())
+        add(tar, "a.txt", b"of no use here")
         add(tar, "a.JPG", b"a picture")
         add(tar, "b.cls.jpg", b"of no listed ending")
     facts = {path.name: {"split": "train"}}
     found = list(ShardStream(str(tmp_path), "train", seed=0, shards=facts))
-    assert found == [Streamed("a", {"captions": ["x"]}, "näher", b"a picture", "jpg")]
+    assert found == [Streamed(str(path), "a", {"captions": ["x"]}, b"a picture")]
     assert not harm.exists()
     with pytest.raises(webdataset.autodecode.DecodingError):
         list(webdataset.WebDataset(str(path), shardshuffle=False).decode())
@@ -146,7 +148,7 @@ def test_no_member_is_unpickled(tmp_path: Path) -> None:
         (lambda data: data[:600] + b"!" + data[601:], "does not match the SHA-256"),
         (lambda data: data[:-512], "does not match the SHA-256"),
         (lambda data: data[:1300], "is damaged or cannot be read"),
-        (lambda data: b"", "is damaged or cannot be read"),
+        (lambda data: b"", "gave nothing; is it empty"),
         (lambda data: b"no tar " * 300, "is damaged or cannot be read"),
     ],
 )
@@ -162,9 +164,12 @@ def test_damaged_shards_are_named(
 
 
 def test_addresses_that_are_none(server: str, tmp_path: Path) -> None:
-    for base in (f"{server}/nothing", str(tmp_path), f"file:{tmp_path}", "ftp2://x"):
+    for base in (str(tmp_path), f"file:{tmp_path}", "ftp2://x"):
         with pytest.raises(InputError, match=r"manifest\.json"):
             ShardStream(base, "train", seed=0)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json cannot be read \(.*is the address right"):
+        ShardStream(str(tmp_path), "train", seed=0)
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(InputError, match="lists no shards"):
         ShardStream(str(tmp_path), "train", seed=0)
@@ -181,6 +186,72 @@ def test_names_that_a_shell_or_a_path_could_take_otherwise(tmp_path: Path, name:
 
 def test_a_shard_that_is_gone(shards: Path, server: str) -> None:
     facts = {"gone.tar": {"split": "train"}}
-    for base in (server, str(shards)):
-        with pytest.raises(InputError, match=r"gone\.tar (cannot be opened|is damaged or cannot)"):
+    for base, said in ((server, "gave nothing"), (str(shards), "cannot be opened")):
+        with pytest.raises(InputError, match=rf"gone\.tar {said}"):
             list(ShardStream(base, "train", seed=0, shards=facts))
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:{port}", "pipe:false", "pipe:sleep 0.1; false"])
+def test_an_address_that_gives_nothing(base: str) -> None:
+    """Whether the command has ended by the first read or not."""
+    with socket.socket() as taken:  # bound and not listening: refuses
+        taken.bind(("127.0.0.1", 0))
+        base = base.format(port=taken.getsockname()[1])
+        facts = {"a.tar": {"split": "train"}}
+        with pytest.raises(InputError, match=r"a\.tar gave nothing; .* is the server up\?$"):
+            list(ShardStream(base, "train", seed=0, shards=facts))
+        with pytest.raises(
+            InputError, match=r"manifest\.json gave nothing; .* is the server up\?$"
+        ):
+            ShardStream(base, "train", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (b"[1]", "its JSON is a list, not a mapping"),
+        (b"null", "its JSON is a NoneType, not a mapping"),
+        (b"{", r"its JSON cannot be read \("),
+        (b"\xff\xff", r"its JSON cannot be read \("),
+        (b"[" * 100_000, r"its JSON cannot be read \("),
+    ],
+)
+def test_json_that_says_nothing(tmp_path: Path, said: bytes, message: str) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        add(tar, "7.json", b"{}")
+        add(tar, "8.json", said)
+    stream = iter(ShardStream(str(tmp_path), "train", seed=0, buffer=0, shards={"a.tar": {}}))
+    assert next(stream).said == {}
+    with pytest.raises(InputError, match=rf"a\.tar, sample 8: {message}.*; copy the shard again$"):
+        next(stream)
+
+
+def write_keys(folder: Path, shards: int, samples: int) -> dict[str, dict[str, str]]:
+    """Shards of samples that have a key alone."""
+    for n in range(shards):
+        with tarfile.open(folder / f"{n}.tar", "w") as tar:
+            for key in range(samples):
+                add(tar, f"{n * samples + key}.json", b"{}")
+    return {f"{n}.tar": {"split": "train"} for n in range(shards)}
+
+
+def test_one_shard_is_mixed_anew_each_epoch(tmp_path: Path) -> None:
+    facts = write_keys(tmp_path, 1, 12)
+    stream = ShardStream(str(tmp_path), "train", seed=0, buffer=6, shards=facts)
+    found = []
+    for epoch in range(3):
+        stream.set_epoch(epoch)
+        found.append([sample.key for sample in stream])
+    assert len({tuple(keys) for keys in found}) == 3
+    assert all(sorted(keys, key=int) == [str(n) for n in range(12)] for keys in found)
+
+
+def test_a_reader_goes_over_its_shards_in_new_orders(tmp_path: Path) -> None:
+    facts = write_keys(tmp_path, 12, 1)
+    stream = ShardStream(str(tmp_path), "train", seed=0, buffer=0, workers=2, shards=facts)
+    passes = [list(islice(stream.endless(0, worker, 2), 18)) for worker in (0, 1)]
+    own = [[[s.key for s in found[n : n + 6]] for n in (0, 6, 12)] for found in passes]
+    for orders in own:
+        assert len({tuple(keys) for keys in orders}) == 3
+        assert len({frozenset(keys) for keys in orders}) == 1
+    assert {*own[0][0], *own[1][0]} == {str(n) for n in range(12)}

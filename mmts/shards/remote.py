@@ -14,29 +14,33 @@ from typing import Any, NamedTuple
 from mmts.errors import InputError
 
 MEDIA = ("jpg", "jpeg", "png", "webp", "mjpeg")
-ALLOWED = frozenset((*MEDIA, "json", "txt"))
+ALLOWED = frozenset((*MEDIA, "json"))
 """Endings of the members that are read at all."""
 PIECE = 1 << 20
 DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
 """What reading a damaged shard raises, or one that is not there."""
+NOTHING = "{} gave nothing; is it empty, is the address right, is the server up?"
 
 
 class Streamed(NamedTuple):
     """One sample.
 
     Attributes:
+        shard: the address of its shard.
         key: what its members' names have in common.
         said: its JSON; empty where it has none.
-        text: its txt.
         media: the file of its picture or clip, not decoded; empty where it has none.
-        ending: that file's, one of MEDIA.
     """
 
+    shard: str
     key: str
     said: dict[str, Any]
-    text: str
     media: bytes
-    ending: str
+
+    @property
+    def name(self) -> str:
+        """Its shard and key, as errors begin with."""
+        return f"{self.shard}, sample {self.key}"
 
 
 class Remote:
@@ -69,21 +73,21 @@ class Remote:
 
     def manifest(self) -> Any:
         """What manifest.json says there; InputError where that is no such file."""
+        url, stream = self.url("manifest.json"), self._open("manifest.json")
+        hashed = Hashed(stream)
         try:
-            with opened(self._open("manifest.json")) as stream:
-                manifest = json.loads(stream.read())
-        except InputError:
-            raise
+            with opened(stream):
+                manifest = json.loads(hashed.read())
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.url('manifest.json')} cannot be read ({error}); is the address right?"
-            ) from None
+            if not hashed.size:
+                raise InputError(NOTHING.format(url)) from None
+            raise InputError(f"{url} cannot be read ({error}); is the address right?") from None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("shards"), dict):
-            raise InputError(f"{self.url('manifest.json')} lists no shards; copy the one of pack")
+            raise InputError(f"{url} lists no shards; copy the one of pack")
         if manifest.get("tars"):
             raise InputError(
-                f"{self.url('manifest.json')} has pictures in tars in place, which cannot be "
-                "streamed; pack with pack.in_place false"
+                f"{url} has pictures in tars in place, which cannot be streamed; pack with "
+                "pack.in_place false"
             )
         return manifest
 
@@ -91,24 +95,27 @@ class Remote:
         """The samples of a shard, in order.
 
         Raises:
-            InputError: it cannot be read, or, after the last one, its SHA-256 is not `digest`.
+            InputError: it cannot be read, a sample's JSON is no mapping, or, after the last one,
+                its SHA-256 is not `digest`.
         """
         from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
 
         def allowed(member: str) -> bool:
             return (base_plus_ext(member)[1] or "").lower() in ALLOWED
 
-        url = self.url(name)
+        url, stream = self.url(name), self._open(name)
+        hashed = Hashed(stream)
         try:
-            with opened(self._open(name)) as stream:
-                hashed = Hashed(stream)
+            with opened(stream):
                 members = tar_file_expander([{"url": url, "stream": hashed}], select_files=allowed)
                 for sample in group_by_keys(members):
-                    yield _streamed(sample)
+                    yield _streamed(url, sample)
                 found = hashed.hexdigest()
         except InputError:
             raise
         except DAMAGE as error:
+            if not hashed.size:
+                raise InputError(NOTHING.format(url)) from None
             said = str(error.args[0] if error.args else error)
             raise InputError(f"{url} is damaged or cannot be read ({said})") from None
         if digest not in (None, found):
@@ -128,15 +135,20 @@ def opened(stream: Any) -> Iterator[Any]:
 
 
 class Hashed:
-    """A stream whose bytes are hashed as they are read."""
+    """A stream whose bytes are hashed as they are read.
+
+    Attributes:
+        size: bytes that were read.
+    """
 
     def __init__(self, stream: Any) -> None:
-        self._stream, self._hash = stream, hashlib.sha256()
+        self._stream, self._hash, self.size = stream, hashlib.sha256(), 0
 
     def read(self, size: int = -1) -> bytes:
         """As the stream reads."""
         data: bytes = self._stream.read(size)
         self._hash.update(data)
+        self.size += len(data)
         return data
 
     def hexdigest(self) -> str:
@@ -146,12 +158,16 @@ class Hashed:
         return self._hash.hexdigest()
 
 
-def _streamed(sample: Mapping[str, Any]) -> Streamed:
-    ending = next((name for name in MEDIA if name in sample), "")
-    return Streamed(
-        sample["__key__"],
-        json.loads(sample.get("json", b"{}")),
-        sample.get("txt", b"").decode(),
-        sample.get(ending, b""),
-        ending,
-    )
+def _streamed(url: str, sample: Mapping[str, Any]) -> Streamed:
+    media = next((sample[ending] for ending in MEDIA if ending in sample), b"")
+    found = Streamed(url, sample["__key__"], {}, media)
+    try:
+        said = json.loads(sample.get("json", b"{}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{found.name}: its JSON cannot be read ({error}); copy the shard again"
+        ) from None
+    if not isinstance(said, dict):
+        kind = type(said).__name__
+        raise InputError(f"{found.name}: its JSON is a {kind}, not a mapping; copy the shard again")
+    return found._replace(said=said)

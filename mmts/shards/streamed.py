@@ -20,6 +20,7 @@ class StreamedReader(ShardReader):
 
     Attributes:
         shards: what the manifest says of each shard.
+        asked: the sample whose picture or clip was asked for last; None after `hold`.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -32,7 +33,8 @@ class StreamedReader(ShardReader):
         keys = np.array(index["key"].to_pylist(), dtype=np.int64)
         self._order = np.argsort(keys)
         self._keys, self._ids = keys[self._order], index["sample_id"].combine_chunks()
-        self._held: dict[int, bytes] = {}
+        self._held: dict[int, Streamed] = {}
+        self.asked: Streamed | None = None
 
     def hold(self, samples: list[Streamed]) -> list[int]:
         """Have the pictures or clips of these samples, and no others; their numbers.
@@ -41,25 +43,27 @@ class StreamedReader(ShardReader):
             InputError: a sample is not the one that the index has under its key.
         """
         numbers = [self._number(sample) for sample in samples]
-        self._held = {number: s.media for number, s in zip(numbers, samples, strict=True)}
+        self._held, self.asked = dict(zip(numbers, samples, strict=True)), None
         return numbers
 
     def _number(self, sample: Streamed) -> int:
-        place = len(self)
-        if sample.key.isdecimal():
-            place = int(np.searchsorted(self._keys, int(sample.key)))
-        number = int(self._order[place]) if place < len(self) else -1
-        if number < 0 or self._ids[number].as_py() != sample.said.get("sample_id"):
+        key = int(sample.key) if sample.key.isdecimal() else -1
+        place = int(np.searchsorted(self._keys, key))
+        known = place < len(self) and self._keys[place] == key
+        number = int(self._order[place]) if known else -1
+        if not known or self._ids[number].as_py() != sample.said.get("sample_id"):
             raise InputError(
-                f"the streamed sample {sample.key} ({sample.said.get('sample_id')}) is not that of "
-                f"{self._folder / 'index.parquet'}; copy the shards that were packed with it"
+                f"{sample.name}: its sample_id {sample.said.get('sample_id')!r} is not what "
+                f"{self._folder / 'index.parquet'} has under its key; copy the shards that were "
+                "packed with it"
             )
         return number
 
     def image_bytes(self, number: int) -> bytes:
         """The jpg or png of sample `number`."""
-        return self._held[number]
+        self.asked = self._held[number]
+        return self.asked.media
 
     def segment(self, number: int) -> SegmentReader:
         """The frames of clip `number`."""
-        return SegmentReader(memoryview(self._held[number]))
+        return SegmentReader(self.image_bytes(number))

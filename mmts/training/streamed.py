@@ -11,13 +11,14 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from mmts.errors import InputError
 from mmts.settings import Train
+from mmts.shards.remote import Streamed
 from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader
 from mmts.training.batch import Batch
 from mmts.training.batches import Plan, parts, steps_per_epoch
 from mmts.training.checkpoint import Position
 from mmts.training.distributed import World
-from mmts.training.pairs import Pairs
+from mmts.training.pairs import Pairs, Picks
 
 
 class StreamedBatches(IterableDataset[Batch]):
@@ -65,9 +66,20 @@ class StreamedBatches(IterableDataset[Batch]):
         for epoch in range(self._at.epoch, self._epochs):
             _, picks = self._plan.drawn(epoch)
             skip = self._at.batch if epoch == self._at.epoch else 0
+            if skip == self._steps:
+                continue
             with closing(self._stream.endless(epoch, worker, len(self._parts))) as samples:
                 for step in range(self._steps):
                     found = list(islice(samples, rows))
                     if step >= skip:
-                        numbers = self._shards.hold(found)
-                        yield self._pairs.__getitems__(picks.part(np.array(numbers)))
+                        yield self._batch(found, picks)
+
+    def _batch(self, samples: list[Streamed], picks: Picks) -> Batch:
+        numbers = self._shards.hold(samples)
+        try:
+            return self._pairs.__getitems__(picks.part(np.array(numbers)))
+        except InputError as error:
+            if self._shards.asked is None:
+                raise
+            name = self._shards.asked.name
+            raise InputError(f"{name}: {error}; copy the shard again") from None

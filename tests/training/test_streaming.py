@@ -6,16 +6,20 @@ import hashlib
 import io
 import json
 import pickle
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 from multiprocessing import active_children
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import Tensor
@@ -25,6 +29,8 @@ from mmts.media import MediaFacts
 from mmts.settings import Pack
 from mmts.settings.training import Stream
 from mmts.shards import Item, ShardReader, write_shards
+from mmts.shards.remote import Remote, Streamed
+from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader
 from mmts.training.batch import Batch
 from mmts.training.batches import Plan
@@ -32,6 +38,7 @@ from mmts.training.checkpoint import Position
 from mmts.training.distributed import World
 from mmts.training.feed import feed
 from mmts.training.pairs import Pairs
+from mmts.video.segment import write_segment
 from tests.conftest import CELL, Project
 from tests.making import write_picture
 from tests.training.test_loop import settings
@@ -162,6 +169,31 @@ def test_going_on_in_mid_epoch(here: Path, packed: Path, workers: int) -> None:
             assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_going_on_at_the_end_of_an_epoch_reads_none_of_it(
+    here: Path, packed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, samples = [], Remote.samples
+
+    def counted(remote: Remote, name: str, digest: str | None) -> Iterator[Streamed]:
+        opened.append(name)
+        return samples(remote, name, digest)
+
+    monkeypatch.setattr(Remote, "samples", counted)
+    assert len(fed(here, str(packed), epochs=2, at=Position(6, 0, 6))) == 6
+    assert len(opened) == 6
+    assert fed(here, str(packed), epochs=1, at=Position(6, 0, 6)) == []
+    assert len(opened) == 6
+
+
+def test_the_workers_share_the_buffer(here: Path, packed: Path) -> None:
+    """Two of them hold three samples each of five, and give two rows each of a batch."""
+    shards = StreamedReader(here, "train").shards
+    stream = ShardStream(str(packed), "train", seed=7, buffer=3, workers=2, shards=shards)
+    found = [[int(s.key) for s in islice(stream.endless(0, n, 2), 12)] for n in (0, 1)]
+    wanted = [key for n in range(0, 12, 2) for keys in found for key in keys[n : n + 2]]
+    assert items(fed(here, str(packed), workers=2, buffer=5)) == wanted
+
+
 def test_fewer_shards_than_readers(here: Path, packed: Path) -> None:
     with pytest.raises(InputError, match="has 6 shards of split train for 2 processes of 4 work"):
         fed(here, str(packed), ranks=2, workers=4, batch_size=16)
@@ -210,17 +242,81 @@ def test_damaged_shards_are_named(
     assert active_children() == []  # though the error is still there
 
 
-def test_shards_of_another_packing(here: Path, packed: Path) -> None:
+def rewritten(away: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Each member of the shards as `change` makes it, or without it."""
+    for shard in away.glob("train-*.tar"):
+        with tarfile.open(shard) as tar:
+            members = [(member.name, tar.extractfile(member).read()) for member in tar]  # type: ignore[union-attr]
+        with tarfile.open(shard, "w") as tar:
+            for name, data in members:
+                changed = change(name, data)
+                if changed is not None:
+                    member = tarfile.TarInfo(name)
+                    member.size = len(changed)
+                    tar.addfile(member, io.BytesIO(changed))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("ending", "data", "message"),
+    [
+        ("jpg", lambda data: data[:300], "not a readable picture (Truncated File Read)"),
+        ("jpg", lambda data: None, "not a picture of a known format"),
+        ("json", lambda data: b"[1]", "its JSON is a list, not a mapping"),
+        ("json", lambda data: data[:9], "its JSON cannot be read (Unterminated string"),
+        ("json", lambda data: data.replace(b"item22", b"item23"), "its sample_id 'item23' is not"),
+    ],
+)
+def test_damaged_samples_are_named(
+    here: Path, away: Path, workers: int, ending: str, data: Callable[[bytes], Any], message: str
+) -> None:
+    """Shards that are larger than the buffer: the hash comes too late."""
+    rewritten(away, lambda name, old: data(old) if name == f"00000022.{ending}" else old)
+    wanted = re.escape(f"{away}/train-000005.tar, sample 00000022: {message}")
+    with pytest.raises(InputError, match=rf"^{wanted}.*; copy the shard") as caught:
+        fed(here, str(away), workers=workers, buffer=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_clip_is_named(here: Path) -> None:
+    reader = StreamedReader(here, "train")
+    clip = write_segment([b"a frame"])
+    sample = Streamed("x.tar", "00000003", {"sample_id": "item3"}, clip)
+    assert reader.hold([sample]) == [3] and reader.asked is None
+    assert reader.segment(3).jpeg(0) == b"a frame" and reader.asked is sample
+    reader.hold([sample._replace(media=clip[1:])])
+    assert reader.asked is None
+    with pytest.raises(InputError, match="video segment"):
+        reader.segment(3)
+    assert reader.asked is not None and reader.asked.name == "x.tar, sample 00000003"
+
+
+def test_shards_of_another_packing(here: Path) -> None:
     reader = StreamedReader(here, "train")
     stream = pairs_of(reader)
     assert len(stream) == ITEMS
-    from mmts.shards.remote import Streamed
-
-    for key, name in (("00000003", "item4"), ("00000024", "item24"), ("x", "item3"), ("3", None)):
-        with pytest.raises(InputError, match=rf"sample {key} \({name}\) is not that of .*parquet"):
-            reader.hold([Streamed(key, {"sample_id": name}, "", b"", "jpg")])
-    assert reader.hold([Streamed("00000003", {"sample_id": "item3"}, "", b"a", "jpg")]) == [3]
+    wrong = [("00000003", "item4"), ("00000024", "item24"), ("x", "item3"), ("3", None),
+             ("9" * 30, "item3")]  # fmt: skip
+    for key, name in wrong:
+        with pytest.raises(
+            InputError, match=rf"^x\.tar, sample {key}: .* {name!r} is not what .*pa"
+        ):
+            reader.hold([Streamed("x.tar", key, {"sample_id": name}, b"")])
+    assert reader.hold([Streamed("x.tar", "00000003", {"sample_id": "item3"}, b"a")]) == [3]
     assert reader.image_bytes(3) == b"a"
+
+
+def test_a_key_that_the_index_has_not(here: Path) -> None:
+    """Though it has the sample_id, under the next key."""
+    index = pq.read_table(here / "index.parquet")
+    pq.write_table(index.filter(pc.not_equal(index["sample_id"], "item3")), here / "index.parquet")
+    manifest = json.loads((here / "manifest.json").read_text())
+    manifest["index_sha256"] = hashlib.sha256((here / "index.parquet").read_bytes()).hexdigest()
+    (here / "manifest.json").write_text(json.dumps(manifest))
+    reader = StreamedReader(here, "train")
+    assert reader.hold([Streamed("x.tar", "00000004", {"sample_id": "item4"}, b"")]) == [3]
+    with pytest.raises(InputError, match="sample 00000003: its sample_id 'item4' is not what"):
+        reader.hold([Streamed("x.tar", "00000003", {"sample_id": "item4"}, b"")])
 
 
 # --- the stage -----------------------------------------------------------------------------------
