@@ -133,8 +133,10 @@ class Run:
         if wish.save:
             self._watch.check(self._samples)
             path = self._keeper.save(self.at, self._weights, self._state)
-            if wish.stop:
+            if wish.stop and self._world.first:
                 leave(wish.stop, self.at.step, self.total, path)
+            if wish.stop:
+                raise SystemExit(128 + wish.stop)  # rank 0 tells why
 
     def _samples(self, step: int) -> list[str]:
         """The sample ids of one of the last steps; of streamed ones, of this rank's alone."""
