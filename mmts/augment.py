@@ -32,11 +32,6 @@ def random_box(
     return left, top, left + w, top + h
 
 
-def random_crop(image: Image.Image, size: int, seed: int) -> NDArray[np.uint8]:
-    """A crop of 50-100 % of the area as [size, size, 3] uint8, flipped half of the time."""
-    return random_augment(image, size, seed)
-
-
 def random_augment(
     image: Image.Image | Picture,
     size: int,

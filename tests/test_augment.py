@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmts.augment import NAMES, OPERATIONS, random_augment, random_crop
+from mmts.augment import NAMES, OPERATIONS, random_augment
 from mmts.errors import InputError
 
 SUMS = [[6184, 8128, 0], [7352, 9104, 0], [9928, 7856, 0]]
@@ -18,16 +18,16 @@ def gradient(width: int, height: int) -> Image.Image:
 
 def test_seeded() -> None:
     image = gradient(60, 40)
-    first = random_crop(image, 16, seed=3)
+    first = random_augment(image, 16, seed=3)
     assert first.shape == (16, 16, 3) and first.dtype == np.uint8
-    assert (first == random_crop(image, 16, seed=3)).all()
-    assert any((first != random_crop(image, 16, seed=s)).any() for s in (4, 5))
+    assert (first == random_augment(image, 16, seed=3)).all()
+    assert any((first != random_augment(image, 16, seed=s)).any() for s in (4, 5))
 
 
 def test_crops_stay_inside_and_hold_about_half_or_more() -> None:
     flipped = 0
     for seed in range(200):
-        crop = random_crop(gradient(64, 64), 32, seed).astype(int)
+        crop = random_augment(gradient(64, 64), 32, seed).astype(int)
         red, green = crop[..., 0].mean(axis=0), crop[..., 1].mean(axis=1)
         flipped += red[0] > red[-1]
         assert green[0] < green[-1]  # never upside down
@@ -39,12 +39,12 @@ def test_crops_stay_inside_and_hold_about_half_or_more() -> None:
 def test_long_pictures() -> None:
     for size in ((300, 20), (20, 300)):
         for seed in range(20):
-            assert random_crop(gradient(*size), 16, seed).shape == (16, 16, 3)
+            assert random_augment(gradient(*size), 16, seed).shape == (16, 16, 3)
 
 
 def test_the_crops_that_were_always_drawn() -> None:
     """The pixels of the first release: a change here changes everyone's training."""
-    found = [random_crop(gradient(61, 47), 8, seed).astype(int) for seed in (0, 1, 2)]
+    found = [random_augment(gradient(61, 47), 8, seed).astype(int) for seed in (0, 1, 2)]
     sums = [[int(crop[..., band].sum()) for band in (0, 1, 2)] for crop in found]
     assert sums == SUMS
 
@@ -52,15 +52,14 @@ def test_the_crops_that_were_always_drawn() -> None:
 def test_augment_is_the_crop_where_it_has_no_operations() -> None:
     image = gradient(60, 40)
     for seed in range(5):
-        wanted = random_crop(image, 16, seed)
-        assert (random_augment(image, 16, seed) == wanted).all()
+        wanted = random_augment(image, 16, seed)
         assert (random_augment(image, 16, seed, ops=0, magnitude=9) == wanted).all()
         assert (random_augment(image, 16, seed, ops=2, magnitude=9) ==
                 random_augment(image, 16, seed, ops=2, magnitude=9)).all()  # fmt: skip
     whole = [random_augment(image, 16, s, crop_area=(1, 1)) for s in range(4)]
     assert np.ptp(np.stack([crop[..., 1].mean() for crop in whole])) < 30
     changed = [random_augment(image, 16, s, ops=2, magnitude=20) for s in range(20)]
-    same = [(crop == random_crop(image, 16, s)).all() for s, crop in enumerate(changed)]
+    same = [(crop == random_augment(image, 16, s)).all() for s, crop in enumerate(changed)]
     assert sum(same) < 5
 
 

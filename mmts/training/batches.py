@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import islice, pairwise
-from traceback import clear_frames
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from mmts.errors import InputError
 from mmts.training.batch import Batch
+from mmts.training.loading import loaded
 from mmts.training.pairs import Ints, Pairs, Picks
 from mmts.training.positives import RelevantCaptions
-from mmts.training.signals import deaf
 
-T = TypeVar("T")
 CPU = torch.device("cpu")
 
 
@@ -87,15 +86,14 @@ def load_batches(
 
 
 def joined(
-    pieces: Iterator[Batch], count: int, device: torch.device
+    pieces: Generator[Batch, None, None], count: int, device: torch.device
 ) -> Generator[Batch, None, None]:
-    """Batches on a device, each made of `count` pieces."""
-    for first in pieces:
-        found = [piece.to(device) for piece in (first, *islice(pieces, count - 1))]
-        whole = count == 1
-        yield (
-            found[0] if whole else Batch(*(torch.cat(field) for field in zip(*found, strict=True)))
-        )
+    """Batches on a device, each made of `count` pieces; `pieces` end with them."""
+    with closing(pieces):
+        for first in pieces:
+            found = [piece.to(device) for piece in (first, *islice(pieces, count - 1))]
+            fields = zip(*found, strict=True)
+            yield found[0] if count == 1 else Batch(*(torch.cat(field) for field in fields))
 
 
 def vision_batches(
@@ -117,35 +115,3 @@ class _Inputs(Dataset[Tensor]):
 
     def __getitems__(self, items: list[int]) -> Tensor:
         return self.pairs.inputs(items)
-
-
-def loaded(
-    dataset: Dataset[T], batches: Iterable[Any] | None, workers: int, device: torch.device = CPU
-) -> Iterator[T]:
-    """What a dataset gives for each of `batches`, or, for None, of its own accord.
-
-    Raises:
-        InputError: that of a worker process, as one line.
-    """
-    loader: DataLoader[T] = DataLoader(
-        dataset,
-        batch_size=1 if batches is not None else None,
-        batch_sampler=batches,
-        generator=torch.Generator(),  # of its own: it draws a number, and is to move no other state
-        worker_init_fn=deaf,
-        collate_fn=_as_is,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-    )
-    try:
-        yield from loader
-    except BaseException as error:
-        clear_frames(error.__traceback__)  # they hold the loader, whose processes end with it
-        if not isinstance(error, InputError):
-            raise
-        told = str(error).strip().rpartition("InputError: ")[2]  # a worker's has its traceback
-        raise InputError(told) from None
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

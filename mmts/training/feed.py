@@ -7,9 +7,10 @@ from contextlib import closing, contextmanager
 
 from mmts.settings import Train
 from mmts.training.batch import Batch
-from mmts.training.batches import Plan, joined, load_batches, loaded, parts
+from mmts.training.batches import Plan, joined, load_batches, parts
 from mmts.training.checkpoint import Position
 from mmts.training.distributed import World
+from mmts.training.loading import deaths_told, loaded
 from mmts.training.pairs import Pairs, Picks
 from mmts.training.streamed import StreamedBatches
 
@@ -23,7 +24,7 @@ def feed(
     The worker processes load ahead, over the ends of epochs too, and end with the block.
 
     Raises:
-        InputError: shards that cannot be streamed, see `StreamedBatches`.
+        InputError: shards that cannot be streamed, see `StreamedBatches`; a worker that was killed.
     """
     share, workers, device = world.share(plan.batch_size), settings.workers, world.device
     rows = share.stop - share.start
@@ -34,7 +35,7 @@ def feed(
         stream = StreamedBatches(pairs, plan, settings, world, at)
         count = len(parts(rows, workers))
         batches = joined(loaded(stream, None, min(workers, count), device), count, device)
-    with closing(batches):
+    with deaths_told(), closing(batches):
         yield batches
 
 

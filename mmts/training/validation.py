@@ -8,6 +8,7 @@ from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.towers.two_tower import TwoTower, encode_all
 from mmts.training.batches import vision_batches
+from mmts.training.loading import deaths_told
 from mmts.training.pairs import Pairs
 
 VALIDATED = {
@@ -49,12 +50,16 @@ def logged(metrics: dict[str, float]) -> dict[str, float]:
     return {column: metrics[key] for column, key in VALIDATED.items() if key in metrics}
 
 
+@deaths_told()
 def encode_split(
     model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit rows of all media items, and of all captions, on the CPU.
 
     `workers` processes decode pictures or clips; with 0 this one does.
+
+    Raises:
+        InputError: one of them was killed.
     """
     model.eval()
     pictures = vision_batches(pairs, batch_size, workers, device)

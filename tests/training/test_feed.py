@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
+import time
 from multiprocessing import active_children
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mmts.errors import InputError
 from mmts.losses import info_nce
 from mmts.modulators import ScheduledShift
 from mmts.towers.two_tower import TwoTower
-from mmts.training.batches import Plan, loaded
+from mmts.training.batches import Plan
 from mmts.training.checkpoint import Position
 from mmts.training.distributed import World
 from mmts.training.feed import feed
+from mmts.training.loading import loaded
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
-from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
+from mmts.training.validation import encode_split
+from tests.training.test_loop import (
+    FROZEN,
+    HEAD,
+    SHIFTS,
+    TRAINABLE,
+    feature_pairs,
+    picture_pairs,
+    settings,
+)  # fmt: skip
 
 ALONE = World(0, 1, torch.device("cpu"), None)
 
@@ -83,4 +98,80 @@ def test_workers_end_where_one_fails(bug: bool) -> None:
     with pytest.raises(KeyError if bug else InputError) as caught:
         list(loaded(Failing(bug), [[1], [2], [3], [4]], 2))
     assert bug or str(caught.value) == "row 3 is bad; mend it"
+    assert active_children() == []
+
+
+class Killed(Pairs):
+    """One of the processes that load is killed at its fourth batch."""
+
+    loaded = 0
+
+    def __getitems__(self, picks: Any) -> Any:
+        self.loaded += 1
+        info = get_worker_info()
+        if info is not None and info.id == 0 and self.loaded == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitems__(picks)
+
+
+class Ended(Pairs):
+    def inputs(self, items: Any, seeds: Any = None) -> Any:
+        os._exit(3)
+
+
+def killed(pairs: Pairs, objective: Any) -> str:
+    model = TwoTower(FROZEN, settings().head, {"vision": 12, "text": 10})
+    modulator = ScheduledShift(SHIFTS, alpha=0.1, period=6)
+    with pytest.raises(InputError) as caught:
+        train(model, objective, modulator, pairs, None, settings(workers=2), 0, None)
+    assert active_children() == []
+    return str(caught.value)
+
+
+DIED = (
+    "a process that loads pictures was killed ({}); lower train.workers (in evaluate: "
+    "evaluate.workers) or give more memory, /dev/shm too"
+)
+
+
+def test_a_process_that_is_killed_while_it_is_waited_for() -> None:
+    pairs = feature_pairs()
+    pairs.__class__ = Killed
+    assert killed(pairs, info_nce) == DIED.format("signal: Killed")
+
+
+def test_a_process_that_is_killed_in_a_step() -> None:
+    def objective(v: Tensor, t: Tensor, tau: Tensor, **more: Any) -> Tensor:
+        os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+        time.sleep(20)  # torch raises in it
+        raise AssertionError("nobody told")
+
+    assert killed(feature_pairs(), objective) == DIED.format("signal: Killed")
+
+
+def test_a_process_that_ends_in_validation(tmp_path: Path) -> None:
+    pairs, tokenizer = picture_pairs(tmp_path)
+    model = TwoTower(TRAINABLE, HEAD, {"vocabulary": tokenizer.get_vocab_size()})
+    pairs.__class__ = Ended
+    with pytest.raises(InputError) as caught:
+        encode_split(model, pairs, torch.device("cpu"), 8, 2)
+    assert str(caught.value) == DIED.format("exit code 3")
+
+
+class Narrow(torch.utils.data.Dataset[Any]):
+    """Big tensors, from a process that may not write files as big, in shared memory too."""
+
+    def __getitems__(self, numbers: list[int]) -> Any:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        return torch.zeros(100_000)
+
+
+def test_no_room_in_shared_memory() -> None:
+    """Nothing waits for a batch that will never come."""
+    with pytest.raises(InputError) as caught:
+        list(loaded(Narrow(), [[1], [2], [3], [4]], 2))
+    told = str(caught.value)
+    assert told.startswith("a process that loads pictures cannot hand them over (")
+    assert told.endswith("or give more memory, /dev/shm too") and "\n" not in told
     assert active_children() == []

@@ -190,6 +190,23 @@ def test_two_runs_with_one_seed_are_bit_equal(tmp_path: Path) -> None:
     assert any(not torch.equal(v, other.state_dict()[k]) for k, v in one.state_dict().items())
 
 
+def test_the_random_numbers_that_dropout_has_always_had(tmp_path: Path) -> None:
+    """One is drawn before each epoch, 64 bits as a DataLoader's: without, all weights would change.
+
+    There is no dropout here, so that nothing else draws.
+    """
+    at: list[Tensor] = []
+    modulator = ScheduledShift(SHIFTS, alpha=0.1, period=6)
+    modulator.register_forward_pre_hook(lambda *_: at.append(torch.get_rng_state()))
+    run(tmp_path, seed=7, modulator=modulator, epochs=2)
+    at.append(torch.get_rng_state())
+    torch.manual_seed(7)
+    for epoch in (at[:3], at[3:]):
+        torch.empty((), dtype=torch.int64).random_()
+        assert all(torch.equal(state, torch.get_rng_state()) for state in epoch)
+    assert torch.rand(()).item() == pytest.approx(0.2327615, abs=1e-7)
+
+
 def test_the_seed_orders_the_batches_too(tmp_path: Path) -> None:
     seen: dict[int, list[list[int]]] = {}
 
@@ -223,18 +240,20 @@ def test_clipping(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_a_number_stops(tmp_path: Path) -> None:
-    calls = []
+    """The samples that it names are those of the step; step 4 is the second of the second epoch."""
+    seen: list[list[int]] = []
 
     def broken(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: None) -> Tensor:
-        calls.append(1)
-        return info_nce(v, t, tau) * (math.nan if len(calls) > 4 else 1)
+        seen.append(index.tolist())
+        return info_nce(v, t, tau) * (math.nan if len(seen) > 4 else 1)
 
     with pytest.raises(
         InputError,
         match=r"not finite at step 4 \(tau 0\.\d+ to 0\.\d+; samples .* and 3 more\); lower",
-    ):
+    ) as caught:
         run(tmp_path, objective=broken)
-    assert len(calls) == 5 and not (tmp_path / "curves.csv").exists()
+    assert len(seen) == 5 and not (tmp_path / "curves.csv").exists()
+    assert f"; samples {', '.join(map(str, seen[4][:5]))} and" in str(caught.value)
 
 
 def test_weights_that_explode(tmp_path: Path) -> None:

@@ -114,10 +114,10 @@ def test_counting_changes_nothing() -> None:
 
 
 class Clock:
-    """A time that passes when it is told to; also stands for CUDA's events."""
+    """A time that passes when it is told to; also stands for a GPU, `lag` seconds behind."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.now, self.lag, self.done = 100.0, 0.0, 0.0
 
     def __call__(self) -> float:
         return self.now
@@ -137,17 +137,23 @@ class Clock:
             self.now += 3.0
         meter.stop()
 
+    def synchronize(self, device: torch.device) -> None:
+        assert device.type == "cuda"
+        self.now = max(self.now, self.done)
+
     def event(self, enable_timing: bool) -> Any:
         clock = self
 
         class Event:
             def record(self) -> None:
-                self.at = clock.now
+                clock.done = self.at = clock.now + clock.lag
 
             def query(self) -> bool:
-                return True
+                return clock.now >= self.at
 
             def elapsed_time(self, other: Any) -> float:
+                if not (self.query() and other.query()):
+                    raise RuntimeError("CUDA error: device not ready")
                 return 1000.0 * (other.at - self.at)
 
         return Event()
@@ -158,7 +164,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     monkeypatch.setattr("mmts.training.speed.time.perf_counter", found)
     monkeypatch.setattr(torch.cuda, "Event", found.event)
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "synchronize", found.synchronize)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA A100-SXM4-40GB")
     return found
 
@@ -185,7 +191,43 @@ def test_all_steps_of_a_short_training(clock: Clock) -> None:
     assert found.samples_per_second == pytest.approx(4 / 7)
 
 
-def test_mfu(clock: Clock) -> None:
+def test_the_end_of_a_gpu_that_is_late(clock: Clock) -> None:
+    """Its events are 5 s behind: 2 s after the last step of 3 s it has done all of it."""
+    clock.lag = 5.0
+    meter = Speedometer(heads_alone(), settings(batch_size=4), world("cuda"), 4)
+    clock.take(meter, 9.0, 9.0, 9.0, 1.0)
+    found = meter.speed()
+    assert found is not None and clock.now == clock.done
+    assert found.samples_per_second == pytest.approx(4 / 6)
+    assert found.data_wait == pytest.approx(1 / 6, abs=1e-6)
+
+
+def test_the_wait_of_the_process_that_waited_longest(clock: Clock) -> None:
+    asked: list[int] = []
+
+    class Others(World):
+        def highest(self, number: int) -> int:
+            asked.append(number)
+            return max(number, 400_000)
+
+    for wait, wanted in ((1.0, 0.4), (3.0, 0.5)):
+        ranks = Others(0, 2, torch.device("cpu"), None)
+        meter = Speedometer(heads_alone(), settings(batch_size=2), ranks, 1)
+        clock.take(meter, wait)
+        found = meter.speed()
+        assert found is not None and found.data_wait == wanted
+    assert asked == [250_000, 500_000]
+
+
+def test_mfu(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted once, of one pair: a whole batch would only take longer."""
+    counted: list[tuple[int, ...]] = []
+
+    def flops(model: TwoTower, vision: Tensor, text: Tensor) -> float:
+        counted.append((*vision.shape, *text.shape))
+        return model_flops(model, vision, text)
+
+    monkeypatch.setattr(speed, "model_flops", flops)
     chosen = settings(batch_size=4, precision="bf16")
     meter = Speedometer(heads_alone(), chosen, world("cuda", 2), 4)
     clock.take(meter, 9.0, 9.0, 9.0, 1.0)
@@ -194,6 +236,7 @@ def test_mfu(clock: Clock) -> None:
     assert (found.samples_per_second, found.data_wait) == (1.0, 0.25)
     assert found.peak_flops == 2 * 312e12 and found.flops_per_sample == 704
     assert found.mfu == pytest.approx(704 / (2 * 312e12))
+    assert counted == [(1, 12, 1, 10)]
     assert speed.told(found) == "1 samples/s, data wait 25.0 %, MFU 0.0 %"
 
 
