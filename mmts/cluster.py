@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.embed import Embeddings
+from mmts.embed import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.kmeans import Fit, streamed
 from mmts.passes import refuse_useless
@@ -16,6 +16,7 @@ from mmts.settings import Clustering, ColumnClustering, KMeansClustering
 
 SCIKIT_LEARN_BYTES = 2**28
 """Of distinct training vectors: scikit-learn, which copies them, clusters up to so many."""
+LSA_DIMENSIONS = 128
 UNKNOWN = -1  # a class that no training row has: size 0, counts as tail
 
 
@@ -63,6 +64,8 @@ def features(
     """Vectors to cluster, and for each row of the captions table which vector it has."""
     if settings.features == "text":
         return np.asarray(embeddings.text), embeddings.caption_text
+    if settings.features == "lsa":
+        return lsa(captions, settings.seed)
     if embeddings.vision is None:
         raise InputError(
             "a clustering has `features: vision`, but the vision tower is not frozen, so there are "
@@ -73,6 +76,34 @@ def features(
     rows, _ = pd.factorize(captions["sample_id"])
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(norms, 1e-12), rows.astype(np.int64)
+
+
+def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Latent semantic analysis (Deerwester et al. 1990): what only the words of a caption say.
+
+    TF-IDF of the words, and its LSA_DIMENSIONS largest singular directions, both fitted on the
+    training captions. A caption without any of their words has a vector of zeros.
+
+    Returns:
+        Vectors of length 1 (or 0), a row a distinct caption, and the row of each caption.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    texts, rows = distinct(captions["caption"])
+    train = np.unique(rows[(captions["split"] == "train").to_numpy()])
+    words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106
+    try:
+        known = words.fit_transform([texts[row] for row in train])
+    except ValueError:
+        raise InputError(
+            "a clustering has `features: lsa`, but no training caption has a word; set "
+            "`features: text`"
+        ) from None
+    svd = TruncatedSVD(min(LSA_DIMENSIONS, min(known.shape)), random_state=seed).fit(known)
+    vectors = normalize(svd.transform(words.transform(texts)))
+    return vectors.astype(np.float32), rows
 
 
 def kmeans(

@@ -158,7 +158,7 @@ def load(stage: type[S], path: Path | str = "params.yaml", **cell: str) -> S:
     Raises:
         InputError: a key is missing, unknown, of the wrong type or out of range.
     """
-    return _from_tree(stage, read_params(path), str(path), cell)
+    return from_tree(stage, read_params(path), str(path), cell)
 
 
 def check(path: Path | str = "params.yaml") -> Grid:
@@ -169,7 +169,7 @@ def check(path: Path | str = "params.yaml") -> Grid:
     """
     tree, where = read_params(path), str(path)
     only_keys(tree, ("grid", "methods", "datasets", "report"), where)
-    grid = _from_tree(ReportStage, tree, where, {}).grid
+    grid = from_tree(ReportStage, tree, where, {}).grid
     for section in ("methods", "datasets"):
         if not isinstance(lookup(tree, section, where), dict):
             raise InputError(f"{where}: {section} must be a mapping of names to settings")
@@ -188,7 +188,7 @@ def check(path: Path | str = "params.yaml") -> Grid:
     for dataset in grid.datasets:
         for stage in STAGES.values():
             for method in grid.methods:
-                found = _from_tree(stage, tree, where, {"dataset": dataset, "method": method})
+                found = from_tree(stage, tree, where, {"dataset": dataset, "method": method})
                 if isinstance(found, ShiftStage):
                     clusterings = tree["datasets"][dataset]["clusterings"]
                     for name in found.clustering.names:
@@ -213,7 +213,7 @@ def _check_overrides(
         validated(Method, {**methods[name], **override}, places, where)
 
 
-def _from_tree(stage: type[S], tree: dict[str, Any], where: str, cell: dict[str, str]) -> S:
+def from_tree(stage: type[S], tree: dict[str, Any], where: str, cell: dict[str, str]) -> S:
     """Pick the stage's keys out of the tree, lay the dataset's override on top, validate."""
     values: dict[str, Any] = {}
     places: dict[tuple[str, ...], str] = {(): ""}

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from mmts.evaluation.queries import TOP, Answer, Ints, Rows, examples, query_table
 from mmts.metrics.bootstrap import interval, item_weights, resampled_shares
 from mmts.metrics.longtail import PARTS
-from mmts.metrics.recall import retrieval_ranks, top_k
+from mmts.metrics.recall import KS, retrieval_ranks, top_k
 from mmts.settings import Evaluate
 from mmts.training.pairs import Pairs
-
-KS = (1, 5, 10)
 
 
 def evaluate_source(

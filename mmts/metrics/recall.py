@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
+KS = (1, 5, 10)
 BLOCK = 1024  # queries whose similarities are in memory at a time
 
 
@@ -32,7 +33,7 @@ def retrieval_recall(
     vision: Array | Tensor,
     text: Array | Tensor,
     text_owner: Array | Tensor | Sequence[int],
-    ks: Sequence[int] = (1, 5, 10),
+    ks: Sequence[int] = KS,
 ) -> dict[str, float]:
     """Recall@k both ways (the paper's IR@k is t2v, its TR@k is v2t; section 4.2).
 
@@ -73,7 +74,7 @@ def retrieval_ranks(
     return Ranks(t2v, v2t)
 
 
-def recall_at(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+def recall_at(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
     """Share of queries whose rank is k or better, by direction and k."""
     return {
         f"{direction}/R@{k}": float((found <= k).mean())

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.metrics.recall import KS
+
 Columns = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
 """Groups of columns of a table: a title, and of each column its label and its key."""
-
-KS = (1, 5, 10)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,9 @@ class KMeansClustering(Settings):
 
     kind: Literal["kmeans"]
     k: Annotated[int, Field(ge=1)]
-    features: Literal["text", "vision"] = "text"
+    features: Literal["text", "vision", "lsa"] = "text"
+    """Vectors of the sentence encoder, features of the frozen vision tower, or latent semantic
+    analysis of the captions' words, which needs no encoder."""
     seed: Seed = 0
     starts: Positive = 1
     """Restarts; the one with the lowest inertia is kept."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
@@ -51,6 +55,15 @@ class ShardReader:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def some(self, numbers: NDArray[np.int64]) -> ShardReader:
+        """The same split with some of its samples alone; `cluster_size` stays that of all."""
+        part = copy(self)
+        part.samples = self.samples.take(numbers)
+        part._shard, part._offset, part._size = (
+            column[numbers] for column in (self._shard, self._offset, self._size)
+        )
+        return part
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}

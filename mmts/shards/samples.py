@@ -112,6 +112,10 @@ class Samples(Sequence[Sample]):
             return None
         return _values(_flattened(self._table[name]))
 
+    def take(self, numbers: NDArray[np.int64]) -> Samples:
+        """Some of them, in the order of their numbers here."""
+        return Samples(self._table.take(pa.array(numbers)))
+
     def counts(self, name: str) -> NDArray[np.int64]:
         """[samples], the length of each sample's list."""
         lists = self._table[name]

@@ -115,11 +115,12 @@ class Inputs:
         return tokenizer
 
     def pairs(
-        self, split: str, tokenizer: Tokenizer | None, clusters: pd.DataFrame | None = None
-    ) -> Pairs:
-        """The pairs of one split; arguments as in `Pairs`."""
+        self, split: str, tokenizer: Tokenizer | None, clusters: pd.DataFrame | None = None,
+        items: NDArray[np.int64] | None = None,
+    ) -> Pairs:  # fmt: skip
+        """The pairs of one split, or of some of its media items; `clusters` as in `Pairs`."""
         vision = (self._vision_features(), self._samples) if self.towers.vision.frozen else None
-        shards = self.open(split)
+        shards = self.open(split) if items is None else self.open(split).some(items)
         ids = flat(shards.samples, "caption_ids") or []
         rows = found(
             ids, self._captions, f"caption {{}} of {self.shards} was never embedded; {REMEDY}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from tokenizers import Tokenizer
 from torch import nn
@@ -73,12 +74,31 @@ def prepare(
         pairs = inputs.pairs("train", tokenizer, clusters)
         held_out = inputs.pairs("val", tokenizer) if samples["val"] and world.first else None
         steps = train.epochs * steps_per_epoch(len(pairs), train.batch_size)
+    start = started(how, towers, train, inputs.dims, pairs, shifts, seed, world)
+    return Prepared(*start, pairs, held_out, tokenizer, inputs.dims, steps)
+
+
+def started(
+    how: Method, towers: Towers, train: Train, dims: dict[str, int], pairs: Pairs,
+    shifts: pd.DataFrame, seed: int, world: World,
+) -> tuple[TwoTower, Objective, nn.Module]:  # fmt: skip
+    """Model, objective and modulator as they are before the first step.
+
+    Args:
+        how, towers, train: settings.
+        dims: sizes that the model needs to know, see `Inputs`.
+        pairs: the training split.
+        shifts: the method's shift table.
+        seed: of the weights.
+        world: the ranks.
+    """
     torch.manual_seed(seed)
     with world.first_then_others():
-        model = TwoTower(towers, train.head, inputs.dims)
+        model = TwoTower(towers, train.head, dims)
     with world.processes.together():
         objective = build_objective(how, len(pairs))
+        steps = train.epochs * steps_per_epoch(len(pairs), train.batch_size)
         modulator = build_modulator(
             how, shifts, pairs, total_steps=steps, epochs=train.epochs, dim=model.dim
         )
-    return Prepared(model, objective, modulator, pairs, held_out, tokenizer, inputs.dims, steps)
+    return model, objective, modulator

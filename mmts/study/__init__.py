@@ -1,0 +1,1 @@
+"""The study: methods that are tuned alike, trained with several seeds, tested once."""

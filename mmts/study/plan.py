@@ -1,0 +1,131 @@
+"""What a study trains: trials, the chosen settings of each method, and ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from mmts.study.cell import Base, Cell
+from mmts.study.index import Entry, Index
+from mmts.study.settings import Changes, Study, combinations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Records = Mapping[str, Mapping[str, Any]]
+"""By key, what is kept of the cells; see `mmts.study.records`."""
+
+
+class Plan:
+    """The cells of one dataset. What depends on a choice is known when its trials are.
+
+    Attributes:
+        base: the dataset.
+        cells: by key, all that was asked for so far.
+    """
+
+    def __init__(
+        self, study: Study, dataset: str, where: str, params: Path = Path("params.yaml")
+    ) -> None:
+        """
+        Args:
+            study: the settings.
+            dataset: one of its datasets.
+            where: name of the settings' file, for errors.
+            params: the file that has the dataset and the methods.
+        """
+        self.study, self.dataset, self._where = study, dataset, where
+        self.base = Base(dataset, tuple(study.methods), study.tail, str(params))
+        self.cells: dict[str, Cell] = {}
+
+    def trials(self, name: str) -> list[Entry]:
+        """Every setting that is tried of a method."""
+        tried = self.study.methods[name].trials()
+        return [self._entry(name, c, {}, self.study.seeds.trials, "methods") for c in tried]
+
+    def chosen(self, name: str, records: Records) -> Entry | None:
+        """The trial with the highest mean validation rsum, with the seeds of the results.
+
+        The first of equal ones; None before all trials of the method are done.
+        """
+        trials = self.trials(name)
+        if any(key not in records for trial in trials for key in trial.keys):
+            return None
+        best = max(trials, key=lambda trial: validation_rsum(trial, records))
+        return self._entry(name, best.changes, {}, self.study.seeds.results, "methods")
+
+    def ablation(self, ablation: str, records: Records) -> list[Entry]:
+        """The entries of an ablation whose methods are chosen."""
+        settings = self.study.ablations[ablation]
+        seeds = self.study.seeds.results if settings.all_seeds else self.study.seeds.ablations
+        entries = []
+        for name in settings.methods:
+            chosen = self.chosen(name, records) if settings.tuned else None
+            if settings.tuned and chosen is None:
+                continue
+            changes = chosen.changes if chosen else {}
+            for varied in combinations(settings.grid):
+                place = f"ablations.{ablation}"
+                entries.append(self._entry(name, _over(changes, varied), varied, seeds, place))
+        return entries
+
+    def index(self, records: Records) -> Index:
+        """All of it, as far as it is known."""
+        chosen = (self.chosen(name, records) for name in self.study.methods)
+        return Index(
+            self.dataset,
+            tuple(trial for name in self.study.methods for trial in self.trials(name)),
+            tuple(entry for entry in chosen if entry is not None),
+            {name: tuple(self.ablation(name, records)) for name in self.study.ablations},
+        )
+
+    def missing(self, records: Records) -> dict[str, tuple[Cell, bool]]:
+        """By key, each cell to train now and whether to test it: trials first, then the rest."""
+        index = self.index(records)
+        tested = [*index.chosen, *(entry for of in index.ablations.values() for entry in of)]
+        trials = [key for trial in index.trials for key in trial.keys if key not in records]
+        found = {key: (self.cells[key], False) for key in trials}
+        for key in (key for entry in tested for key in entry.keys):
+            if "test" not in records.get(key, {}):
+                found[key] = (self.cells[key], True)
+        return found
+
+    def queries(self) -> pd.DataFrame:
+        """The queries of the test split, see `StudyData.queries`; the data must be there."""
+        from mmts.study.run import opened
+
+        return opened(self.dataset, self.base.towers.model_dump_json()).queries(self.study.tail)
+
+    def _entry(
+        self, name: str, changes: Changes, varied: Changes, seeds: tuple[int, ...], place: str
+    ) -> Entry:
+        if _too_low(changes, varied):
+            return Entry(name, changes, varied, ())
+        where = (
+            f"{self._where}: {place}.{name}" if place == "methods" else f"{self._where}: {place}"
+        )
+        cells = [self.base.cell(name, changes, seed, where) for seed in seeds]
+        keys = [self.base.key(cell) for cell in cells]
+        self.cells |= dict(zip(keys, cells, strict=True))
+        return Entry(name, changes, varied, tuple(keys))
+
+
+def validation_rsum(entry: Entry, records: Records) -> float:
+    """Mean over the seeds, 0 to 6."""
+    return float(mean(records[key]["validation"]["val/rsum"] for key in entry.keys))
+
+
+def _over(chosen: Changes, varied: Changes) -> Changes:
+    """Changes on top of others; `shifts` and `alpha` replace a centre and its shares."""
+    if "shifts" in varied:
+        chosen = {k: v for k, v in chosen.items() if k not in ("centre", "alpha_share", "spread")}
+    return {**chosen, **varied}
+
+
+def _too_low(changes: Changes, varied: Changes) -> bool:
+    """Whether an ablation's shifts and alpha give a tau of 0 or less."""
+    if "shifts" not in varied or "alpha" not in varied:
+        return False
+    return bool(changes["shifts"][0] - changes["alpha"] / 2 <= 0)

@@ -1,0 +1,106 @@
+"""What is kept of the cells of a study: a line of JSON a cell, by dataset."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mmts.errors import InputError
+from mmts.files import read_parquet
+from mmts.metrics.recall import KS
+
+Levels = NDArray[np.uint8]
+"""How well each query was answered: 0 where the right answer ranks first, 1 where it is among the
+first five, 2 among the first ten, 3 after them."""
+
+
+class Records:
+    """The records of one dataset, in `<folder>/<dataset>.jsonl`; by key, the last one counts.
+
+    A record has `key`, the facts of its cell, `validation` (metrics), and where it was tested
+    `test` (metrics) and `levels` (see `packed`), and facts about the run.
+    """
+
+    def __init__(self, folder: Path, dataset: str) -> None:
+        """`folder`: of the study."""
+        self.path = folder / f"{dataset}.jsonl"
+        self.by_key: dict[str, dict[str, Any]] = {}
+        self._cut = 0
+        lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                record = json.loads(line)
+                self.by_key[record["key"]] = record
+            except (ValueError, KeyError, TypeError):
+                if number == len(lines) and not line.endswith(b"\n"):
+                    self._cut = len(line)  # a killed run's last line
+                    break
+                raise InputError(
+                    f"{self.path} line {number} is no record; remove the line and run the study "
+                    "again"
+                ) from None
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep a record; it is on the disk on return."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "ab") as file:
+            if self._cut:
+                file.truncate(file.tell() - self._cut)
+                self._cut = 0
+            file.write(_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+        self.by_key[record["key"]] = record
+
+    def keep_queries(self, queries: pd.DataFrame) -> None:
+        """Keep the test queries that levels are of; InputError where they are others by now."""
+        path = self.path.with_suffix(".parquet")
+        if path.exists() and not read_parquet(path).equals(queries):
+            raise InputError(
+                f"{path} has other test queries, parts or classes than the data; for a study of "
+                f"the present data remove it and {self.path}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        queries.to_parquet(path, index=False)
+
+    def tidy(self, keys: set[str]) -> None:
+        """Keep the records of these keys alone, in the order of the keys."""
+        self.by_key = {key: self.by_key[key] for key in sorted(self.by_key) if key in keys}
+        work = self.path.with_name(f".{self.path.name}.partial")
+        work.write_bytes(b"".join(map(_line, self.by_key.values())))
+        work.replace(self.path)
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def levels_of(ranks: NDArray[np.int64]) -> Levels:
+    """Levels of ranks that are counted from 1."""
+    return np.searchsorted(np.array(KS), ranks).astype(np.uint8)
+
+
+def packed(levels: Levels) -> str:
+    """Levels as text: two bits a query, compressed, in base 64."""
+    four = np.zeros((-(-len(levels) // 4), 4), np.uint8)
+    four.reshape(-1)[: len(levels)] = levels
+    bytes_ = (four << np.array([0, 2, 4, 6], np.uint8)).sum(axis=1).astype(np.uint8)
+    return base64.b64encode(zlib.compress(bytes_.tobytes(), 9)).decode()
+
+
+def unpacked(text: str, queries: int) -> Levels:
+    """The levels of so many queries."""
+    bytes_ = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
+    four = bytes_[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+    found: Levels = four.reshape(-1)[:queries].astype(np.uint8)
+    return found
