@@ -1,8 +1,8 @@
-"""How far two methods are apart, with a paired bootstrap over queries and seeds."""
+"""How far two methods are apart: tables of queries, made into arrays for the bootstrap."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
+from mmts.metrics.bootstrap import paired_interval
 from mmts.reporting.measure import Measure
 
 Array = NDArray[Any]
-CHUNK = 4_000_000  # numbers drawn at once
 DIRECTIONS = ("t2v", "v2t")
 
 
@@ -44,8 +44,9 @@ def paired_difference(
     """The measure of `method` minus that of `baseline`, in percent points, with 95 % bounds.
 
     Both are the queries of one source, a table a seed in the same order of seeds. All queries
-    of a unit (with recalls, a media item) move together, and both methods get the same draws.
-    With `part` only the queries of that part count; None is returned where it has none.
+    of a unit (with recalls, a media item) move together, and both methods get the same draws
+    (`mmts.metrics.bootstrap.paired_interval`). With `part` only the queries of that part count;
+    None is returned where it has none in a direction.
     """
     units = pd.Index(np.unique(measure.unit(method[0])))
     if part is not None:
@@ -59,41 +60,8 @@ def paired_difference(
         return None
     pairs = zip(method, baseline, strict=True)
     gains = np.stack([_sums(measure, a, units) - _sums(measure, b, units) for a, b in pairs])
-    percent = 100 * measure.factor
-    draws = np.concatenate(
-        [
-            _resampled(gains, counts, unit_weights, seed_weights)
-            for unit_weights, seed_weights in weights(len(units), len(gains), resamples, seed)
-        ]
-    )
-    low, high = np.nanquantile(percent * draws, [0.025, 0.975])
-    once, even = np.ones((1, len(units))), np.full((1, len(gains)), 1 / len(gains))
-    value = percent * _resampled(gains, counts, once, even)[0]
-    return Interval(float(value), float(low), float(high))
-
-
-def weights(units: int, seeds: int, resamples: int, seed: int) -> Iterator[tuple[Array, Array]]:
-    """How often each resample draws each unit ([B, units]) and each seed's share ([B, seeds]).
-
-    Handed out in chunks, so that many units and resamples need little memory.
-    """
-    of_units, of_seeds = np.random.default_rng(seed).spawn(2)
-    chunk = max(1, CHUNK // units)
-    for start in range(0, resamples, chunk):
-        size = min(chunk, resamples - start)
-        drawn = of_units.multinomial(units, np.full(units, 1 / units), size=size)
-        shares = of_seeds.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
-        yield drawn.astype(np.float64), shares
-
-
-def _resampled(gains: Array, counts: Array, unit_weights: Array, seed_weights: Array) -> Array:
-    """The difference of each resample as a sum of means, [B]; NaN where a direction drew none."""
-    queries = unit_weights @ counts  # [B, 2]
-    queries[queries == 0] = np.nan
-    gained = sum(seed_weights[:, s, None] * (unit_weights @ gain) for s, gain in enumerate(gains))
-    means = gained / np.repeat(queries, gains.shape[2] // len(DIRECTIONS), axis=1)
-    result: Array = means.sum(axis=1)
-    return result
+    bounds = paired_interval(gains, counts, resamples=resamples, seed=seed)
+    return Interval(*(100 * measure.factor * bound for bound in bounds))
 
 
 def _query_counts(measure: Measure, queries: pd.DataFrame, units: pd.Index) -> Array:

@@ -65,7 +65,10 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
     seeds = ", ".join(str(seed) for seed in dataset.seeds)
     if len(dataset.seeds) > 1:
         spread = f"Numbers are mean ± standard deviation over the seeds {seeds}."
-        draws = f"over {measure.units} and over seeds"
+        draws = (
+            f"over {measure.units}; seeds are too few to resample, so their part comes from "
+            "Student's t and their spread"
+        )
     else:
         spread = f"One seed only ({seeds}): there is no standard deviation, shown as a dash."
         draws = (

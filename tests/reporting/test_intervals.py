@@ -1,4 +1,4 @@
-"""The bootstrap against loops over the same draws."""
+"""Tables of queries against the arrays that loops make of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from mmts.errors import InputError
-from mmts.reporting import intervals
-from mmts.reporting.intervals import paired_difference, weights
+from mmts.metrics.bootstrap import paired_interval
+from mmts.reporting.intervals import paired_difference
 from mmts.reporting.measure import MULTI_INSTANCE, RECALL
 
 
@@ -28,88 +28,45 @@ def _queries(seed: int, hard: int) -> pd.DataFrame:
 
 METHOD = [_queries(seed, 12) for seed in range(3)]
 BASELINE = [_queries(seed, 20) for seed in range(3)]
-
-
-def _rsum(tables: list[pd.DataFrame], items: dict[str, float], shares: list[float]) -> float:
-    """rsum in percent points: a loop over seeds, directions, k and queries."""
-    total = 0.0
-    for table, share in zip(tables, shares, strict=True):
-        for direction in ("t2v", "v2t"):
-            for k in (1, 5, 10):
-                hits = queries = 0.0
-                for row in table.itertuples():
-                    if row.direction == direction:
-                        queries += items[row.sample_id]
-                        hits += items[row.sample_id] * (row.rank <= k)
-                total += share * 100 * hits / queries
-    return total
+DRAWS = {"resamples": 40, "seed": 5}
 
 
 @pytest.mark.parametrize("part", [None, "tail"])
-def test_the_interval_is_that_of_a_loop_over_the_same_draws(part: str | None) -> None:
-    found = paired_difference(RECALL, METHOD, BASELINE, resamples=40, seed=5, part=part)
+def test_the_hits_of_an_item_move_together(part: str | None) -> None:
+    counts, gains = np.zeros((12, 2)), np.zeros((3, 12, 6))
+    for sign, tables in ((1, METHOD), (-1, BASELINE)):
+        for seed, table in enumerate(tables):
+            for row in table.itertuples():
+                if part in (None, row.part):
+                    item, side = int(row.sample_id[1:]), ("t2v", "v2t").index(row.direction)
+                    counts[item, side] += 1 / 6  # of 2 methods x 3 seeds
+                    for column, k in enumerate((1, 5, 10)):
+                        gains[seed, item, 3 * side + column] += 100 * sign * (row.rank <= k)
+    found = paired_difference(RECALL, METHOD, BASELINE, part=part, **DRAWS)
     assert found is not None
-    kept = [[t if part is None else t[t["part"] == part] for t in m] for m in (METHOD, BASELINE)]
-    names = sorted(METHOD[0]["sample_id"].unique())
-    draws = []
-    for drawn, shares in weights(12, 3, 40, 5):
-        for row, share in zip(drawn, shares, strict=True):
-            items = dict(zip(names, row, strict=True))
-            draws.append(_rsum(kept[0], items, list(share)) - _rsum(kept[1], items, list(share)))
-    even = dict.fromkeys(names, 1.0)
-    value = _rsum(kept[0], even, [1 / 3] * 3) - _rsum(kept[1], even, [1 / 3] * 3)
-    assert len(draws) == 40
-    assert found.value == pytest.approx(value)
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
+    order = np.argsort([f"i{item}" for item in range(12)])  # which units get which draws
+    wanted = paired_interval(gains[:, order], counts[order], **DRAWS)
+    assert (found.value, found.low, found.high) == pytest.approx(wanted)
+    assert found.low < found.value < found.high
 
 
-def test_the_interval_of_map_is_that_of_a_loop_over_the_same_draws() -> None:
+def test_the_queries_of_map_move_alone() -> None:
     def graded(seed: int) -> pd.DataFrame:
         rng = np.random.default_rng(seed)
-        rows = [("v2t", f"i{n}") for n in range(7)] + [("t2v", f"i{n}") for n in range(4)]
+        rows = [("t2v", f"i{n}") for n in range(4)] + [("v2t", f"i{n}") for n in range(7)]
         table = pd.DataFrame(rows, columns=["direction", "query_id"])
-        return table.assign(sample_id="one", AP=rng.uniform(size=11))
+        return table.assign(sample_id="one", AP=rng.uniform(size=11)).sample(frac=1, random_state=7)
 
-    tables = [[graded(10 * m + s) for s in range(2)] for m in range(2)]
-    found = paired_difference(MULTI_INSTANCE, *tables, resamples=30, seed=3)
+    method, baseline = ([graded(10 * m + s) for s in range(2)] for m in range(2))
+    gains = np.zeros((2, 11, 2))
+    for seed in range(2):
+        gained = 50 * (method[seed]["AP"] - baseline[seed]["AP"]).sort_index().to_numpy()
+        gains[seed, :4, 0], gains[seed, 4:, 1] = gained[:4], gained[4:]
+    found = paired_difference(MULTI_INSTANCE, method, baseline, **DRAWS)
     assert found is not None
-
-    def value(drawn: dict[str, float], shares: list[float]) -> float:
-        total = 0.0
-        for sign, of_method in zip((1, -1), tables, strict=True):
-            for table, share in zip(of_method, shares, strict=True):
-                for direction in ("v2t", "t2v"):
-                    rows = [r for r in table.itertuples() if r.direction == direction]
-                    times = [drawn[f"{direction} {r.query_id}"] for r in rows]
-                    hits = sum(t * r.AP for t, r in zip(times, rows, strict=True))
-                    total += sign * share * 50 * hits / sum(times)
-        return total
-
-    names = sorted(f"{r.direction} {r.query_id}" for r in tables[0][0].itertuples())
-    draws = [
-        value(dict(zip(names, row, strict=True)), list(shares))
-        for units, seeds in weights(11, 2, 30, 3)
-        for row, shares in zip(units, seeds, strict=True)
-    ]
-    assert found.value == pytest.approx(value(dict.fromkeys(names, 1.0), [0.5, 0.5]))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
-
-
-def test_chunks_do_not_change_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = list(weights(12, 3, 50, 1))
-    monkeypatch.setattr(intervals, "CHUNK", 12 * 7)
-    chunks = list(weights(12, 3, 50, 1))
-    assert (len(whole), len(chunks)) == (1, 8)
-    for of_whole, of_chunks in zip(whole[0], zip(*chunks, strict=True), strict=True):
-        assert np.array_equal(of_whole, np.concatenate(of_chunks))
-
-
-def test_draws_have_as_many_items_and_seeds_as_there_are() -> None:
-    [(items, seeds)] = weights(12, 3, 50, 1)
-    assert (items.sum(axis=1) == 12).all()
-    assert seeds.sum(axis=1) == pytest.approx(np.ones(50))
-    assert items.std() > 0.5
-    assert seeds.std() > 0.1
+    counts = np.repeat(np.eye(2), (4, 7), axis=0)
+    wanted = paired_interval(gains, counts, **DRAWS)
+    assert (found.value, found.low, found.high) == pytest.approx(wanted)
 
 
 def test_a_method_does_not_differ_from_itself() -> None:
