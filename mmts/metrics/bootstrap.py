@@ -65,7 +65,8 @@ def paired_interval(
     seed, by unit and by both. Units are many, so they are resampled. Seeds are too few for that:
     their part is the standard error over the gains of the seeds, times Student's t with S - 1
     degrees of freedom, which is right where those gains are near normal. That error holds e as well
-    as a. So that e counts once, the deviations of the resampled units shrink by its share. With one
+    as a. So that e counts once, the deviations of the resampled units shrink by its share. The many
+    units tell e, so seeds that agree by chance do not make the bounds narrower than it. With one
     seed only the units vary: the bounds do not tell how much another seed would change.
 
     Args:
@@ -92,10 +93,10 @@ def paired_interval(
     means, influences = _linear(gains, counts)
     value = float(means.mean())
     if seeds > 1:
-        error = means.std(ddof=1) / np.sqrt(seeds)
-        t = of_seeds.standard_t(seeds - 1, size=(resamples, T_DRAWS))
-        kept = np.sqrt(_share_of_units(influences))
-        draws = value + kept * (draws - value)[:, None] + error * t
+        both, residual = _variances(influences)
+        kept = np.sqrt(max(0.0, 1 - residual / both)) if both else 0.0
+        of_seed = _of_seeds(means, residual, level, of_seeds, (resamples, T_DRAWS))
+        draws = value + kept * (draws - value)[:, None] + of_seed
     return value, *interval(draws, level)
 
 
@@ -123,14 +124,26 @@ def _linear(gains: Floats, counts: Floats) -> tuple[Floats, Floats]:
     return means.sum(axis=1), influences
 
 
-def _share_of_units(influences: Floats) -> float:
-    """The share of b in the variance that resampled units give the mean over seeds; the rest is e.
+def _of_seeds(
+    means: Floats, residual: float, level: float, rng: np.random.Generator, size: tuple[int, int]
+) -> Floats:
+    """Draws of the seeds' part: their standard error times Student's t, or e where it is wider."""
+    error = float(means.std(ddof=1)) / np.sqrt(len(means))
+    t = rng.standard_t(len(means) - 1, size)
+    normal = rng.standard_normal(size)
+    tail = (1 + level) / 2
+    wide = error * np.quantile(t, tail) > np.sqrt(residual) * np.quantile(normal, tail)
+    drawn: Floats = error * t if wide else np.sqrt(residual) * normal
+    return drawn
+
+
+def _variances(influences: Floats) -> tuple[float, float]:
+    """Variances of the mean over seeds: what resampled units give it (b and e), and e alone.
 
     Args:
         influences: [S, U], with S above 1.
     """
     seeds = len(influences)
     mean = influences.mean(axis=0)
-    both = (mean**2).sum()
     residual = ((influences - mean) ** 2).sum() / (seeds * (seeds - 1))
-    return max(0.0, 1 - residual / both) if both else 0.0
+    return float((mean**2).sum()), float(residual)

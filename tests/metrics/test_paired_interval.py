@@ -81,28 +81,36 @@ def _variances(gains: Array, counts: Array) -> tuple[float, float]:
     return both, residual
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_the_interval_is_that_of_slow_loops(seeds: int) -> None:
+@pytest.mark.parametrize(("seeds", "agreeing"), [(1, False), (3, False), (3, True)])
+def test_the_interval_is_that_of_slow_loops(seeds: int, agreeing: bool) -> None:
     rng = np.random.default_rng(2)
     counts = rng.integers(1, 4, size=(12, 2)).astype(np.float64)
     items = rng.normal(size=(1, 12, 1))  # else the part of the units may be 0
     gains = (items + rng.normal(size=(seeds, 12, 4))) * counts[:, [0, 0, 1, 1]]
     even = [1.0] * 12
+    if agreeing:  # the seeds' values, so that only the residual tells how they differ
+        for of_seed in gains:
+            each = of_seed.sum(axis=0) / counts.sum(axis=0)[[0, 0, 1, 1]]
+            of_seed -= each * counts[:, [0, 0, 1, 1]]
     value = _value(gains, counts, even)
     each = [_value(of_seed[None], counts, even) for of_seed in gains]
     both, residual = _variances(gains, counts)
     assert 0 <= residual < both
     of_units, of_seeds = np.random.default_rng(5).spawn(2)
-    t = of_seeds.standard_t(seeds - 1, size=(40, T_DRAWS)) if seeds > 1 else np.zeros((40, 1))
     error = math.sqrt(sum((e - value) ** 2 for e in each) / max(1, seeds * (seeds - 1)))
-    draws = [
-        value
-        + math.sqrt(1 - residual / both) * (_value(gains, counts, list(times)) - value)
-        + error * float(further)
-        for times, row in zip(item_weights(12, 40, of_units), t, strict=True)
-        for further in row
-    ]
+    t = error * of_seeds.standard_t(seeds - 1, (40, T_DRAWS)) if seeds > 1 else np.zeros((40, 1))
+    normal = math.sqrt(residual) * of_seeds.standard_normal((40, T_DRAWS)) if seeds > 1 else t
+    times = item_weights(12, 40, of_units)
+    moved = [_value(gains, counts, list(row)) - value for row in times]
     for level in (0.95, 0.5):
+        tail = (1 + level) / 2
+        assert not agreeing or np.quantile(normal, tail) > np.quantile(t, tail)
+        wider = max(t, normal, key=lambda draws: float(np.quantile(draws, tail)))
+        draws = [
+            value + math.sqrt(1 - residual / both) * of_unit + further
+            for of_unit, row in zip(moved, wider.tolist(), strict=True)
+            for further in row
+        ]
         found = paired_interval(gains, counts, resamples=40, seed=5, level=level)
         bounds = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
         assert found == pytest.approx((value, *bounds))
