@@ -1,4 +1,7 @@
-"""Stage `report`: the cells that the grid names -> tables, figures and the results page."""
+"""Stage `report`: the cells that the grid names -> tables, figures and the results page.
+
+`python -m stages.report study` is no stage: it writes the report of the study alone.
+"""
 
 from stages.cli import run
 
@@ -15,6 +18,7 @@ def main() -> None:
     from mmts.reporting.report import dataset_report
     from mmts.reporting.results import write_results
     from mmts.reporting.speed import cell_speeds
+    from mmts.reporting.study.files import study_files
     from mmts.reporting.tables import best_row
     from mmts.reporting.words import capital, verdict
     from mmts.shards import ShardReader
@@ -30,8 +34,9 @@ def main() -> None:
         for dataset in tqdm(datasets, desc="report", unit="dataset")
     ]
     speeds = {dataset.name: cell_speeds(Path("data/cache/speed"), dataset) for dataset in datasets}
+    of_study = study_files(Path("study"))
     with output_folder(results) as work:
-        write_results(work, reports, speeds)
+        write_results(work, reports, speeds, of_study)
     for report in reports:
         for overall, *_ in report.tables:
             best = best_row(overall)
@@ -46,5 +51,19 @@ def main() -> None:
     print(f"{results / 'local/speed.md'}: speed of the training of {known} of {cells} cells")
 
 
+def study() -> None:
+    """Write the study's files of results/ anew, from study/ alone: seconds, without training."""
+    from pathlib import Path
+
+    from mmts.errors import InputError
+    from mmts.reporting.study.files import study_files, write_study
+
+    files = study_files(Path("study"))
+    if not files:
+        raise InputError("study/ has no finished dataset; run `python -m stages.study`")
+    write_study(Path("results"), files)
+    print(f"results/study.md and {len(files) - 1} other files")
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, study=study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
@@ -23,29 +23,24 @@ from mmts.reporting.words import (
     verdict,
 )
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 def page(
     reports: Sequence[Report],
     *,
     private: bool,
     speeds: Mapping[str, Sequence[Speed]] = MappingProxyType({}),
+    study: str = "",
 ) -> str:
     """The page of the reports; with `private`, of all their captions and pictures too.
 
     Without `private`, a dataset that is not publishable shows numbers and figures only. `speeds`,
-    by dataset, differ from run to run: they are for a page that git ignores.
+    by dataset, differ from run to run: they are for a page that git ignores. `study` is where the
+    study's page is, from this one.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mmts.reporting", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"signed": signed, "bounds": bounds, "plural": plural}
-    template = environment.get_template("page.html.j2")
+    template = page_template("page.html.j2")
     sections = [_section(report, private or report.dataset.publishable) for report in reports]
     more = (
         bool(speeds)
@@ -56,9 +51,24 @@ def page(
         section["speeds"] = speeds.get(section["name"], ())
     about = {
         "private": private, "objectives": OBJECTIVES, "more_style": more,
-        "speed_columns": COLUMNS, "speed_notes": NOTES,
+        "speed_columns": COLUMNS, "speed_notes": NOTES, "study": study,
     }  # fmt: skip
     return template.render(sections=sections, **about) + "\n"
+
+
+def page_template(name: str) -> Template:
+    """A template of this package, with the filters that templates use."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mmts.reporting", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"signed": signed, "bounds": bounds, "plural": plural}
+    return environment.get_template(name)
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
         "papers": report.papers,
         "notes": notes(dataset, report.resamples),
         "figures": [
-            (figure, _width(figure), data_uri(figure.png, "image/png")) for figure in figures
+            (figure, shown_width(figure), data_uri(figure.png, "image/png")) for figure in figures
         ],
         "clusters": report.clusters if full else ((), ()),
         "galleries": [g for g in report.galleries if g.t2v or g.v2t] if full else (),
@@ -121,7 +131,7 @@ def _source(report: Report, tables: tuple[Table, ...]) -> dict[str, Any]:
     }
 
 
-def _width(figure: Figure) -> int:
+def shown_width(figure: Figure) -> int:
     """The width to show the figure at, in CSS pixels: its PNG has 1.5 pixels for each."""
     return round(int.from_bytes(figure.png[16:20], "big") / 1.5)
 

@@ -23,16 +23,21 @@ def write_results(
     results: Path,
     reports: Sequence[Report],
     speeds: Mapping[str, Sequence[Speed]] = MappingProxyType({}),
+    study: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Writes the folder `results`: tables, metrics, curves, figures and the pages.
 
     Captions and pictures of a dataset that is not publishable go to `results/local` only, and so
-    do `speeds` (by dataset), which differ from run to run.
+    do `speeds` (by dataset), which differ from run to run. `study` has the files of the study's
+    report by name.
     """
     for report in reports:
         _write_dataset(results, report)
     _curves(reports).to_csv(results / "curves.csv", index=False, lineterminator="\n")
-    _write(results / "index.html", page(reports, private=False))
+    for name, content in study.items():
+        _write(results / name, content)
+    link = "study.html" if study else ""
+    _write(results / "index.html", page(reports, private=False, study=link))
     local = [report for report in reports if not report.dataset.publishable]
     if local:
         _write(results / "local" / "index.html", page(local, private=True, speeds=speeds))

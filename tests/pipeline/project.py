@@ -71,14 +71,18 @@ class Project:
 
 
 def copy_project(folder: Path) -> Project:
-    """The files that git would take, with their times, in a repository of their own."""
+    """The files that git would take, with their times, in a repository of their own.
+
+    Not the study's records: their report would take its time with each run of the pipeline.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     for name in filter(None, listed.split("\0")):
         source, target = ROOT / name, folder / name
-        if source.is_file() and name != "dvc.lock":
+        record = name.startswith("study/") and name != "study/params.yaml"
+        if source.is_file() and name != "dvc.lock" and not record:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     project = Project(folder)

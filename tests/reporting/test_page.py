@@ -132,6 +132,18 @@ def test_a_page_without_closed_datasets_has_no_local_folder(
     assert "may not be published" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
+def test_the_studys_page_is_linked_where_there_is_one(
+    reports: list[Report], results: Path, tmp_path: Path
+) -> None:
+    write_results(tmp_path, reports[:1], study={"study.html": b"a page"})
+    assert (tmp_path / "study.html").read_bytes() == b"a page"
+    linked = [
+        {"href": "study.html"} in Reader((folder / "index.html").read_text()).of("a")
+        for folder in (tmp_path, results)
+    ]
+    assert linked == [True, False]
+
+
 def test_two_runs_write_the_same_bytes(
     data: SimpleNamespace, tree: SimpleNamespace, results: Path, tmp_path: Path
 ) -> None:
