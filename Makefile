@@ -4,7 +4,7 @@ VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup repro test lint bench bench-gpu clean
+.PHONY: help setup repro study test lint bench bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,10 @@ $(STAMP): pyproject.toml constraints.txt
 repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
 	python -m stages.check
 	dvc repro
+
+study: setup  ## train what the study lacks (docs/study.md), then write results/study.md
+	python -m stages.study
+	python -m stages.report study
 
 test: setup lint  ## lint, types and all tests, on up to 4 CPU cores
 	python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder

@@ -90,6 +90,7 @@ def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
 
     texts, rows = distinct(captions["caption"])
     train = np.unique(rows[(captions["split"] == "train").to_numpy()])
@@ -101,8 +102,9 @@ def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray
             "a clustering has `features: lsa`, but no training caption has a word; set "
             "`features: text`"
         ) from None
-    svd = TruncatedSVD(min(LSA_DIMENSIONS, min(known.shape)), random_state=seed).fit(known)
-    vectors = normalize(svd.transform(words.transform(texts)))
+    svd = TruncatedSVD(min(LSA_DIMENSIONS, *known.shape), random_state=seed)
+    with threadpool_limits(1):  # several threads add up in an order of chance
+        vectors = normalize(svd.fit(known).transform(words.transform(texts)))
     return vectors.astype(np.float32), rows
 
 

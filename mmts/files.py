@@ -37,6 +37,22 @@ def output_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """Yield where to write a sibling that replaces `path` when the block ends without an error.
+
+    Several processes may write one file at a time; the last one counts.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield work
+        sync(work)
+        work.replace(path)
+    finally:
+        work.unlink(missing_ok=True)
+
+
 def require(path: Path | str, remedy: str) -> Path:
     """`path` if it exists, else an InputError that names it and the remedy."""
     path = Path(path)

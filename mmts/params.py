@@ -73,7 +73,8 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
     if error["type"] == "value_error":
         problem = str(error["ctx"]["error"])
         of_value = problem.startswith("it is ")
-        raise InputError(f"{where}: {key}" + (problem[2:] if of_value else f": {problem}"))
+        place = f"{where}: {key}" if key else where
+        raise InputError(place + (problem[2:] if of_value else f": {problem}"))
     message = error["msg"][0].lower() + error["msg"][1:]
     for theirs, yaml in (("input should", "it should"), ("valid tuple", "list, such as [a, b]")):
         message = message.replace(theirs, yaml)

@@ -15,43 +15,38 @@ def main(
         Path, typer.Option(help="Of the study: its params.yaml, and the records beside it.")
     ] = Path("study"),
     dataset: Annotated[
-        list[str] | None, typer.Option(help="One of its datasets; all without this.")
+        list[str] | None,
+        typer.Option(help="One of its datasets, may be repeated; without it all that run here."),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Cells at a time, a thread each.")] = 2,
 ) -> None:
-    """Run the trials and what is chosen by them; a cell that has a record is not run again."""
-    import torch
+    """Train what the study has no record of: trials, then what they choose, and ablations.
 
-    from mmts.study.plan import Plan
-    from mmts.study.pool import Task, run_all
-    from mmts.study.records import Records
-    from mmts.study.settings import load_study
+    It may be stopped at any time, with Ctrl-C or otherwise; the same command goes on from there.
+    """
+    import sys
+    from contextlib import ExitStack
 
-    where = folder / "params.yaml"
-    study = load_study(where)
-    known = study.datasets + (study.cuda_datasets if torch.cuda.is_available() else ())
-    names = tuple(dataset) if dataset else known
-    plans = {name: Plan(study, name, str(where)) for name in names}
-    records = {name: Records(folder, name) for name in names}
-    towers = {name: plan.base.towers for name, plan in plans.items()}
+    from mmts.study.pool import alone
+    from mmts.study.run import DATA
+    from mmts.study.session import Session
 
-    def missing() -> dict[str, Task]:
-        tasks = [plan.missing(records[name].by_key) for name, plan in plans.items()]
-        return {key: task for of_dataset in tasks for key, task in of_dataset.items()}
-
-    prepared: set[str] = set()
-    while tasks := missing():
-        for name in dict.fromkeys(cell.dataset for cell, _ in tasks.values()):
-            if name not in prepared:
-                prepare(name)
-                records[name].keep_queries(plans[name].queries())
-                prepared.add(name)
-        run_all(tasks, towers, processes, lambda name, record: records[name].add(record))
-    for name, plan in plans.items():
-        index = plan.index(records[name].by_key)
-        records[name].tidy(index.keys())
-        index.write(folder)
-        print(f"{records[name].path}: {len(records[name].by_key)} cells")
+    session = Session(folder, dataset or [])
+    with ExitStack() as stack:
+        for name in session.names:
+            stack.enter_context(alone(DATA / "cache/study" / name))
+        try:
+            if tasks := session.missing():
+                said = "cells to train; Ctrl-C stops, and the same command goes on"
+                print(session.left(), said, flush=True)
+                for name in dict.fromkeys(cell.dataset for cell, _ in tasks.values()):
+                    prepare(name)
+                    session.keep_queries(name)
+                session.train(processes)
+        except KeyboardInterrupt:
+            print("\nstopped; the same command goes on from what is done", file=sys.stderr)
+            raise
+        session.write()
 
 
 def prepare(dataset: str) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mmts import cluster as module
-from mmts.cluster import UNKNOWN, cluster
+from mmts.cluster import UNKNOWN, cluster, lsa
 from mmts.embed import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.settings import ColumnClustering, KMeansClustering
@@ -180,6 +180,45 @@ def test_vision_features() -> None:
     assert centroids is not None
     np.testing.assert_allclose(np.linalg.norm(centroids, axis=1), 1, rtol=1e-5)
     with pytest.raises(InputError, match="the vision tower is not frozen"):
+        cluster(settings, captions, embeddings)
+
+
+def test_lsa_by_hand() -> None:
+    """Against scikit-learn's parts, written out; what is not training shapes nothing."""
+    texts = ["a dog runs", "a dog runs", "The DOG sleeps", "a red ball", "one red ball", "ball x"]
+    held_out = ["a dog sleeps", "unknown words", ""]
+    captions = pd.DataFrame(
+        {"caption": texts + held_out, "split": ["train"] * 6 + ["val", "test", "test"]}
+    )
+    vectors, rows = lsa(captions, 3)
+    known = list(dict.fromkeys(texts))
+    words = sorted({word for text in known for word in text.lower().split()})
+    counts = np.array([[text.lower().split().count(w) for w in words] for text in known + held_out])
+    idf = np.log((1 + len(known)) / (1 + (counts[: len(known)] > 0).sum(0))) + 1
+    weighted = np.where(counts > 0, (1 + np.log(np.maximum(counts, 1))) * idf, 0.0)
+    weighted /= np.maximum(np.linalg.norm(weighted, axis=1, keepdims=True), 1e-12)
+    right = np.linalg.svd(weighted[: len(known)], full_matrices=False)[2]
+    wanted = weighted @ right.T
+    wanted /= np.maximum(np.linalg.norm(wanted, axis=1, keepdims=True), 1e-12)
+    assert rows.tolist() == [0, 0, 1, 2, 3, 4, 5, 6, 7] and vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors @ vectors.T, wanted @ wanted.T, atol=1e-5)
+    assert (vectors[rows[-2:]] == 0).all()
+    np.testing.assert_array_equal(lsa(captions, 3)[0], vectors)
+    more = lsa(pd.concat([captions, captions[6:].assign(caption="a new ball")]), 3)[0]
+    np.testing.assert_array_equal(more[: len(vectors)], vectors)
+
+
+def test_clusters_of_words_alone() -> None:
+    captions, embeddings = made(SPLITS)  # captions begin with their split and centre
+    settings = kmeans(3, features="lsa", starts=5)
+    captions["caption"] = captions["centre"].map({0: "a dog", 1: "a red ball", 2: "the sea"})
+    captions.loc[captions.index[-1], "caption"] = ""
+    table = cluster(settings, captions, embeddings).table
+    found = table["cluster_id"].tolist()[:-1]
+    assert found == captions["centre"].map({1: 0, 2: 1, 0: 2}).tolist()[:-1]
+    assert table["cluster_id"].iloc[-1] in (0, 1, 2)
+    captions["caption"] = "!"
+    with pytest.raises(InputError, match="`features: lsa`, but no training caption has a word; "):
         cluster(settings, captions, embeddings)
 
 

@@ -24,7 +24,7 @@ MODULES = sorted(
 )
 COMMANDS = sorted(name for name in MODULES if name.startswith("stages.") and name != "stages.cli")
 PURE = ("schedule", "shift", "losses", "metrics", "errors", "settings", "kinds", "method", "config")
-IMPURE = ("training", "reporting", "sources", "towers", "shards", "embed", "captions")
+IMPURE = ("training", "reporting", "sources", "towers", "shards", "embed", "captions", "study")
 
 
 def path_of(module: str) -> Path:
@@ -82,6 +82,10 @@ def test_training_and_reporting_do_not_know_each_other() -> None:
         if below(module, "mmts.towers", "mmts.sources", "mmts.shards", "mmts.embed"):
             known = imported(module)
             assert not any(below(n, "mmts.training", "mmts.reporting") for n in known), module
+        if below(module, "mmts.training", "mmts.evaluation", "mmts.towers", "mmts.shards"):
+            assert not any(below(n, "mmts.study") for n in imported(module)), module
+        if below(module, "mmts.study"):
+            assert not any(below(n, "mmts.reporting") for n in imported(module)), module
 
 
 def test_losses_and_metrics_read_and_write_nothing() -> None:

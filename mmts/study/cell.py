@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from mmts.config import (
     CaptionsStage,
     ClusterStage,
     EmbedStage,
+    PackStage,
     StageSettings,
     TrainStage,
     from_tree,
@@ -16,6 +19,7 @@ from mmts.errors import InputError
 from mmts.method import Method
 from mmts.params import read_params, validated
 from mmts.settings import Clustering, Seed, Settings, Towers, Train
+from mmts.study.changes import plain, set_key
 from mmts.study.settings import Changes, Tail
 from mmts.training.fingerprint import digest_of
 
@@ -39,23 +43,35 @@ class Cell(Settings):
     """How the split is drawn; None for the whole."""
     seed: Seed
 
-    def facts(self) -> dict[str, Any]:
-        """What stands in its record."""
-        method = self.method.model_dump(mode="json", exclude={"clustering", "tau_default"})
-        if not self.method.clustering.relevancy:
-            del method["relevancy_threshold"]
+    @model_validator(mode="after")
+    def _imbalance(self) -> Cell:
+        if self.tail is not None and (self.imbalance or 0) > self.tail.largest_ratio:
+            raise ValueError(
+                f"imbalance is {self.imbalance:g}, above tail.largest_ratio, "
+                f"{self.tail.largest_ratio:g}; lower it, or raise that"
+            )
+        return self
+
+    def facts(self, defaults: bool = True) -> dict[str, Any]:
+        """What stands in its record; without `defaults`, only what differs from them."""
+
+        def dump(settings: Settings, *without: str) -> dict[str, Any]:
+            return settings.model_dump(
+                mode="json", exclude=set(without), exclude_defaults=not defaults
+            )
+
         found = {
             "dataset": self.dataset,
             "name": self.name,
             "seed": self.seed,
-            "method": method,
-            "train": self.train.model_dump(mode="json", exclude=AS_FAST),
-            "clustering": self.clustering.model_dump(mode="json"),
+            "method": dump(self.method, "clustering", "tau_default", "relevancy_threshold"),
+            "train": dump(self.train, *AS_FAST),
+            "clustering": dump(self.clustering),
         }
         if self.control != "none":
             found["control"] = self.control
         if self.tail is not None:
-            found |= {"imbalance": self.imbalance, "tail": self.tail.model_dump(mode="json")}
+            found |= {"imbalance": self.imbalance, "tail": dump(self.tail)}
         return found
 
 
@@ -79,11 +95,13 @@ class Base:
         self.methods: dict[str, TrainStage] = {n: read(TrainStage, method=n) for n in names}
         self.towers: Towers = next(iter(self.methods.values())).towers
         self.clustering: Clustering = read(ClusterStage).clusterings["default"]
-        self._data = {
-            "captions": read(CaptionsStage).captions.model_dump(mode="json"),
-            "embed": read(EmbedStage).embed.model_dump(mode="json", exclude={"batch_size"}),
-            "towers": self.towers.model_dump(mode="json"),
+        self._data: dict[str, Any] = {
+            "captions": _differing(read(CaptionsStage).captions),
+            "embed": {"model": read(EmbedStage).embed.model},
+            "towers": _differing(self.towers),
         }
+        if not self.towers.vision.frozen:  # it sees the packed pictures
+            self._data["image_size"] = read(PackStage).pack.image_size
         for name, stage in self.methods.items():
             used = stage.method.clustering
             if used.shift != "default" or used.relevancy:
@@ -92,70 +110,66 @@ class Base:
                     "study changes; leave the method out of the study"
                 )
 
-    def cell(self, name: str, changes: Changes, seed: int, where: str) -> Cell:
+    def cell(self, name: str, changes: Changes, seed: int, file: str, place: str) -> Cell:
         """The cell of a method with changes.
 
+        Args:
+            name: of the method.
+            changes: see `mmts.study.settings.Grid`.
+            seed: of the weights and the order.
+            file: that the changes are from, for errors.
+            place: dotted key in it, for errors.
+
         Raises:
-            InputError: a change is no setting, or makes an unsound method; begins with `where`.
+            InputError: a change is no setting, or makes an unsound method.
         """
         base = self.methods[name]
         method = base.method.model_dump(exclude_unset=True)
         train = base.train.model_dump()
         clustering = self.clustering.model_dump()
         others: dict[str, Any] = {}
-        for key, value in _plain(changes, where).items():
+        for key, value in plain(changes, file, place).items():
             part, _, rest = key.partition(".")
+            where = f"{file}: {place}.{key}"
             if part == "train" and rest:
-                _set(train, rest, value, f"{where}.{key}")
+                set_key(train, rest, value, where)
             elif part == "clustering" and rest:
-                _set(clustering, rest, value, f"{where}.{key}")
+                set_key(clustering, rest, value, where)
             elif key in ("control", "imbalance"):
                 others[key] = value
             else:
-                _set(method, key, value, f"{where}.{key}", new=True)
+                set_key(method, key, value, where, new=True)
         if "imbalance" in others:
             others["tail"] = self._tail
-        places: dict[tuple[str, ...], str] = {(): where, ("method",): where}
+        places: dict[tuple[str, ...], str] = {(): place, ("method",): place}
         whole = {
             "dataset": self.dataset, "name": name, "method": method, "train": train,
             "clustering": clustering, "seed": seed, **others,
         }  # fmt: skip
-        return validated(Cell, whole, places, f"study of {self.dataset}")
+        return validated(Cell, whole, places, f"{file} for {self.dataset}")
+
+    def unsound(self, name: str, changes: Changes, file: str, place: str) -> bool:
+        """Whether changes ask for what there cannot be.
+
+        A temperature of 0, a margin below 0, or features of a vision tower that is trained.
+        """
+        method, found = self.methods[name].method, plain(changes, file, place)
+        if found.get("clustering.features") == "vision" and not self.towers.vision.frozen:
+            return True
+        low, alpha = (found.get(key, getattr(method, key)) for key in ("shift_min", "alpha"))
+        if not all(isinstance(number, int | float) for number in (low, alpha)):
+            return False  # `cell` tells of it
+        lowest = low - alpha / 2
+        return bool(lowest < -1e-9 if method.quantity == "margin" else lowest <= 1e-9)
 
     def key(self, cell: Cell) -> str:
-        """16 hex digits over all that decides the result of the cell, but the code."""
-        return digest_of({**cell.facts(), "data": self._data})
+        """16 hex digits over all that decides the result of the cell, but the code.
+
+        Settings count where they differ from their defaults, so that a new setting whose default
+        changes nothing leaves the keys as they are.
+        """
+        return digest_of({**cell.facts(defaults=False), "data": self._data})
 
 
-def _plain(changes: Changes, where: str) -> Changes:
-    """Changes without the keys that are shares of a centre, or `shifts`."""
-    found = dict(changes)
-    if "shifts" in found:
-        found["shift_min"], found["shift_max"] = found.pop("shifts")
-    centre = found.pop("centre", None)
-    shares = {key: found.pop(key) for key in ("alpha_share", "spread") if key in found}
-    if centre is None:
-        if shares:
-            raise InputError(f"{where}: {next(iter(shares))} is a share of centre; add a centre")
-        return found
-    spread = shares.get("spread", 0.0)
-    found |= {
-        "tau_default": centre,
-        "shift_min": round(centre * (1 - spread), 9),
-        "shift_max": round(centre * (1 + spread), 9),
-    }
-    if "alpha_share" in shares:
-        found["alpha"] = round(centre * shares["alpha_share"], 9)
-    return found
-
-
-def _set(tree: dict[str, Any], key: str, value: Any, place: str, *, new: bool = False) -> None:
-    """Set a dotted key; InputError where the tree lacks it, unless its last part may be `new`."""
-    *parts, last = key.split(".")
-    for part in parts:
-        if not isinstance(tree.get(part), dict):
-            raise InputError(f"{place} is not a setting")
-        tree = tree[part]
-    if last not in tree and not new:
-        raise InputError(f"{place} is not a setting")
-    tree[last] = value
+def _differing(settings: Settings) -> dict[str, Any]:
+    return settings.model_dump(mode="json", exclude_defaults=True)

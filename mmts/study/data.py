@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +17,10 @@ from mmts.captions import read_captions
 from mmts.cluster import cluster
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
-from mmts.files import read_parquet
+from mmts.files import output_file, read_parquet
 from mmts.metrics.longtail import item_cluster
 from mmts.settings import Clustering, KMeansClustering, Towers
+from mmts.shards.reader import read_manifest
 from mmts.shards.samples import column
 from mmts.study.settings import Tail
 from mmts.study.tail import drawn, tail_sizes
@@ -56,7 +56,12 @@ class StudyData:
 
     @cached_property
     def held_out(self) -> Pairs:
-        """The validation split."""
+        """The validation split; InputError where there is none to choose by."""
+        if not read_manifest(self.inputs.shards)["samples"]["val"]:
+            raise InputError(
+                f"{self.inputs.dataset} has no validation split, by which a study chooses; give it "
+                f"one under datasets.{self.inputs.dataset}.captions"
+            )
         return self.inputs.pairs("val", self.tokenizer)
 
     @cached_property
@@ -125,17 +130,16 @@ class StudyData:
         embeddings = self.inputs.embeddings
         facts = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
         digest = hashlib.sha256(facts.encode())
-        digest.update("\n".join(self.captions["caption_id"] + self.captions["split"]).encode())
+        for name in self.captions.columns:
+            digest.update("\n".join(self.captions[name].astype(str)).encode())
         for vectors in (embeddings.text, embeddings.vision):
             digest.update(b"" if vectors is None else np.ascontiguousarray(vectors).tobytes())
         path = self._cache / f"clusters-{digest.hexdigest()[:16]}.parquet"
         if not path.exists():
             table = cluster(settings, self.captions, embeddings).table
-            path.parent.mkdir(parents=True, exist_ok=True)
-            work = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            table.to_parquet(work, index=False)
-            work.replace(path)
-        return read_parquet(path, "run the study again")
+            with output_file(path) as work:
+                table.to_parquet(work, index=False)
+        return read_parquet(path, "remove it and run the study again")
 
 
 def _spans(pairs: Pairs) -> list[tuple[int, int]]:

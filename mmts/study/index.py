@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmts.errors import InputError
-from mmts.files import read_json, write_json
+from mmts.files import output_file, read_json, write_json
 from mmts.study.settings import Changes
 
 REMEDY = "run `make study`"
@@ -19,8 +19,8 @@ class Entry:
     """A method with changes, trained with some seeds.
 
     `changes` are all of them, with the chosen numbers of the method; `varied` those of an ablation
-    alone. `keys` are those of the cells' records, one a seed, and empty where the settings are
-    unsound (a tau of 0 or less).
+    alone. `keys` are those of the cells' records, one a seed, and empty where an ablation asks for
+    what there cannot be (see `Base.unsound`).
     """
 
     name: str
@@ -48,7 +48,8 @@ class Index:
 
     def write(self, folder: Path) -> None:
         """Into `<folder>/<dataset>.json`."""
-        write_json(folder / f"{self.dataset}.json", asdict(self))
+        with output_file(folder / f"{self.dataset}.json") as work:
+            write_json(work, asdict(self))
 
 
 def read_index(folder: Path, dataset: str) -> Index:

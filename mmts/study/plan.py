@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from mmts.errors import InputError
 from mmts.study.cell import Base, Cell
+from mmts.study.changes import over
 from mmts.study.index import Entry, Index
 from mmts.study.settings import Changes, Study, combinations
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Records = Mapping[str, Mapping[str, Any]]
 """By key, what is kept of the cells; see `mmts.study.records`."""
@@ -41,9 +40,19 @@ class Plan:
         self.cells: dict[str, Cell] = {}
 
     def trials(self, name: str) -> list[Entry]:
-        """Every setting that is tried of a method."""
-        tried = self.study.methods[name].trials()
-        return [self._entry(name, c, {}, self.study.seeds.trials, "methods") for c in tried]
+        """Every setting that is tried of a method; InputError where two of them are one."""
+        place, first = f"methods.{name}", dict[str, Changes]()
+        entries = []
+        for changes in self.study.methods[name].trials():
+            entry = self._entry(name, changes, {}, self.study.seeds.trials, place)
+            same = first.setdefault(entry.keys[0], changes)
+            if same is not changes:
+                raise InputError(
+                    f"{self._where}: {place}.grids: {changes} trains as {same} does; change one, "
+                    "for all methods get as many different trials"
+                )
+            entries.append(entry)
+        return entries
 
     def chosen(self, name: str, records: Records) -> Entry | None:
         """The trial with the highest mean validation rsum, with the seeds of the results.
@@ -54,7 +63,7 @@ class Plan:
         if any(key not in records for trial in trials for key in trial.keys):
             return None
         best = max(trials, key=lambda trial: validation_rsum(trial, records))
-        return self._entry(name, best.changes, {}, self.study.seeds.results, "methods")
+        return self._entry(name, best.changes, {}, self.study.seeds.results, f"methods.{name}")
 
     def ablation(self, ablation: str, records: Records) -> list[Entry]:
         """The entries of an ablation whose methods are chosen."""
@@ -68,7 +77,7 @@ class Plan:
             changes = chosen.changes if chosen else {}
             for varied in combinations(settings.grid):
                 place = f"ablations.{ablation}"
-                entries.append(self._entry(name, _over(changes, varied), varied, seeds, place))
+                entries.append(self._entry(name, over(changes, varied), varied, seeds, place))
         return entries
 
     def index(self, records: Records) -> Index:
@@ -92,21 +101,19 @@ class Plan:
                 found[key] = (self.cells[key], True)
         return found
 
-    def queries(self) -> pd.DataFrame:
-        """The queries of the test split, see `StudyData.queries`; the data must be there."""
-        from mmts.study.run import opened
-
-        return opened(self.dataset, self.base.towers.model_dump_json()).queries(self.study.tail)
+    def left(self, records: Records) -> int:
+        """How many cells are not done; of methods that are not chosen yet as if the first were."""
+        trials = [key for name in self.study.methods for t in self.trials(name) for key in t.keys]
+        assumed = {key: {"validation": {"val/rsum": 0.0}} for key in trials}
+        later = self.missing({**assumed, **records})
+        return len({*later, *(key for key in trials if key not in records)})
 
     def _entry(
         self, name: str, changes: Changes, varied: Changes, seeds: tuple[int, ...], place: str
     ) -> Entry:
-        if _too_low(changes, varied):
+        if varied and self.base.unsound(name, changes, self._where, place):
             return Entry(name, changes, varied, ())
-        where = (
-            f"{self._where}: {place}.{name}" if place == "methods" else f"{self._where}: {place}"
-        )
-        cells = [self.base.cell(name, changes, seed, where) for seed in seeds]
+        cells = [self.base.cell(name, changes, seed, self._where, place) for seed in seeds]
         keys = [self.base.key(cell) for cell in cells]
         self.cells |= dict(zip(keys, cells, strict=True))
         return Entry(name, changes, varied, tuple(keys))
@@ -115,17 +122,3 @@ class Plan:
 def validation_rsum(entry: Entry, records: Records) -> float:
     """Mean over the seeds, 0 to 6."""
     return float(mean(records[key]["validation"]["val/rsum"] for key in entry.keys))
-
-
-def _over(chosen: Changes, varied: Changes) -> Changes:
-    """Changes on top of others; `shifts` and `alpha` replace a centre and its shares."""
-    if "shifts" in varied:
-        chosen = {k: v for k, v in chosen.items() if k not in ("centre", "alpha_share", "spread")}
-    return {**chosen, **varied}
-
-
-def _too_low(changes: Changes, varied: Changes) -> bool:
-    """Whether an ablation's shifts and alpha give a tau of 0 or less."""
-    if "shifts" not in varied or "alpha" not in varied:
-        return False
-    return bool(changes["shifts"][0] - changes["alpha"] / 2 <= 0)

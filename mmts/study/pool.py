@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from mmts.errors import InputError
 from mmts.settings import Towers
@@ -18,63 +22,102 @@ from mmts.study.cell import Cell
 Task = tuple[Cell, bool]
 """What to train, and whether to test it."""
 
+Record = dict[str, Any]
+
 
 def run_all(
     tasks: Mapping[str, Task], towers: Mapping[str, Towers], processes: int,
-    keep: Callable[[str, dict[str, Any]], None],
+    keep: Callable[[Record], None],
 ) -> None:  # fmt: skip
     """Run cells in order, `processes` at a time with one thread each.
+
+    Whatever ends this early, Ctrl-C too, ends the processes at once.
 
     Args:
         tasks: by the key of the cell.
         towers: by dataset.
         processes: how many.
-        keep: what to do with the record of each cell, when it is there: (dataset, record).
+        keep: what to do with the record of each cell, when it is there.
 
     Raises:
-        InputError: a process was killed; what was kept stays.
+        InputError: a process was killed, or a cell cannot be trained; what was kept stays.
     """
-    context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     waiting = iter(tasks.items())
-    running: dict[Future[dict[str, Any]], str] = {}
-    with (
-        ProcessPoolExecutor(processes, context, _one_thread) as pool,
-        tqdm(total=len(tasks), desc="study", unit="cell", smoothing=0.05) as bar,
-    ):
+    running: set[Future[Record]] = set()
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             while True:
                 while len(running) < 2 * processes and (task := next(waiting, None)):
                     key, (cell, test) = task
-                    future = pool.submit(_run, key, cell, towers[cell.dataset], test)
-                    running[future] = cell.dataset
+                    with _deaf():
+                        running.add(pool.submit(_run, key, cell, towers[cell.dataset], test))
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    record = future.result()
-                    keep(running.pop(future), record)
-                    bar.set_postfix_str(f"{record['dataset']} {record['name']}", refresh=False)
-                    bar.update()
-        except BrokenProcessPool:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    keep(future.result())
+        except BaseException as error:
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+            if isinstance(error, BrokenProcessPool | SystemExit):
+                raise InputError(
+                    "a process of the study was killed, perhaps for its memory; run the same "
+                    "command again, which goes on from what is done, with fewer --processes if it "
+                    "stays so"
+                ) from None
+            raise
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other studies from a dataset; InputError where one is under way.
+
+    Args:
+        folder: of the dataset's cache. The system frees its lock when this process ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise InputError(
-                "a process of the study was killed, perhaps for its memory; run the same command "
-                "again, which goes on from what is done"
+                f"another study of {folder.name} is under way here; wait for it, or end it"
             ) from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        yield
 
 
-def _one_thread() -> None:
-    """Of a new process: no thread beside its own, no progress bar or warning of a training."""
-    os.environ["TQDM_DISABLE"] = "1"
-    import warnings
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that begins meanwhile does not hear Ctrl-C, which a terminal sends to all."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _begin() -> None:
+    """Of a new process: one thread, nothing on the screen, and its parent's end is its own."""
     import torch
 
-    warnings.simplefilter("ignore")  # a control or a tail may leave Eq. 6 nothing to map
     torch.set_num_threads(1)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  bars of trainings; warnings of controls
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _run(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]:
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run(key: str, cell: Cell, towers: Towers, test: bool) -> Record:
     from mmts.study.run import run_cell
 
-    return run_cell(key, cell, towers, test)
+    try:
+        return run_cell(key, cell, towers, test)
+    except InputError as error:
+        raise InputError(f"{cell.dataset} {cell.name}, seed {cell.seed}: {error}") from None

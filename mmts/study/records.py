@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.files import read_parquet
+from mmts.files import output_file, read_parquet
 from mmts.metrics.recall import KS
 
 Levels = NDArray[np.uint8]
@@ -34,16 +34,15 @@ class Records:
         """`folder`: of the study."""
         self.path = folder / f"{dataset}.jsonl"
         self.by_key: dict[str, dict[str, Any]] = {}
-        self._cut = 0
         lines = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        cut = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        self._cut = len(cut)  # a killed run's last line
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
+                float(record["validation"]["val/rsum"])
                 self.by_key[record["key"]] = record
             except (ValueError, KeyError, TypeError):
-                if number == len(lines) and not line.endswith(b"\n"):
-                    self._cut = len(line)  # a killed run's last line
-                    break
                 raise InputError(
                     f"{self.path} line {number} is no record; remove the line and run the study "
                     "again"
@@ -62,22 +61,29 @@ class Records:
         self.by_key[record["key"]] = record
 
     def keep_queries(self, queries: pd.DataFrame) -> None:
-        """Keep the test queries that levels are of; InputError where they are others by now."""
+        """Keep the test queries that levels are of; InputError where they are others by now.
+
+        Classes may be others: they are those of the long-tail sweep's present settings.
+        """
         path = self.path.with_suffix(".parquet")
-        if path.exists() and not read_parquet(path).equals(queries):
-            raise InputError(
-                f"{path} has other test queries, parts or classes than the data; for a study of "
-                f"the present data remove it and {self.path}"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        queries.to_parquet(path, index=False)
+        if path.exists():
+            kept = read_parquet(path, "remove it and run the study again")
+            if kept.equals(queries):
+                return
+            if not kept.drop(columns="class").equals(queries.drop(columns="class")):
+                raise InputError(
+                    f"{path} has other test queries or parts than the data; for a study of the "
+                    f"present data remove it and {self.path}"
+                )
+        with output_file(path) as work:
+            queries.to_parquet(work, index=False)
 
     def tidy(self, keys: set[str]) -> None:
         """Keep the records of these keys alone, in the order of the keys."""
         self.by_key = {key: self.by_key[key] for key in sorted(self.by_key) if key in keys}
-        work = self.path.with_name(f".{self.path.name}.partial")
-        work.write_bytes(b"".join(map(_line, self.by_key.values())))
-        work.replace(self.path)
+        with output_file(self.path) as work:
+            work.write_bytes(b"".join(map(_line, self.by_key.values())))
+        self._cut = 0
 
 
 def _line(record: Mapping[str, Any]) -> bytes:

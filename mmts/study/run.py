@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 import mmts
+from mmts.errors import InputError
 from mmts.metrics.recall import KS, recall_at, retrieval_ranks
 from mmts.settings import Towers, Train
 from mmts.shift import shift_table
@@ -43,11 +44,16 @@ def code() -> str:
 def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]:
     """Train a cell, as the stage `train` does, and evaluate it.
 
+    A trial that diverges has a record too, so that it is not chosen: `failed` says why.
+
     Args:
         key: of its record.
         cell: what to train.
         towers: of its dataset.
         test: whether to look at the test split too.
+
+    Raises:
+        InputError: the data are not as they should be, or a cell to test diverges.
     """
     data = opened(cell.dataset, towers.model_dump_json())
     begun, used = time.perf_counter(), time.process_time()
@@ -64,18 +70,23 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     model, objective, modulator = started(
         cell.method, towers, settings, data.inputs.dims, training.pairs, shifts, cell.seed, world
     )
-    trained = train(
-        model, objective, modulator, training.pairs, data.held_out, settings, cell.seed, None,
-        cell.method.relevancy_threshold, world,
-    )  # fmt: skip
-    record = {"key": key, **cell.facts(), "validation": trained.metrics}
+    record = {"key": key, **cell.facts(), "items": len(training.pairs)}
     if training.class_size is not None:
         record["class_size"] = training.class_size
-    if test:
-        record |= tested(data, trained.model, world.device)
+    try:
+        trained = train(
+            model, objective, modulator, training.pairs, data.held_out, settings, cell.seed, None,
+            cell.method.relevancy_threshold, world,
+        )  # fmt: skip
+    except InputError as error:
+        if test:
+            raise
+        record |= {"steps": 0, "failed": str(error), "validation": {"val/rsum": 0.0}}
+    else:
+        record |= {"steps": trained.total_steps, "validation": trained.metrics}
+        if test:
+            record |= tested(data, trained.model, world.device)
     return record | {
-        "steps": trained.total_steps,
-        "items": len(training.pairs),
         "seconds": round(time.perf_counter() - begun, 2),
         "cpu_seconds": round(time.process_time() - used, 2),
         "device": world.device.type,
@@ -85,8 +96,8 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
 
 
 def recipe(cell: Cell, items: int) -> Train:
-    """The recipe of the dataset, on this process, validated at the end."""
-    update: dict[str, Any] = {"workers": 0, "launcher": None}
+    """The recipe of the dataset, in this process and on local shards, validated at the end."""
+    update: dict[str, Any] = {"launcher": None, "stream": None}
     if cell.tail is not None:
         per_epoch = steps_per_epoch(items, cell.tail.batch_size)
         epochs = max(1, round(cell.tail.steps / per_epoch))

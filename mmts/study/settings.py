@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from mmts.params import read_params, validated
+from mmts.errors import InputError
+from mmts.params import known, read_params, validated
 from mmts.settings import Name, Positive, Seed, Settings
 
 Changes = dict[str, Any]
 """What a cell has other than its method in params.yaml; the keys are those of `Grid`."""
 
 Values = Annotated[tuple[Any, ...], Field(min_length=1, strict=False)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
+
+
+def _once(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"it is {list(seeds)}; name each seed once")
+    return seeds
+
+
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, strict=False), AfterValidator(_once)]
 Grid = dict[str, Values]
 """Values of each key; all combinations are tried. A key is
 
@@ -37,7 +47,7 @@ class SeedLists(Settings):
     """Seeds of the weights, the order and dropout."""
 
     trials: Seeds
-    """Of the trials; others than those of the results."""
+    """Of the trials; others than the rest."""
     results: Seeds
     """Of the chosen settings."""
     ablations: Seeds
@@ -87,7 +97,7 @@ class Study(Settings):
     trials: Positive
     """Trials of every method."""
     seeds: SeedLists
-    methods: dict[Name, Searched]
+    methods: Annotated[dict[Name, Searched], Field(min_length=1)]
     ablations: dict[Name, Ablation]
     tail: Tail
 
@@ -100,8 +110,13 @@ class Study(Settings):
                     f"methods.{name}.grids has {count} combinations, but trials is {self.trials} "
                     "and all methods get as many; change one of them"
                 )
-        if set(self.seeds.trials) & set(self.seeds.results):
-            raise ValueError("seeds.trials and seeds.results have a seed in common; change one")
+        for part in ("results", "ablations"):
+            common = set(self.seeds.trials) & set(getattr(self.seeds, part))
+            if common:
+                raise ValueError(
+                    f"seeds.trials and seeds.{part} have {min(common)} in common; change one of "
+                    "them, for a setting is not tested with a seed that it was chosen by"
+                )
         for name, ablation in self.ablations.items():
             unknown = sorted(set(ablation.methods) - set(self.methods))
             if unknown:
@@ -110,6 +125,20 @@ class Study(Settings):
                     "add it there"
                 )
         return self
+
+    def named(self, wanted: Sequence[str], where: str, *, gpu: bool) -> tuple[str, ...]:
+        """The datasets that are wanted, or all that run here; InputError for one of another study.
+
+        Args:
+            wanted: empty for all.
+            where: the file of these settings.
+            gpu: whether there is one.
+        """
+        every = self.datasets + self.cuda_datasets
+        for name in wanted:
+            if name not in every:
+                raise InputError(f"dataset {name} is not in {where}; {known(name, every)}")
+        return tuple(dict.fromkeys(wanted or (every if gpu else self.datasets)))
 
 
 def combinations(grid: Grid) -> list[Changes]:

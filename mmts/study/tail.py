@@ -34,6 +34,7 @@ def tail_sizes(available: Ints, ratio: float, largest_ratio: float) -> Ints:
     total = min(_total(available, r) for r in np.geomspace(1, largest_ratio, 32))
     shares = _shares(len(available), ratio)
     sizes: Ints = np.floor(shares / shares.sum() * total + 1e-9).astype(np.int64)
+    sizes = np.minimum(sizes, available)  # a ratio between two of those may allow one item less
     if sizes.min() < 1:
         raise InputError(
             f"imbalance {ratio:g} leaves a class of {len(available)} without an item of "

@@ -110,3 +110,28 @@ def test_a_picture_tower_on_clips(project: Project, monkeypatch: pytest.MonkeyPa
     fits = inputs(project, TEXT, CLIPS)
     assert fits.captions("train") == fits.captions("train") == ["a red ball"]
     assert opened == ["train", "val", "train"]
+
+
+def test_some_items_are_rows_of_the_whole(project: Project) -> None:
+    """As a study's long-tailed splits have them."""
+    towers = {"vision": {"name": "small_cnn", "weights": "x", "frozen": True, "image_size": 32},
+              "text": {"name": "sentence", "weights": "x", "frozen": True}}  # fmt: skip
+    found = Inputs(project.root / "data", "tiny", Towers.model_validate(towers))
+    items = np.array([1, 4, 9, 12])
+    whole, some = found.pairs("train", None), found.pairs("train", None, items=items)
+    rows = np.concatenate([np.arange(*whole.first[i : i + 2]) for i in items])
+    assert len(some) == 4 and len(rows) > 4
+    assert some.sample_ids == [whole.sample_ids[i] for i in items]
+    for name in ("captions", "caption_ids"):
+        assert list(getattr(some, name)) == [getattr(whole, name)[row] for row in rows]
+    assert some.cluster_id.tolist() == whole.cluster_id[rows].tolist()
+    assert some.owner.tolist() == [
+        n for n, i in enumerate(items) for _ in rows[whole.owner[rows] == i]
+    ]
+    assert torch.equal(some.text[:], whole.text[rows])
+    assert torch.equal(some.inputs(range(4)), whole.inputs(items.tolist()))
+    assert some.shards.cluster_size == whole.shards.cluster_size
+    pictures = [some.shards.image_bytes(n) for n in range(4)]
+    assert pictures == [whole.shards.image_bytes(i) for i in items]
+    del some
+    assert whole.shards.image_bytes(4) == pictures[1]
