@@ -5,7 +5,8 @@ Media items are resampled with all their queries.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,11 +86,13 @@ def paired_interval(
     of_units, of_seeds = np.random.default_rng(seed).spawn(2)
     chunk = max(1, CHUNK // units)
     sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+    weights: Iterable[NDArray[np.float32]]
+    if len(sizes) > 1:
+        weights = (item_weights(units, size, of_units) for size in sizes)
+    else:
+        weights = [_drawn_once(units, resamples, seed)]
     gain = gains.mean(axis=0)
-    drawn = [
-        _means(item_weights(units, size, of_units), gain, counts).sum(axis=1) for size in sizes
-    ]
-    draws = np.concatenate(drawn)
+    draws = np.concatenate([_means(part, gain, counts).sum(axis=1) for part in weights])
     means, influences = _linear(gains, counts)
     value = float(means.mean())
     if seeds > 1:
@@ -98,6 +101,12 @@ def paired_interval(
         of_seed = _of_seeds(means, residual, level, of_seeds, (resamples, T_DRAWS))
         draws = value + kept * (draws - value)[:, None] + of_seed
     return value, *interval(draws, level)
+
+
+@lru_cache(maxsize=4)
+def _drawn_once(units: int, resamples: int, seed: int) -> NDArray[np.float32]:
+    """The draws of `paired_interval` where they are few, kept for the next interval."""
+    return item_weights(units, resamples, np.random.default_rng(seed).spawn(2)[0])
 
 
 def _means(weights: NDArray[np.float32], sums: Floats, counts: Floats) -> Floats:
