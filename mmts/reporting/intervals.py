@@ -28,8 +28,21 @@ class Interval:
 
     @property
     def clear(self) -> bool:
-        """Whether zero lies outside the bounds."""
-        return self.low > 0 or self.high < 0
+        """Whether zero lies outside the bounds as they are shown, with one decimal.
+
+        Their last digits are those of the draws, so a bound nearer to zero tells nothing.
+        """
+        return round(self.low, 1) > 0 or round(self.high, 1) < 0
+
+    @property
+    def above(self) -> bool:
+        """Whether it is clear and above zero."""
+        return self.clear and self.value > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether it is clear and below zero."""
+        return self.clear and self.value < 0
 
 
 def paired_difference(

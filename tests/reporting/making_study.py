@@ -1,4 +1,4 @@
-"""A small finished study, made up: five methods, two seeds, ten items with three captions each."""
+"""A small finished study, made up: six methods, two seeds, ten items with three captions each."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from mmts.study.index import Entry, Index
 from mmts.study.records import Records, packed
 
 SEEDS = (0, 1)
+OTHER_SEEDS = (5, 1)
+"""Of `features`: one of them is a seed of the chosen settings."""
+CENTRES = (0.01, 0.02, 0.03)
 ITEMS, EACH = 10, 3
 SIZES = [50, 9, 5, 1]
 HOSTILE = "<script>alert(1)</script>"
 METHODS = {  # by name, how good it is on the test split
-    "info_nce": 0.0, "info_nce_ts": 0.0, "info_nce_mmts": 0.0, "max_margin": 0.6, "clip": -0.4,
+    "info_nce": 0.0, "info_nce_ts": 0.0, "max_margin_mmts": 0.7, "info_nce_mmts": 0.0,
+    "max_margin": 0.6, "clip": -0.4,
 }  # fmt: skip
 ABLATIONS: dict[str, list[dict[str, Any]]] = {
     "controls": [{"control": "reversed"}, {"control": "random"}],
@@ -27,9 +31,9 @@ ABLATIONS: dict[str, list[dict[str, Any]]] = {
 SETTINGS = {
     "datasets": ["toy"],
     "cuda_datasets": ["toy_trained"],
-    "trials": 2,
+    "trials": len(CENTRES),
     "seeds": {"trials": [9], "results": list(SEEDS), "ablations": list(SEEDS)},
-    "methods": {name: {"grids": [{"centre": [0.02, 0.03]}]} for name in METHODS},
+    "methods": {name: {"grids": [{"centre": list(CENTRES)}]} for name in METHODS},
     "ablations": {},
     "tail": {"classes": 4, "largest_ratio": 50, "batch_size": 8, "steps": 10},
 }
@@ -50,19 +54,28 @@ def queries() -> pd.DataFrame:
 
 
 def write_study(folder: Path, abilities: dict[str, float] | None = None) -> None:
-    """Settings, index, records and queries; `abilities` of methods, and of mmts with a control."""
+    """Settings, index, records and queries.
+
+    `abilities` are of methods, of info_nce_mmts with a control (`random`), and of a method at an
+    imbalance (`info_nce_mmts at 50`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(SETTINGS))
     queries().to_parquet(folder / "toy.parquet", index=False)
     make = _Maker(Records(folder, "toy"), METHODS | (abilities or {}))
     trials, chosen = [], []
     for name in METHODS:
-        for centre in (0.02, 0.03):
+        for centre in CENTRES:
             trials.append(make.entry(name, {"centre": centre}, {}, (9,), tested=False))
         chosen.append(make.entry(name, {"centre": 0.03}, {}, SEEDS))
     ablations = {
         ablation: tuple(
-            make.entry("info_nce_mmts", {"centre": 0.03} | varied, varied, SEEDS)
+            make.entry(
+                "info_nce_mmts",
+                {"centre": 0.03} | varied,
+                varied,
+                OTHER_SEEDS if ablation == "features" else SEEDS,
+            )
             for varied in of_all
         )
         for ablation, of_all in ABLATIONS.items()
@@ -71,6 +84,9 @@ def write_study(folder: Path, abilities: dict[str, float] | None = None) -> None
         make.entry(name, {"centre": 0.03, "imbalance": ratio}, {"imbalance": ratio}, SEEDS)
         for name in ("info_nce", "info_nce_mmts")
         for ratio in (1, 50)
+    )
+    ablations["components"] = tuple(
+        make.entry(name, {}, {}, SEEDS) for name in ("info_nce", "info_nce_mmts")
     )
     Index("toy", tuple(trials), tuple(chosen), ablations).write(folder)
 
@@ -97,17 +113,20 @@ class _Maker:
         tested: bool,
     ) -> dict[str, Any]:  # fmt: skip
         rng = np.random.default_rng(list(key.encode()))
-        ability = self.abilities.get(varied.get("control", name), self.abilities[name])
+        special = varied.get("control", f"{name} at {varied.get('imbalance')}")
+        ability = self.abilities.get(special, self.abilities[name])
         noise = rng.normal(0, 0.15, len(self.hard))
         levels = np.digitize(self.hard - ability + noise, [-0.8, 0, 0.8]).astype(np.uint8)
-        kind = "max_margin" if name == "max_margin" else "info_nce"
-        # validation prefers the other fixed row and, of the trials, the higher centre
-        validated = {"info_nce": 3.1, "max_margin": 2.9}.get(name, 3.0) + changes["centre"]
+        kind = "max_margin" if name.startswith("max_margin") else "info_nce"
+        # validation prefers the other fixed row and MM-TS and, of the trials, the higher centre
+        validated = {"info_nce": 3.1, "max_margin": 2.9, "max_margin_mmts": 2.8}.get(name, 3.0)
+        validated += changes.get("centre", 0.0)
         record: dict[str, Any] = {
             "key": key, "dataset": "toy", "name": name, "seed": seed,
             "method": {"shift_min": 0.03, "shift_max": 0.03, "alpha": 0.01,
                        "objective": {"kind": kind}, "modulator": {"kind": "scheduled"}},
-            "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.1, "weight_decay": 0.5},
+            "train": {"epochs": 2, "batch_size": 8, "learning_rate": 0.1, "weight_decay": 0.5,
+                      "head": {"dim": 16}},
             "validation": {"val/rsum": validated + seed / 100},
             "steps": 20, "items": 65, "cpu_seconds": 60.0 + seed, "device": "cpu",
             "torch": "2", "code": "c0de",

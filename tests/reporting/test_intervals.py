@@ -8,7 +8,7 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.metrics.bootstrap import paired_interval
-from mmts.reporting.intervals import paired_difference
+from mmts.reporting.intervals import Interval, paired_difference
 from mmts.reporting.measure import MULTI_INSTANCE, RECALL
 
 
@@ -87,3 +87,9 @@ def test_other_queries_or_items_are_refused() -> None:
     others = [table.replace({"sample_id": {"i3": "new"}}) for table in BASELINE]
     with pytest.raises(InputError, match="different media items"):
         paired_difference(RECALL, METHOD, others, resamples=10, seed=0)
+
+
+def test_a_difference_is_clear_where_the_bounds_as_shown_exclude_zero() -> None:
+    assert Interval(0.4, 0.06, 0.8).above and Interval(-0.4, -0.8, -0.06).below
+    for near in (Interval(0.4, 0.04, 0.8), Interval(-0.4, -0.8, -0.04), Interval(0.0, -1, 1)):
+        assert not (near.clear or near.above or near.below)

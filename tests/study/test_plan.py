@@ -51,6 +51,15 @@ def test_trials_are_first_and_chosen_by_validation(plan: Plan) -> None:
     assert plan.chosen("base", {**records, **tested}) == best  # by trials alone
 
 
+def test_the_choice_is_by_the_mean_of_the_trial_seeds(study: Project) -> None:
+    write_study(seeds__trials=[10, 11])
+    plan = planned()
+    keys = [entry.keys for entry in plan.trials("base")]
+    rsums = {keys[0][0]: 3.0, keys[0][1]: 1.0, keys[1][0]: 2.5, keys[1][1]: 2.0}
+    best = plan.chosen("base", {key: record(rsum) for key, rsum in rsums.items()})
+    assert best is not None and best.changes == {"centre": 0.5}
+
+
 def test_nothing_follows_from_trials_that_are_not_all_done(plan: Plan) -> None:
     records = trials(plan, base=[1.0, 2.0], mmts=[3.0, 3.0])
     del records[plan.trials("mmts")[1].keys[0]]

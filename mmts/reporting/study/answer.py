@@ -32,11 +32,8 @@ def answer(studies: Sequence[Rows]) -> list[Claim]:
 
 
 def told(gain: Interval) -> str:
-    """A difference of rsum with its 95 % interval, and what that allows to say."""
-    verdict = "within the noise"
-    if gain.clear:
-        verdict = "a gain" if gain.value > 0 else "a loss"
-    return f"{signed(gain.value)} [{bounds(gain)}], {verdict}"
+    """A difference of rsum with its 95 % interval, and whether it may be noise."""
+    return f"{signed(gain.value)} [{bounds(gain)}]" + ("" if gain.clear else ", within the noise")
 
 
 def _gain(studies: Sequence[Rows]) -> Claim:
@@ -44,18 +41,29 @@ def _gain(studies: Sequence[Rows]) -> Claim:
     evidence = []
     for rows in studies:
         gain = _gain_of(rows.chosen[rows.mmts], rows, "best")
-        does = "beats" if gain.low > 0 else "is worse than" if gain.high < 0 else "does not beat"
-        fixed = f"the best tuned fixed {quantity(rows.best)}"
+        does = "beats" if gain.above else "is worse than" if gain.below else "does not beat"
+        fixed = f"the best fixed {quantity(rows.best)}"
         verdicts.append((f"{does} {fixed}", f"{rows.dataset} ({told(gain)})"))
         evidence.append(
-            f"{rows.dataset}: the first sentence is about {rows.mmts} and {rows.best}, each the "
-            "better of its kind on the validation split."
+            f"{rows.dataset}: MM-TS is {rows.mmts} and {fixed} is {rows.best}, each the better of "
+            f"its kind on the validation split. {_above(rows)}"
         )
-    return Claim(f"Tuned MM-TS {_grouped(verdicts)}.", tuple(evidence))
+    return Claim(f"With equally many trials for each, MM-TS {_grouped(verdicts)}.", tuple(evidence))
+
+
+def _above(rows: Rows) -> str:
+    """Every method that is clearly above the best fixed one."""
+    gains = {
+        row.name: _gain_of(row, rows, "best")
+        for row in rows.chosen.values()
+        if "best" in row.contrasts
+    }
+    found = [f"{name} ({told(gain)})" for name, gain in gains.items() if gain.above]
+    return f"Clearly above {rows.best}: {_listed(found) if found else 'no method'}."
 
 
 def _pieces(studies: Sequence[Rows]) -> list[Claim]:
-    """TS, ICS and the controls of the better MM-TS row."""
+    """TS and ICS of the better MM-TS row, and the controls, which may be another's."""
     added: Verdicts = []
     sizes: Verdicts = []
     evidence = []
@@ -69,10 +77,13 @@ def _pieces(studies: Sequence[Rows]) -> list[Claim]:
         if "ts" in rows.chosen[name].contrasts:
             over_ts = _gain_of(rows.chosen[name], rows, "ts")
             added.append((_added(over_ts), f"{rows.dataset} ({told(over_ts)})"))
-        controls = _controls(rows)
+        method, controls = _controls(rows)
         if controls:
-            sizes.append((_sizes(controls), rows.dataset))
-        gains |= {f"{c} shifts over those by size": gain for c, gain in controls.items()}
+            of = "" if method == name else f" (with {method})"
+            sizes.append((_sizes(controls), f"{rows.dataset}{of}"))
+        gains |= {
+            f"{method} with {c} shifts over shifts by size": gain for c, gain in controls.items()
+        }
         shown = (f"{label} {told(gain)}" for label, gain in gains.items())
         evidence.append(f"{rows.dataset}: {'; '.join(shown)}.")
     said = "; ".join(_grouped(verdicts) for verdicts in (added, sizes) if verdicts)
@@ -81,21 +92,25 @@ def _pieces(studies: Sequence[Rows]) -> list[Claim]:
 
 def _added(over_ts: Interval) -> str:
     if not over_ts.clear:
-        return "MM-TS cannot be told from TS alone"
+        return "MM-TS is not clearly better or worse than TS alone"
     return f"MM-TS is {'better' if over_ts.value > 0 else 'worse'} than TS alone"
 
 
 def _sizes(controls: dict[str, Interval]) -> str:
     """What reversed and random shifts, less those by size, say about the sizes of the clusters."""
-    worse = [control for control, gain in controls.items() if gain.high < 0]
-    better = [control for control, gain in controls.items() if gain.low > 0]
+    worse = [control for control, gain in controls.items() if gain.below]
+    better = [control for control, gain in controls.items() if gain.above]
+    others = [control for control in controls if control not in worse]
     if better:
-        return f"shifts that are {' and '.join(better)} do better than those by cluster size"
-    if len(worse) == len(controls):
-        return "the sizes of the clusters matter"
-    if worse:
-        return f"of other shifts than those by cluster size only {worse[0]} ones are clearly worse"
-    return "there is no sign that the sizes of the clusters matter"
+        return f"{_listed(better)} shifts are better than shifts by cluster size"
+    if not worse:
+        return (
+            f"{_listed(others)} shifts are not clearly worse than shifts by cluster size, so there "
+            "is no sign that the sizes matter"
+        )
+    if others:
+        return f"only {_listed(worse)} shifts are clearly worse than shifts by cluster size"
+    return f"{_listed(worse)} shifts are worse than shifts by cluster size"
 
 
 def _tail(studies: Sequence[Rows]) -> list[Claim]:
@@ -113,27 +128,33 @@ def _tail(studies: Sequence[Rows]) -> list[Claim]:
         if growth.clear:
             verb = "rises" if growth.value > 0 else "falls"
         verdict = f"{verb} from imbalance {low} to {high}"
-        verdicts.append((verdict, f"{rows.dataset} ({told(growth)})"))
+        there = f"at {high}: {told(_gain_of(ends[1], rows, 'own'))}"
+        verdicts.append((verdict, f"{rows.dataset} (by {told(growth)}; {there})"))
         for what, part in (("all", None), ("tail", "tail")):
             start, end = (told(_gain_of(row, rows, "own", part)) for row in ends)
             more = (
                 "" if part is None else f"; change {told(_gain_of(ends[1], rows, 'growth', part))}"
             )
             evidence.append(
-                f"{rows.dataset}, info_nce_mmts over info_nce, {what} queries: {start}, at "
-                f"imbalance {low}; {end}, at {high}{more}."
+                f"{rows.dataset}, info_nce_mmts over info_nce, {what} queries: at imbalance {low} "
+                f"{start}; at {high} {end}{more}."
             )
-    sentence = f"What MM-TS gains over a fixed temperature {_grouped(verdicts)}."
+    sentence = (
+        "On long-tailed training splits, without tuning anew, the difference of MM-TS to a fixed "
+        f"temperature {_grouped(verdicts)}."
+    )
     return [Claim(sentence, tuple(evidence))] if evidence else []
 
 
-def _controls(rows: Rows) -> dict[str, Interval]:
-    """What each control gains over the better MM-TS row."""
-    return {
-        row.tested.entry.varied["control"]: _gain_of(row, rows, "chosen")
-        for row in rows.by_table.get("controls", [])
-        if row.tested.entry.name == rows.mmts and row.tested.entry.varied
-    }
+def _controls(rows: Rows) -> tuple[str, dict[str, Interval]]:
+    """A method with controls, the better MM-TS if it has them, and what each gains over it."""
+    found: dict[str, dict[str, Interval]] = {}
+    for row in rows.by_table.get("controls", []):
+        if "control" in row.tested.entry.varied:
+            gain = _gain_of(row, rows, "chosen")
+            found.setdefault(row.tested.entry.name, {})[row.tested.entry.varied["control"]] = gain
+    method = rows.mmts if rows.mmts in found else next(iter(found), rows.mmts)
+    return method, found.get(method, {})
 
 
 def _gain_of(row: Row, rows: Rows, to: str, part: str | None = None) -> Interval:

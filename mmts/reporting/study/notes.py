@@ -1,14 +1,10 @@
-"""How a study was done and what it leaves open, in words with its numbers."""
+"""What stands above and below the tables of a study."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mmts.reporting.study.cells import short
-from mmts.reporting.study.results import RESAMPLES
-from mmts.reporting.study.rows import MAIN, SWEEP, Rows
+from mmts.reporting.study.rows import MAIN, Rows
 from mmts.reporting.words import plural
-from mmts.study.settings import Study
 
 NAMES = (
     "info_nce and max_margin have one fixed temperature or margin; _ts: the cosine schedule alone "
@@ -20,20 +16,38 @@ NAMES = (
 UNITS = (
     "Recalls are percent, rsum is the sum of all six (600 at most). ± is the standard deviation "
     "over seeds. Δ is a difference of rsum, in brackets its 95 % interval; bold where it excludes "
-    "zero. τ or margin: the shift, or the range of the shifts; alpha: the range of the cosine on "
-    "top."
+    "zero. Own fixed: max_margin for the methods with a margin, info_nce for all others. τ or "
+    "margin: the fixed value, or the range of the shifts; alpha: the peak-to-peak range of the "
+    "cosine on top. CPU s: of a training and its evaluation."
 )
-
+EFFECTS = (
+    "Each method has its own chosen numbers, so a step may move the centre of the temperature too. "
+    "Reversed and random shifts are described below; they keep the numbers of the row above them."
+)
 TRIED = (
-    "Validation rsum of each trial; the chosen one is bold. Shares are of the centre: alpha = "
-    "centre x alpha_share; shifts = centre x (1 - spread) to centre x (1 + spread)."
+    "Validation rsum of each trial, with its numbers in brackets; the chosen one is bold. Shares "
+    "are of the centre: alpha = centre x alpha_share; shifts = centre x (1 - spread) to centre x "
+    "(1 + spread)."
 )
 COMPONENTS = (
     "As in the paper's Table 4: what an untuned comparison around one temperature or margin shows."
 )
-RANGES = "As in the paper's Table 8. A dash: tau would reach 0."
+TEST_ONLY = (
+    "These are test results after all choices: nothing was chosen by them, and the best of many "
+    "looks better than it is."
+)
+RANGES = f"As in the paper's Table 8. A dash: tau would reach 0. {TEST_ONLY}"
+VARIED = (
+    "The chosen method with one thing changed and nothing tuned anew, over the seeds that both "
+    "have. Reversed: the smallest cluster has the largest shift; random: the shifts are dealt to "
+    "the clusters, anew for each seed. Clusters differ in size, so both also move the mean tau of "
+    "the training pairs. Clusters of lsa: of the captions' words alone (TF-IDF, reduced by SVD); "
+    f"of vision: of the image features. {TEST_ONLY}"
+)
 GROWTH = (
-    "Growth of Δ: how much larger a method's difference to fixed is than at the smallest imbalance."
+    "Δ to fixed is to info_nce on the same split. Methods keep the numbers that were chosen on the "
+    "whole split, so Δ is also of these; growth of Δ is how much larger it is than at the smallest "
+    "imbalance."
 )
 
 
@@ -54,9 +68,8 @@ def edges(rows: Rows) -> list[str]:
     found = []
     for name, tried in rows.results.trials.items():
         for key, chosen in rows.results.chosen[name].entry.changes.items():
-            values = {
-                entry.changes[key] for entry, _ in tried if _is_number(entry.changes.get(key))
-            }
+            of_all = (entry.changes.get(key) for entry, _ in tried)
+            values = {value for value in of_all if isinstance(value, int | float)}
             if len(values) > 2 and chosen in (min(values), max(values)):
                 found.append(f"{name} ({short(key)} {chosen:g})")
     if not found:
@@ -64,102 +77,4 @@ def edges(rows: Rows) -> list[str]:
     return [
         f"{rows.dataset}: chosen at an end of what was tried, so that a wider search might find "
         f"better: {', '.join(found)}."
-    ]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
-
-
-def method(studies: Sequence[Rows], study: Study) -> list[str]:
-    """How it was done."""
-    seeds = ", ".join(map(str, study.seeds.results))
-    return [
-        *(_data(rows) for rows in studies),
-        f"Tuning: {study.trials} settings of every method, each trained with "
-        f"{plural(len(study.seeds.trials), 'seed')}; the one with the highest rsum on the "
-        "validation split is chosen. No trial sees the test split. All methods of a dataset share "
-        "one recipe.",
-        f"Results: the chosen settings are trained anew with the seeds {seeds} (weights, order, "
-        "dropout; none of them a seed of the trials) and tested once. The best fixed method, and "
-        "the better MM-TS of the answer, are those with the higher mean validation rsum of these "
-        "cells.",
-        f"Intervals: methods are paired by seed and query. {RESAMPLES:,} resamples of the media "
-        "items, each with all its queries; seeds are too few to resample, so their part comes from "
-        "Student's t and their spread. A difference is over the seeds that both have.",
-        "Head, medium and tail: the training clusters sorted by size and cut at thirds of the "
-        "training captions; an image belongs to its captions' most frequent cluster.",
-        *_sweep(studies, study),
-        *(_cost(rows) for rows in studies),
-    ]
-
-
-def _data(rows: Rows) -> str:
-    results = rows.results
-    record = results.chosen[rows.best].records[0]
-    train, of_each = record["train"], results.queries["direction"].value_counts()
-    return (
-        f"{rows.dataset}: {record['items']:,} training items; the test split has "
-        f"{results.queries['item'].nunique():,} with {of_each['t2v']:,} captions. "
-        f"{train['epochs']} epochs of {record['steps'] // train['epochs']} steps, batches of "
-        f"{train['batch_size']}, AdamW, learning rate {train['learning_rate']:g}, weight decay "
-        f"{train['weight_decay']:g}."
-    )
-
-
-def _sweep(studies: Sequence[Rows], study: Study) -> list[str]:
-    if not any(SWEEP in rows.by_table for rows in studies):
-        return []
-    tail = study.tail
-    return [
-        f"Long-tail sweep: items are drawn from the training split so that the sizes of "
-        f"{tail.classes} classes (K-Means on the training captions) fall as a power of their rank; "
-        "imbalance is the largest over the smallest. All splits of a dataset have about as many "
-        f"items, and a training has about {tail.steps} steps with batches of {tail.batch_size}. "
-        "The classes are the clusters of ICS and MM-TS there. Numbers are those chosen on the "
-        "whole split. Tail queries are those of the classes that are tail at the largest "
-        "imbalance, the same at every imbalance."
-    ]
-
-
-def _cost(rows: Rows) -> str:
-    records = rows.results.records.values()
-    facts = {
-        what: ", ".join(sorted({str(record[what]) for record in records}))
-        for what in ("device", "torch", "code")
-    }
-    return (
-        f"{rows.dataset}: {plural(len(records), 'training')}, "
-        f"{sum(record['cpu_seconds'] for record in records) / 3600:.1f} CPU hours, a thread each; "
-        f"device {facts['device']}, torch {facts['torch']}, training code {facts['code']}."
-    )
-
-
-def untested(studies: Sequence[Rows], study: Study) -> list[str]:
-    """What the study does not tell."""
-    known = {rows.dataset for rows in studies}
-    return [
-        *(
-            f"{dataset}, with all towers trained instead of the heads alone: it needs a GPU, and "
-            "was not run."
-            for dataset in study.cuda_datasets
-            if dataset not in known
-        ),
-        *(
-            f"{dataset}: its records are not complete, so it is left out."
-            for dataset in study.datasets
-            if dataset not in known
-        ),
-        "Other recipes: learning rate, batch size and length were not tuned, except the learning "
-        "rate of arctanh.",
-        f"Finer searches: {study.trials} trials of {plural(len(study.seeds.trials), 'seed')} are "
-        "few for a method with three numbers, which may be further from its best.",
-        "Real classes in a long tail: those of the sweep are clusters of captions.",
-        "A correction for many comparisons: no interval has one; the counts below the main tables "
-        "tell what chance alone would do.",
-        *(
-            ["Larger pictures: the photographs of flickr8k are seen at 160 pixels."]
-            if "flickr8k" in known
-            else []
-        ),
     ]

@@ -85,7 +85,9 @@ class Rows:
             name,
             chosen[name],
             {
-                key: _minus(other, chosen[name], chosen[other], parts if key == "best" else (None,))
+                key: _minus(
+                    other, chosen[name], chosen[other], parts if other == self.best else (None,)
+                )
                 for key, other in to.items()
                 if other in chosen and other != name
             },

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from mmts.reporting.study.ablations import TITLES, ranges_table, sweep_table, varied_table
 from mmts.reporting.study.answer import Claim, answer
 from mmts.reporting.study.cells import Table
+from mmts.reporting.study.how import method, untested
 from mmts.reporting.study.notes import (
     COMPONENTS,
+    EFFECTS,
     GROWTH,
     NAMES,
     RANGES,
     TRIED,
     UNITS,
+    VARIED,
     chance,
     edges,
-    method,
-    untested,
 )
 from mmts.reporting.study.rows import MAIN, SWEEP, Rows
 from mmts.reporting.study.tables import (
@@ -82,29 +83,16 @@ def _sections(studies: Sequence[Rows]) -> dict[str, Section]:
     ]
     return {
         "differences": Section(
-            "Tuned rows, tested", (UNITS, NAMES), tables=of(MAIN, main_table), notes=tuple(notes)
+            "All methods, tuned alike", (UNITS, NAMES), tables=of(MAIN, main_table),
+            notes=tuple(notes),
         ),
         "parts": Section("Head, medium and tail", tables=of(MAIN, parts_table)),
-        "effects": Section("What each piece adds", tables=of(MAIN, effects_table)),
-        "trials": Section(
-            "What was tried",
-            (TRIED,),
-            tables=of(MAIN, trials_table),
-        ),
+        "effects": Section("What each piece adds", (EFFECTS,), tables=of(MAIN, effects_table)),
+        "trials": Section("Trials", (TRIED,), tables=of(MAIN, trials_table)),
         "components": Section(
-            "Components at one centre",
-            (COMPONENTS,),
-            tables=of("components", components_table),
+            "Components at one centre", (COMPONENTS,), tables=of("components", components_table)
         ),
-        "ranges": Section(
-            "Shift range and alpha",
-            (RANGES,),
-            tables=of("ranges", ranges_table),
-        ),
-        "ablations": Section("Clusters, shifts and schedule", tables=tuple(varied)),
-        "tail": Section(
-            "Growing imbalance",
-            (GROWTH,),
-            tables=of(SWEEP, sweep_table),
-        ),
+        "ranges": Section("Shift range and alpha", (RANGES,), tables=of("ranges", ranges_table)),
+        "ablations": Section("Clusters, shifts and schedule", (VARIED,), tables=tuple(varied)),
+        "tail": Section("Growing imbalance", (GROWTH,), tables=of(SWEEP, sweep_table)),
     }  # fmt: skip

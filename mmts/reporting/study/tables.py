@@ -25,7 +25,7 @@ def main_table(rows: Rows) -> Table:
     others = {row.name for row in rows.by_table[MAIN] if rows.own(row.name) != rows.best}
     head = ["method", "chosen", *RECALLS, f"Δ to {rows.best}"]
     head += ["Δ to own fixed"] if others else []
-    head += ["validation rsum", "trials", "CPU min of trials", "CPU s of a cell"]
+    head += ["validation rsum", "trials", "CPU min of trials", "CPU s a training"]
     lines = [_main_line(rows, row, others) for row in rows.by_table[MAIN]]
     return Table(f"{rows.dataset}: all test queries", tuple(head), tuple(lines), words=2)
 
@@ -111,10 +111,15 @@ def trials_table(rows: Rows) -> Table:
     lines: list[tuple[Cell, ...]] = []
     for name, tried in rows.results.trials.items():
         chosen = rows.results.chosen[name].entry.changes
-        keys = [k for k in chosen if len({str(entry.changes.get(k)) for entry, _ in tried}) > 1]
+        every = dict.fromkeys(key for entry, _ in tried for key in entry.changes)
+        keys = [k for k in every if len({str(entry.changes.get(k)) for entry, _ in tried}) > 1]
         constant = [f"{short(k)} {value_text(v)}" for k, v in chosen.items() if k not in keys]
         cells = [
-            Tried(rsum, " / ".join(value_text(e.changes[k]) for k in keys), e.changes == chosen)
+            Tried(
+                rsum,
+                " / ".join(value_text(e.changes.get(k, "–")) for k in keys),
+                e.changes == chosen,
+            )
             for e, rsum in tried
         ]
         lines.append((name, "; ".join([" / ".join(map(short, keys)), *constant]), *cells))
