@@ -85,6 +85,10 @@ def write_study(folder: Path, abilities: dict[str, float] | None = None) -> None
         for name in ("info_nce", "info_nce_mmts")
         for ratio in (1, 50)
     )
+    ablations["fixed"] = tuple(
+        make.entry("info_nce", {"centre": centre}, {"centre": centre}, SEEDS)
+        for centre in CENTRES[1:]
+    )
     ablations["components"] = tuple(
         make.entry(name, {}, {}, SEEDS) for name in ("info_nce", "info_nce_mmts")
     )

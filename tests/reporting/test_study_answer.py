@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,5 +43,13 @@ def test_the_answer_follows_the_intervals(
     above = ["max_margin_mmts", "max_margin", *(["info_nce_mmts"] if ability > 0 else [])]
     told = gain.evidence[0].split("Clearly above info_nce: ")[1]
     assert [name for name in METHODS if f"{name} (" in told] == sorted(above, key=[*METHODS].index)
+    assert "info_nce, whichever was chosen: " in told and "the trials chose 0.03." in told
+    alike = rows.chosen["info_nce_mmts"].contrasts["centre"]
+    assert alike.name == "rsum minus fixed/info_nce/centre=0.03"
+    if ability > 0:  # as if the fixed temperature at the centre of MM-TS were better
+        worse = replace(alike, terms=[(-sign, tested) for sign, tested in alike.terms])
+        rows.chosen["info_nce_mmts"].contrasts["centre"] = worse
+        only = "beats the best fixed temperature that the trials chose, though not one at its own"
+        assert f"MM-TS {only} centre, on toy (" in answer([rows])[0].sentence
     rows.mmts = "max_margin_mmts"  # has no controls
     assert answer([rows])[1].sentence.endswith(" on toy (with info_nce_mmts).")

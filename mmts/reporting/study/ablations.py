@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmts.reporting.study.cells import FIXED, RSUM, Cell, Table, of_seeds, short
 from mmts.reporting.study.rows import SWEEP, Row, Rows, imbalance_of, same_runs, value_text
 
+FIXED_TITLE = "fixed temperatures, whichever the trials chose"
 TITLES = {
     "controls": "shifts that do not follow the sizes of the clusters",
     "clustering_seeds": "other seeds of K-Means",
@@ -31,7 +32,13 @@ def varied_table(rows: Rows, ablation: str) -> Table:
         )
         lines.append((name, ", ".join(changes) or CHOSEN, *numbers))
     head = ("method", "varied", RSUM, "Δ to chosen", "Δ to own fixed")
-    return Table(f"{rows.dataset}: {TITLES[ablation]}", head, tuple(lines), words=2)
+    title = TITLES.get(ablation, FIXED_TITLE)
+    return Table(f"{rows.dataset}: {title}", head, tuple(lines), words=2)
+
+
+def fixed_table(rows: Rows) -> Table:
+    """Fixed temperatures that are tested whether or not they were chosen."""
+    return varied_table(rows, "fixed")
 
 
 def ranges_table(rows: Rows) -> Table:

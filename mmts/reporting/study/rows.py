@@ -50,12 +50,15 @@ class Rows:
         chosen: by method, the rows of `main`.
         by_table: `main` has the chosen settings, the others are the ablations by name. A main
             row is compared with `best`, with the fixed row of its `own` objective and, where it
-            is MM-TS, with `ts`. A row of an ablation is compared with the `chosen` setting of its
-            method, and with `own`: the fixed row that was tested alike.
+            is MM-TS, with `ts` and with the fixed number at its own `centre`. A row of an
+            ablation is compared with the `chosen` setting of its method, and with `own`: the
+            fixed row that was tested alike.
+        fixed: fixed numbers that are tested whether or not they were chosen.
     """
 
     def __init__(self, results: StudyResults) -> None:
         self.results, self.dataset, self.best = results, results.dataset, results.best_fixed
+        self.fixed = [t for t in results.ablations.get("fixed", ()) if t.records]
         self.mmts = self._better([name for name in results.chosen if name.endswith("_mmts")])
         self.chosen = {name: self._main(name) for name in results.chosen}
         self.by_table = {MAIN: list(self.chosen.values())}
@@ -81,17 +84,18 @@ class Rows:
         if name.endswith("_mmts"):
             to["ts"] = name.removesuffix("_mmts") + "_ts"
         parts: Parts = (None, *PARTS)
-        return Row(
-            name,
-            chosen[name],
-            {
-                key: _minus(
-                    other, chosen[name], chosen[other], parts if other == self.best else (None,)
-                )
-                for key, other in to.items()
-                if other in chosen and other != name
-            },
-        )
+        found = {
+            key: _minus(
+                other, chosen[name], chosen[other], parts if other == self.best else (None,)
+            )
+            for key, other in to.items()
+            if other in chosen and other != name
+        }
+        for fixed in self.fixed if name.endswith("_mmts") else ():
+            alike = fixed.entry.changes.get("centre") == chosen[name].entry.changes.get("centre")
+            if fixed.entry.name == own and alike:
+                found["centre"] = _minus(row_name("fixed", fixed.entry), chosen[name], fixed)
+        return Row(name, chosen[name], found)
 
     def _around(self, ablation: str, of_all: Sequence[Tested]) -> list[Row]:
         """The rows of an ablation of chosen settings.
@@ -110,7 +114,7 @@ class Rows:
     def _varied(self, ablation: str, tested: Tested) -> Row:
         name, chosen = tested.entry.name, self.results.chosen
         own = self.results.baseline_of(name)
-        found = {"own": _minus(own, tested, chosen[own])}
+        found = {"own": _minus(own, tested, chosen[own])} if name != own else {}
         if not same_runs(tested, chosen[name]):
             found["chosen"] = _minus(name, tested, chosen[name])
         return Row(row_name(ablation, tested.entry), tested, found)

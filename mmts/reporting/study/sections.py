@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mmts.reporting.study.ablations import TITLES, ranges_table, sweep_table, varied_table
+from mmts.reporting.study.ablations import (
+    TITLES,
+    fixed_table,
+    ranges_table,
+    sweep_table,
+    varied_table,
+)
 from mmts.reporting.study.answer import Claim, answer
 from mmts.reporting.study.cells import Table
 from mmts.reporting.study.how import method, untested
@@ -88,7 +94,9 @@ def _sections(studies: Sequence[Rows]) -> dict[str, Section]:
         ),
         "parts": Section("Head, medium and tail", tables=of(MAIN, parts_table)),
         "effects": Section("What each piece adds", (EFFECTS,), tables=of(MAIN, effects_table)),
-        "trials": Section("Trials", (TRIED,), tables=of(MAIN, trials_table)),
+        "trials": Section(
+            "Trials", (TRIED,), tables=(*of(MAIN, trials_table), *of("fixed", fixed_table))
+        ),
         "components": Section(
             "Components at one centre", (COMPONENTS,), tables=of("components", components_table)
         ),
