@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmts.files import output_file
 from mmts.reporting.study.figures import study_figures
 from mmts.reporting.study.markdown import markdown
 from mmts.reporting.study.numbers import study_csv
@@ -42,8 +43,5 @@ def write_study(results: Path, files: dict[str, bytes]) -> None:
         if f"figures/{old.name}" not in files:
             old.unlink()
     for name, content in files.items():
-        target = results / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = target.with_name(f".{target.name}.partial")
-        work.write_bytes(content)
-        work.replace(target)
+        with output_file(results / name) as work:
+            work.write_bytes(content)

@@ -70,7 +70,8 @@ class StudyResults:
     ) -> None:
         """`records` by key; all that the index names must be there."""
         self.dataset, self.index, self.queries = index.dataset, index, queries
-        self.records, self._found = records, {}  # type: ignore[var-annotated]
+        self.records = records
+        self._found: dict[Any, Interval] = {}
         self.chosen = {entry.name: self._tested(entry) for entry in index.chosen}
         self.ablations = {
             name: [self._tested(entry) for entry in entries]
@@ -115,8 +116,7 @@ class StudyResults:
         key = (*((sign, *tested.entry.keys) for sign, tested in terms), part)
         if key not in self._found:
             self._found[key] = self._contrast(terms, part)
-        found: Interval = self._found[key]
-        return found
+        return self._found[key]
 
     def parts(self, tested: Tested) -> pd.Series[str]:
         """The part of each query: by its cluster, in the long-tail sweep by its class.
