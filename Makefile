@@ -4,7 +4,7 @@ VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup repro study test lint bench bench-gpu clean
+.PHONY: help setup repro study test fuzz lint audit bench bench-gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,10 +30,19 @@ study: setup  ## train what the study lacks (docs/study.md), then write results/
 test: setup lint  ## lint, types and all tests, on up to 4 CPU cores
 	python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+fuzz: setup  ## 40 times as many generated files as in make test, and 20 kills a stage (15 to 40 minutes)
+	python -m pytest --fuzz --hypothesis-show-statistics tests/fuzz tests/faults/test_kills.py
+
 lint: setup  ## ruff and mypy alone
 	ruff check .
 	ruff format --check .
 	mypy
+
+# in an environment of its own, so that it is no dependency; asks the package index alone
+audit: setup  ## look the pinned versions up among known vulnerabilities (network)
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) pip-audit
+	$(VENV)/audit/bin/python -m pip_audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 bench: setup  ## time and measure losses, steps, metrics, video, pack, read, embed and cluster (minutes)
 	python -m benchmarks.losses

@@ -14,25 +14,38 @@ and any `class_<name>`.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from mmts.columns import Kind, check_columns
 from mmts.errors import InputError
 from mmts.files import read_parquet
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos
 from mmts.settings import Captions, Split
-from mmts.sources import MISSING, SourceRows, read_source
+from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
 from mmts.sources.coverage import coverage, known_missing
+from mmts.sources.names import shown
 
 SPLITS = ("train", "val", "test")
 COLUMNS = (
     "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
 )  # fmt: skip
 OPTIONAL_COLUMNS = ("start", "stop", "verb_class", "noun_classes", "sentence", "groups")
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "number",
+    "verb_class": "whole", "noun_classes": "list", "sentence": "bool", "groups": "list",
+}  # fmt: skip
 DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
+INVISIBLE = re.compile(
+    "[\\s\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff"
+    "\\U000e0000-\\U000e007f]*"
+)
+"""Blanks, control characters, and marks that only join, turn or tag what stands beside them."""
 
 
 class CaptionsTable(NamedTuple):
@@ -106,13 +119,15 @@ def clean(
     rows = found.rows.assign(source=name)
     if rows.empty:
         raise InputError(f"source {name} has no rows; check its files")
-    reason = pd.Series("", index=rows.index)
-    reason[rows["caption"].str.strip() == ""] = "empty caption"
+    reason = unusable_captions(rows["caption"])
     reason[rows["sample_id"].str.strip() == ""] = "no image named"
     if "lacks" in rows:
         reason = reason.where(rows["lacks"] == "", rows["lacks"])
     references = list(rows.loc[reason == "", "media"].drop_duplicates())
-    in_work = {r: r.replace(str(final), str(work), 1) for r in references}
+    made = f"{final}{os.sep}"  # what the source itself has just made
+    in_work = {
+        r: f"{work}{os.sep}{r.removeprefix(made)}" if r.startswith(made) else r for r in references
+    }
     seen, unusable = look(found.media, list(in_work.values()), reader, name)
     bad = {r: unusable[w] for r, w in in_work.items() if w in unusable}
     counted = [r for r in bad if found.min_coverage is None or bad[r] != MISSING]
@@ -141,6 +156,19 @@ def clean(
         },
         columns=list(DROPPED_COLUMNS),
     )
+
+
+def unusable_captions(captions: pd.Series) -> pd.Series:
+    """Why each caption cannot be used, or nothing: the one rule for the captions of all sources.
+
+    One without a visible character is empty, one of more than CAPTION_BYTES bytes of UTF-8 is too
+    long. All others are kept as they are, character by character.
+    """
+    texts = captions.tolist()
+    empty = [INVISIBLE.fullmatch(text) is not None for text in texts]
+    long = [len(text) > CAPTION_BYTES // 4 and len(text.encode()) > CAPTION_BYTES for text in texts]
+    found = np.select([empty, long], ["empty caption", "caption too long"], "")
+    return pd.Series(found, index=captions.index, dtype="str")
 
 
 def look(
@@ -185,9 +213,10 @@ def check_ids(rows: pd.DataFrame) -> None:
     if twice.any():
         name = rows.loc[twice, "caption_id"].iloc[0]
         same = rows[rows["caption_id"] == name]
+        first, second = (shown(caption) for caption in same["caption"].iloc[:2])
         raise InputError(
-            f"id {name!r} stands {len(same)} times (captions {same['caption'].iloc[0]!r} and "
-            f"{same['caption'].iloc[1]!r}); every row needs its own"
+            f"id {shown(name)} stands {len(same)} times (captions {first} and {second}); every row "
+            "needs its own"
         )
 
 
@@ -204,8 +233,11 @@ def counts(rows: pd.DataFrame, dropped: pd.DataFrame) -> dict[str, Any]:
 def read_captions(folder: Path) -> pd.DataFrame:
     """The captions table of a dataset from `data/captions/<dataset>`."""
     path = folder / "captions.parquet"
-    rows = read_parquet(path, "run `dvc repro` from the captions stage on")
-    missing = [column for column in COLUMNS if column not in rows]
-    if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; run `dvc repro -sf captions`")
+    rows = read_parquet(path, "run `dvc repro`")
+    wanted = {name: KINDS[name] for name in KINDS if name in COLUMNS or name in rows}
+    check_columns(rows, wanted, path, "run `dvc repro -sf captions`")
+    odd = ~rows["split"].isin(SPLITS)
+    if odd.any() or rows["caption_id"].duplicated().any():
+        problem = f"split {rows['split'][odd].iloc[0]!r}" if odd.any() else "a caption_id twice"
+        raise InputError(f"{path} has {problem}; run `dvc repro -sf captions`")
     return rows

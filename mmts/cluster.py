@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.embed import Embeddings, distinct
+from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.kmeans import Fit, streamed
 from mmts.passes import refuse_useless

@@ -6,6 +6,7 @@ the words of dvc.yaml (a test holds the two against each other), and `load` read
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -28,6 +29,7 @@ from mmts.settings import (
     Towers,
     Train,
 )
+from mmts.settings.base import NAME, check_apart
 
 # --- what each stage reads ---------------------------------------------------------------------
 
@@ -66,6 +68,7 @@ class ClusterStage(StageSettings):
     def _default(self) -> ClusterStage:
         if "default" not in self.clusterings:
             raise ValueError("there is no `default` clustering; the shards carry that one")
+        check_apart(self.clusterings, "clusterings")
         return self
 
 
@@ -147,6 +150,16 @@ STAGES: dict[str, type[StageSettings]] = {
 S = TypeVar("S", bound=StageSettings)
 
 
+def check_names(where: str, **cell: str) -> None:
+    """InputError unless each name is one that the grid may have: it becomes part of a path."""
+    for what, name in cell.items():
+        if len(name) > 64 or not re.fullmatch(NAME, name):
+            raise InputError(
+                f"{where}: {name[:100]!r} cannot be the name of a {what}; it becomes a folder: use "
+                "letters, digits, _ and -, at most 64, the first a letter or digit"
+            )
+
+
 def load(stage: type[S], path: Path | str = "params.yaml", **cell: str) -> S:
     """Settings of one stage and one cell of the grid.
 
@@ -158,6 +171,7 @@ def load(stage: type[S], path: Path | str = "params.yaml", **cell: str) -> S:
     Raises:
         InputError: a key is missing, unknown, of the wrong type or out of range.
     """
+    check_names(str(path), **cell)
     return from_tree(stage, read_params(path), str(path), cell)
 
 
@@ -167,12 +181,22 @@ def check(path: Path | str = "params.yaml") -> Grid:
     Raises:
         InputError: the first thing that is wrong.
     """
-    tree, where = read_params(path), str(path)
-    only_keys(tree, ("grid", "methods", "datasets", "report"), where)
+    return check_tree(read_params(path), str(path))
+
+
+class Sections(Settings):
+    """The whole file: `methods` and `datasets` have names of their own."""
+
+    grid: dict[str, Any]
+    methods: dict[Name, dict[str, Any]]
+    datasets: dict[Name, dict[str, Any]]
+    report: dict[str, Any]
+
+
+def check_tree(tree: dict[str, Any], where: str) -> Grid:
+    """`check` of what `read_params` found in the file `where`."""
+    validated(Sections, tree, {(): ""}, where)
     grid = from_tree(ReportStage, tree, where, {}).grid
-    for section in ("methods", "datasets"):
-        if not isinstance(lookup(tree, section, where), dict):
-            raise InputError(f"{where}: {section} must be a mapping of names to settings")
     for section, names in (("datasets", grid.datasets), ("methods", grid.methods)):
         for name in names:
             if name not in tree[section]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,8 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmts.errors import InputError
-from mmts.files import require
+from mmts.files import first_line, read_json
 from mmts.media import MediaReader, decode_image, square
+from mmts.picture import Pixels
 from mmts.settings import VisionTower
 from mmts.vector_cache import (
     UNPADDED,
@@ -87,18 +90,34 @@ def embed_texts(texts: Sequence[str], model: str, batch_size: int, cache: Path) 
 def load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
     """The encoder; an unreachable hub is one line that says what else to do."""
     folder = sentence_model(spec)
-    from safetensors import SafetensorError
+    check_modules(Path(folder))
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
         return SentenceTransformer(folder).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # a damaged model may raise anything
         raise InputError(
-            f"{spec} cannot be loaded ({str(error).splitlines()[0]}); give the model's local "
-            "folder or `package:<import name>`"
+            f"{spec} cannot be loaded ({first_line(error)}); give the model's local folder or "
+            "`package:<import name>`"
         ) from None
+
+
+def check_modules(folder: Path) -> None:
+    """InputError where a model names classes that are not of sentence-transformers.
+
+    Versions before 6 import them from the folder: that runs code of the model's author.
+    """
+    path = folder / "modules.json"
+    modules = read_json(path, "get the model again", ours=False) if path.exists() else []
+    for module in modules if isinstance(modules, list) else [modules]:
+        kind = module.get("type") if isinstance(module, dict) else None
+        if not isinstance(kind, str) or not kind.startswith("sentence_transformers."):
+            raise InputError(
+                f"{path} wants {kind!r}, which is refused: it would run code of that folder; take "
+                "a model whose modules are all of sentence_transformers"
+            )
 
 
 def _encoder_facts(encoder: Any) -> str:
@@ -110,27 +129,61 @@ def _encoder_facts(encoder: Any) -> str:
 def embed_pictures(
     references: Sequence[str], tower: Tower, settings: VisionTower, cache: Path
 ) -> Embedded:
-    """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once."""
+    """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once.
+
+    On a CPU each thread computes batches of its own, so the features are the same for any number.
+    """
+    from mmts.towers.threads import threads
+
     reader = MediaReader()
-    run = _PictureEncoder(tower, settings.image_size)
+    run = _PictureEncoder(tower)
+
+    def features(read: list[tuple[str, bytes]]) -> Vectors:
+        return run([_pixels(reference, data, settings.image_size) for reference, data in read])
 
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
-        with tqdm(total=len(missing), desc="features", unit="img") as bar:
+        with (
+            threads(1, run.device) as there,
+            ThreadPoolExecutor(there) as pool,
+            tqdm(total=len(missing), desc="features", unit="img") as bar,
+        ):
+            count = there if run.device.type == "cpu" else 1
             for start in range(0, len(missing), PICTURES_A_TRANSACTION):
                 part = missing[start : start + PICTURES_A_TRANSACTION]
-                found = []
-                for first in range(0, len(part), run.batch):
-                    rows = part[first : first + run.batch]
-                    found.append(run([reader.read(references[i]) for i in rows]))
-                    bar.update(len(rows))
+                found: list[Vectors] = []
+                for batches in _rounds(part, run.batch, count):
+                    named = [[references[i] for i in rows] for rows in batches]
+                    found += pool.map(features, [[(n, reader.read(n)) for n in of] for of in named])
+                    bar.update(sum(map(len, batches)))
                 yield part, np.concatenate(found)
 
-    mark = model_mark(fingerprint(tower.state_dict()), run([_probe_picture()]))
+    with threads(1, run.device):
+        probe = features([("the probe", _probe_picture())])
+    mark = model_mark(fingerprint(tower.state_dict()), probe)
     keys = [content_key(reader.read(reference)) for reference in references]
     name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
     with VectorCache(cache / name, tower.dim) as store:
         vectors, computed = through_cache(store, keys, compute)
     return Embedded(vectors, computed, mark)
+
+
+def _rounds(
+    rows: NDArray[np.int64], size: int, count: int
+) -> Iterator[list[NDArray[np.int64]]]:  # fmt: skip
+    """The rows in batches of `size`, `count` of them at a time."""
+    batches = (rows[start : start + size] for start in range(0, len(rows), size))
+    while taken := list(islice(batches, count)):
+        yield taken
+
+
+def _pixels(reference: str, data: bytes, size: int) -> Pixels:
+    try:
+        return square(decode_image(data), size)
+    except InputError as error:
+        raise InputError(
+            f"{reference}: {error}; it was a picture in the captions stage: put it back, or run "
+            "`dvc repro -sf captions`"
+        ) from None
 
 
 def refuse_clips(captions: pd.DataFrame, key: str) -> None:
@@ -144,23 +197,22 @@ def refuse_clips(captions: pd.DataFrame, key: str) -> None:
 
 
 class _PictureEncoder:
-    """Files of pictures -> features, on the fastest device there is."""
+    """Pixels of pictures -> features, on the fastest device there is."""
 
-    def __init__(self, tower: Tower, size: int) -> None:
+    def __init__(self, tower: Tower) -> None:
         import torch
 
-        self.size = size
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.batch = PICTURES_A_BATCH[self.device.type]
         tower = tower.to(self.device).eval()
         self.tower = tower.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def __call__(self, files: list[bytes]) -> Vectors:
+    def __call__(self, pictures: list[Pixels]) -> Vectors:
         import torch
 
-        pixels = np.stack([square(decode_image(data), self.size) for data in files])
+        pixels = torch.from_numpy(np.stack(pictures))
         with torch.inference_mode():
-            features = self.tower(torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2))
+            features = self.tower(pixels.to(self.device).permute(0, 3, 1, 2))
         found: Vectors = features.float().cpu().numpy()
         return found
 
@@ -177,40 +229,3 @@ def model_mark(facts: str, probe: Vectors) -> str:
     """What names a cache: facts about a model, and what it makes of a probe, to two decimals."""
     rounded = np.round(probe, 2) + 0.0  # + 0.0: no negative zero
     return hashlib.sha256(facts.encode() + rounded.astype(np.float32).tobytes()).hexdigest()
-
-
-class Embeddings(NamedTuple):
-    """What `embed` wrote for one dataset.
-
-    text: [U, D], a row a distinct caption. caption_text: [captions], its row.
-    vision: [media items, Dv] in order of first appearance in the captions table, or None.
-    text_features: [U, Dt] of the frozen text tower.
-    """
-
-    text: Vectors
-    caption_text: NDArray[np.int64]
-    vision: Vectors | None
-    text_features: Vectors | None
-
-
-def distinct(captions: pd.Series) -> tuple[list[str], NDArray[np.int64]]:
-    """Distinct captions in order of first appearance, and for each row which one it has."""
-    rows, texts = pd.factorize(captions)
-    return [str(text) for text in texts], rows.astype(np.int64)
-
-
-def read_embeddings(folder: Path) -> Embeddings:
-    """The arrays of `data/embed/<dataset>`, memory-mapped."""
-
-    def array(name: str) -> NDArray[np.float32]:
-        path = require(folder / name, "run `dvc repro` from the embed stage on")
-        try:
-            found: NDArray[np.float32] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged ({error}); run `dvc repro -sf embed`") from None
-        return found
-
-    vision = array("vision.npy") if (folder / "vision.npy").exists() else None
-    tower = array("text_features.npy") if (folder / "text_features.npy").exists() else None
-    rows: NDArray[np.int64] = array("caption_text.npy").astype(np.int64)
-    return Embeddings(array("text.npy"), rows, vision, tower)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from mmts.embed import PROBE_TEXT, Embedded, model_mark
 from mmts.settings import TextTower
-from mmts.towers.tokens import encode
+from mmts.towers.tokens import encode, telling
 from mmts.towers.tower import Tower
 from mmts.vector_cache import (
     UNPADDED,
@@ -56,7 +56,9 @@ def embed_tokens(
         return np.concatenate([run([texts[i] for i in rows[s : s + batch_size]]) for s in starts])
 
     def count(rows: list[int]) -> list[int]:
-        return [sum(ids.attention_mask) for ids in tokenizer.encode_batch([texts[i] for i in rows])]
+        with telling():
+            found = tokenizer.encode_batch([texts[i] for i in rows])
+        return [sum(ids.attention_mask) for ids in found]
 
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
         return by_length(missing, lengths(missing, count), of_one_length, "features")

@@ -7,3 +7,9 @@ class InputError(ValueError):
     The message is one line that names the key or the row, the value, the bound and the remedy.
     Stage commands print it without a traceback and exit with 1.
     """
+
+
+def one_line(text: str) -> str:
+    """Text from outside for a terminal: on one line, what is no printable character escaped."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from mmts.settings import Positive, Settings, Share
+from mmts.settings import Settings, Share, Width
 
 Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]
@@ -119,7 +119,7 @@ class TempNetModulator(Settings):
     """A small network that predicts each sample's temperature in shift_min..shift_max."""
 
     kind: Literal["tempnet"]
-    prototypes: Positive = 256
+    prototypes: Width = 256
     dropout: Share = 0.5
 
 

@@ -1,20 +1,22 @@
 """Read pictures by reference: a file, or a member of a tar. Videos are only looked for here.
 
-A reference is a path (relative to the working folder, or absolute), or `<tar>::<member>`; of a
-video a file, or a folder of its chunks.
+A reference is a path (relative to the working folder, or absolute), or `<name>.tar::<member>`; of
+a video a file, or a folder of its chunks. Only regular files are read: no pipe, no device.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-import tarfile
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from mmts.errors import InputError
 from mmts.picture import decode_image, read_square, square
+from mmts.tars import READ, opened_tar, refuse_sparse
 
 __all__ = [
     "SEPARATOR",
@@ -23,6 +25,7 @@ __all__ = [
     "decode_image",
     "inspect",
     "inspect_videos",
+    "parts",
     "read_square",
     "square",
 ]
@@ -48,23 +51,29 @@ class MediaReader:
         self._tars: dict[str, dict[str, tuple[int, int]]] = {}
 
     def read(self, reference: str) -> bytes:
-        """The file's bytes; FileNotFoundError where there is no such picture."""
+        """The file's bytes; FileNotFoundError where there is no such picture.
+
+        Raises:
+            OSError: it is no regular file, cannot be read, or is too large for a picture.
+        """
         if not reference:
             raise InputError(
                 "a clip without media cannot be read (`videos: null`); name the folder of videos, "
                 "or set towers.vision.frozen to false to embed captions alone"
             )
-        tar, _, member = reference.partition(SEPARATOR)
+        tar, member = parts(reference)
         if not member:
+            _check_size(_size(reference), reference)
             return Path(reference).read_bytes()
         offset, size = self._find(tar, member)
+        _check_size(size, reference)
         with open(tar, "rb") as file:
             file.seek(offset)
             return file.read(size)
 
     def index(self, references: list[str]) -> None:
         """Index the tars of `references` now, before threads read from them."""
-        for tar in {r.partition(SEPARATOR)[0] for r in references if SEPARATOR in r}:
+        for tar in {tar for tar, member in map(parts, references) if member}:
             if tar not in self._tars and Path(tar).exists():
                 self._tars[tar] = _index_tar(tar)
 
@@ -77,24 +86,41 @@ class MediaReader:
             raise FileNotFoundError(f"{tar} has no member {member}") from None
 
 
+def parts(reference: str) -> tuple[str, str]:
+    """The tar and the member of a reference; the path itself and nothing where it is a file."""
+    tar, _, member = reference.partition(f".tar{SEPARATOR}")
+    return (f"{tar}.tar", member) if member else (reference, "")
+
+
+def _size(path: str) -> int:
+    """The bytes of a regular file; OSError where it is none."""
+    try:
+        facts = Path(path).stat()
+    except ValueError as error:  # a NUL or half a character, which no name has
+        if isinstance(error, UnicodeEncodeError) and not error.encoding.startswith("utf"):
+            raise  # the locale lacks it: the picture may be there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path) from None
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(facts.st_mode):  # reading a pipe would never end
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+    return facts.st_size
+
+
+def _check_size(size: int, reference: str) -> None:
+    if size > READ:
+        raise OSError(errno.EOVERFLOW, "Too large for a picture", reference)
+
+
 def _index_tar(path: str) -> dict[str, tuple[int, int]]:
     """Offset and size of the regular files of an uncompressed tar, by member name."""
     found: dict[str, tuple[int, int]] = {}
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for m in tar:
-                if not m.isreg() or m.name.endswith((".txt", ".json")):  # two of three, in CC3M
-                    continue
-                if m.issparse():
-                    raise InputError(
-                        f"{path} has the sparse member {m.name}, whose bytes do not stand there as "
-                        "they are; repack it without --sparse"
-                    )
-                found[m.name] = (m.offset_data, m.size)
-    except tarfile.TarError as error:
-        raise InputError(
-            f"{path} is not an uncompressed tar ({error}); unpack or repack it"
-        ) from None
+    with opened_tar(path, "unpack or repack it") as tar:
+        for m in tar:
+            if not m.isreg() or m.name.endswith((".txt", ".json")):  # two of three, in CC3M
+                continue
+            refuse_sparse(path, m)
+            found[m.name] = (m.offset_data, m.size)
     return found
 
 

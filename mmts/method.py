@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from mmts.kinds import (
-    Above0,
-    From0,
     IndividualModulator,
     LearnableModulator,
     Modulator,
@@ -19,6 +17,9 @@ from mmts.kinds import (
 )
 from mmts.schedule import auto_range
 from mmts.settings import Name, Settings
+
+MAX_TAU = 1e6
+"""Of any number in a temperature or margin: with a larger one float32 would not do."""
 
 
 def _shift(value: Any) -> Any:
@@ -33,7 +34,8 @@ def _number(value: Any) -> Any:
     return value
 
 
-Auto = Annotated[float, BeforeValidator(_number)]
+Tau = Annotated[float, Field(ge=0, le=MAX_TAU)]
+Auto = Annotated[Tau, BeforeValidator(_number)]
 
 
 class UsedClusterings(Settings):
@@ -59,7 +61,7 @@ class UsedClusterings(Settings):
 class ShiftSettings(Settings):
     """What Eq. 6 needs. `auto` in place of a number is `auto_range` of tau_default."""
 
-    tau_default: Above0
+    tau_default: Annotated[float, Field(gt=0, le=MAX_TAU)]
     """The temperature (or margin) that the recipe has without schedules; `auto` builds on it."""
     shift_min: Auto
     """Shift of the smallest cluster. shift_min = shift_max is one tau for all."""
@@ -75,7 +77,7 @@ class ShiftSettings(Settings):
     def _resolve(cls, values: Any, handler: ModelWrapValidatorHandler[ShiftSettings]) -> Any:
         """Numbers in place of `auto`, so that nobody else has to know of it."""
         default = values.get("tau_default") if isinstance(values, dict) else None
-        if not isinstance(default, (int, float)) or not 0 < default < float("inf"):
+        if not isinstance(default, (int, float)) or not 0 < default <= MAX_TAU:
             return handler(values)
         range_ = auto_range(default)._asdict()
         chosen = {name: range_[name] for name in range_ if values.get(name) == "auto"}
@@ -101,9 +103,9 @@ class Method(ShiftSettings):
 
     objective: Objective
     modulator: Modulator = ScheduledModulator()
-    alpha: Annotated[From0, BeforeValidator(_number)]
+    alpha: Auto
     """Peak-to-peak range of the cosine; 0 for none."""
-    oscillations: Above0 = 5.0
+    oscillations: Annotated[float, Field(gt=0, le=1e6)] = 5.0
     """Oscillations over the whole training: period = total steps / oscillations."""
     update_every: Literal["step", "epoch"] = "step"
     """When the cosine moves on."""

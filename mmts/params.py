@@ -3,35 +3,94 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
+import warnings
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError
+from mmts.errors import InputError, one_line
+from mmts.files import first_line
 from mmts.settings import Settings
 
 T = TypeVar("T", bound=Settings)
+MOST = 200_000
+"""Values in a parameter file."""
 
 
 def read_params(path: Path | str) -> dict[str, Any]:
-    """The parameter file as plain dicts and lists (YAML 1.2, no tags)."""
+    """The parameter file as plain dicts and lists (YAML 1.2, UTF-8, no tags)."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.error import ReusedAnchorWarning
 
+    text = _text(Path(path))
     try:
-        tree = YAML(typ="safe", pure=True).load(Path(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ReusedAnchorWarning)  # YAML lets one be given again
+            tree = YAML(typ="safe", pure=True).load(text)
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: it is nested too deeply") from None
+    except Exception as error:  # of odd tags, numbers and dates, what Python's types raise
+        mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
+        line = mark.line if mark else text[:position].count("\n") if position is not None else None
+        place = "" if line is None else f" line {line + 1}"
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise InputError(f"{path}{place}: not valid YAML: {one_line(problem)}") from None
+    if not isinstance(tree, dict):
+        found = "it is empty" if tree is None else f"it is a {type(tree).__name__}"
+        raise InputError(f"{path}: {found}; write a mapping of keys to settings")
+    _check_values(tree, path)
+    check_keys(tree, str(path))
+    return tree
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path} is not there; run from the project's folder") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(f"{path}{place}: not valid YAML: {problem}") from None
-    if not isinstance(tree, dict):
-        raise InputError(f"{path}: expected a mapping with grid, methods, datasets, report")
-    return tree
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path} line {line}: not UTF-8; save it as that") from None
+
+
+def check_keys(tree: Any, where: str) -> None:
+    """InputError unless all keys of all mappings in a tree are text, and lists are lists."""
+    nodes, seen = [("", tree)], set()
+    while nodes:
+        place, node = nodes.pop()
+        if isinstance(node, set):
+            raise InputError(f"{where}: {place} is a set; write a list, such as [a, b]")
+        if not isinstance(node, (dict, list)) or id(node) in seen:
+            continue
+        seen.add(id(node))  # an alias may lead back
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(node, dict) and not isinstance(key, str):
+                raise InputError(
+                    f"{where}: {join(place, str(key))} has the key {key!r}, which is no text; "
+                    "write it in quotes"
+                )
+            nodes.append((join(place, spelt(str(key))), value))
+
+
+def _check_values(tree: dict[str, Any], path: Path | str) -> None:
+    """InputError where aliases make more than MOST values of few lines."""
+    left, nodes = MOST, [tree]
+    while nodes and left > 0:
+        node: Any = nodes.pop()
+        left -= 1
+        if isinstance(node, dict):
+            nodes += node.values()
+        elif isinstance(node, (list, tuple, set)):
+            nodes += node
+    if left <= 0:
+        raise InputError(
+            f"{path} has more than {MOST:,} values, an alias's each time that it stands; write "
+            "them out without anchors"
+        )
 
 
 def lookup(tree: Any, key: str, where: str) -> Any:
@@ -55,11 +114,13 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
     error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     location = _without_tags(error["loc"], values)
     key = next(
-        join(places[location[:n]], ".".join(location[n:]))
+        join(places[location[:n]], ".".join(map(spelt, location[n:])))
         for n in range(len(location), -1, -1)
         if location[:n] in places
     )
     value = error["input"]
+    if location[-1:] == ("[key]",):
+        raise InputError(f"{where}: {key.removesuffix('.[key]')} is no name; {_message(error)}")
     if error["type"] == "extra_forbidden":
         names = known(location[-1], _fields_at(model, location[:-1], values))
         raise InputError(f"{where}: {key} is not a setting; {names}")
@@ -75,14 +136,25 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
         of_value = problem.startswith("it is ")
         place = f"{where}: {key}" if key else where
         raise InputError(place + (problem[2:] if of_value else f": {problem}"))
-    message = error["msg"][0].lower() + error["msg"][1:]
-    for theirs, yaml in (("input should", "it should"), ("valid tuple", "list, such as [a, b]")):
-        message = message.replace(theirs, yaml)
-    if "valid dictionary" in message:
-        message = "it should be a mapping of settings"
-    shown = repr(value) if len(repr(value)) < 60 else type(value).__name__
-    shown = "null" if value is None else shown
-    raise InputError(f"{where}: {key} is {shown}; {message}")
+    shown = "null" if value is None else _SHORT.repr(value)
+    raise InputError(f"{where}: {key} is {shown}; {_message(error)}")
+
+
+_SHORT = reprlib.Repr()  # what aliases repeat would fill the memory
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 2, 60, 60, 60
+
+
+def _message(error: Any) -> str:
+    """What pydantic says of a value, in the words of YAML."""
+    if "valid dictionary" in error["msg"]:
+        return "it should be a mapping of settings"
+    if error["type"] == "string_pattern_mismatch":
+        if "x00" in error["ctx"]["pattern"]:
+            return "it should have no NUL"
+        return "it should be of letters, digits, _ and -, beginning with a letter or digit"
+    message: str = error["msg"][0].lower() + error["msg"][1:]
+    message = message.replace("input should", "it should").replace("string should", "it should")
+    return message.replace("valid tuple", "list, such as [a, b]")
 
 
 def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ...]:
@@ -148,17 +220,28 @@ def _kind(model: type[Settings]) -> str:
 
 def known(name: str, names: Any) -> str:
     """The names that exist, the nearest one first."""
-    listed = [str(n) for n in names]
-    close = difflib.get_close_matches(name, listed, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}there are: {', '.join(listed)}" if listed else "the section is empty"
+    listed = {_plain(str(n)): str(n) for n in names}
+    close = difflib.get_close_matches(_plain(name), listed, n=1)
+    hint = f"did you mean {listed[close[0]]}? " if close else ""
+    every = ", ".join(str(n) for n in names)
+    return f"{hint}there are: {every}" if listed else "the section is empty"
+
+
+def _plain(name: str) -> str:
+    """Without what is easily mistaken: capitals and hyphens."""
+    return name.casefold().replace("-", "_")
+
+
+def spelt(name: str) -> str:
+    """A name as errors show it: in quotes where it is empty, or could not be told on one line."""
+    return name if name.isprintable() and name == name.strip() != "" else repr(name)
 
 
 def only_keys(node: dict[str, Any], allowed: tuple[str, ...], where: str, prefix: str = "") -> None:
     """InputError naming the first key of `node` that is not allowed."""
     for key in node:
         if key not in allowed:
-            name = join(prefix, str(key))
+            name = join(prefix, spelt(str(key)))
             raise InputError(f"{where}: {name} is not a setting; {known(str(key), allowed)}")
 
 

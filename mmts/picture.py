@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,12 +13,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmts import jpeg
 from mmts.errors import InputError
+from mmts.files import first_line
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # none that starts another program
 MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 ORIENTATION = 0x0112
+SCANS = 60
+"""Of a JPEG, at most; encoders write about ten. Each costs a pass over all pixels."""
+SCAN, END = b"\xff\xda", b"\xff\xd9"
+PLAIN_FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc9")
+"""What begins the description of a JPEG that is not progressive."""
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""What begins a segment of a JPEG; in the coded pixels there is none."""
 GAP = 2
 """Times the wanted size that a JPEG has at least when it is decoded smaller before a resize, as
 Pillow advises for its reducing_gap."""
@@ -32,14 +41,19 @@ class Picture:
     """
 
     def __init__(self, data: bytes) -> None:
-        """Raises InputError where the bytes are no picture or hold an absurd number of pixels."""
+        """Raises InputError where the bytes are no picture or hold an absurd number of pixels.
+
+        A PNG is decoded here, and refused where it is damaged: its EXIF may stand at its end.
+        """
         self._data, self._opened = data, None
         plain = jpeg.plain_size(data)
+        if plain is not None:
+            _check_scans(data)
         self._plain = plain is not None and plain[0] * plain[1] <= MAX_PIXELS
         if plain is not None and self._plain:
             self.size, self.format = plain, "JPEG"
         else:
-            self._opened = _open(data)
+            self._opened = open_picture(data)
             self.size, self.format = _upright_size(self._opened), self._opened.format or ""
 
     def pixels(self, out: NDArray[np.uint8] | None = None, scale: int = 1) -> Pixels | None:
@@ -59,7 +73,7 @@ class Picture:
         found = self.pixels(scale=scale)
         if found is not None:
             return Image.fromarray(found)
-        image, self._opened = self._opened or _open(self._data), None
+        image, self._opened = self._opened or open_picture(self._data), None
         return _decoded(image, scale)
 
 
@@ -87,7 +101,7 @@ def scale_for(width: float, height: float, size: int) -> int:
 
 
 @contextmanager
-def _in_our_words() -> Iterator[None]:
+def in_our_words() -> Iterator[None]:
     """What Pillow raises of bad pictures -> InputError."""
     try:
         yield
@@ -95,24 +109,51 @@ def _in_our_words() -> Iterator[None]:
         raise InputError("not a picture of a known format") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"too many pixels ({error})") from None
-    except InputError:
+    except (InputError, MemoryError):  # too little memory is not the picture's fault
         raise
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"not a readable picture ({error})") from None
+    except Exception as error:  # its readers raise anything of damaged files
+        raise InputError(f"not a readable picture ({first_line(error)})") from None
 
 
-def _open(data: bytes) -> Image.Image:
-    with _in_our_words():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
+def open_picture(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """The picture as Pillow has it, not decoded yet; InputError as of `Picture`."""
+    with in_our_words():
+        _check_scans(data)
+        image = Image.open(io.BytesIO(data), formats=formats)
+        if not 0 < image.width * image.height <= MAX_PIXELS:
             raise InputError(
                 f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
             )
         return image
 
 
+def _check_scans(data: bytes) -> None:
+    """InputError where a JPEG would be decoded over and over, for minutes."""
+    if not data.startswith(jpeg.START):
+        return
+    at, scans, colours = 2, 0, b""
+    while (found := MARKER.search(data, at)) is not None and found[0] != END:
+        at, kind = found.end(), found[0]
+        if kind in PLAIN_FRAMES:
+            colours = data[at + 7 : at + 8]
+        scans += kind == SCAN
+        if kind == SCAN and data[at + 2 : at + 3] == colours:  # all at once: the only scan
+            return
+        at += int.from_bytes(data[at : at + 2])
+    if scans > SCANS:
+        raise InputError(f"a JPEG of {scans:,} scans; a picture has {SCANS} at most")
+
+
+def upright(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """The picture in its own mode, upright by its EXIF orientation; InputError as `Picture`."""
+    image = open_picture(data, formats)
+    with in_our_words():
+        image.load()
+        return _upright(image)
+
+
 def _decoded(image: Image.Image, scale: int) -> Image.Image:
-    with _in_our_words():
+    with in_our_words():
         if scale > 1:
             image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
         image.load()
@@ -120,6 +161,9 @@ def _decoded(image: Image.Image, scale: int) -> Image.Image:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
+    if image.format == "PNG":  # getexif would decode it, and what is wrong with it would be lost
+        with in_our_words():
+            image.load()
     try:
         turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
     except Exception:  # as in _upright

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
-from zlib import error as ZlibError
+from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmts.clusters import read_clusters
 from mmts.errors import InputError
-from mmts.files import read_parquet, require
+from mmts.files import first_line, require
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.shards import cluster_sizes
 
 HOW = "numpy.savez(path, sim_mat=scores, vis_ids=clip ids, txt_ids=sentence ids)"
-DAMAGED = (EOFError, BadZipFile, ZlibError, TokenError, RuntimeError)
-"""What NumPy raises for damaged files beside ValueError and OSError."""
+NUMBER, NAME = 16, 4096
+"""Bytes that a score, and an id, takes at most."""
 
 
 def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDArray[Any]:
@@ -35,6 +34,8 @@ def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -
             is not finite, ids that are missing, unknown or there twice.
     """
     scores = _read(require(path, "give a file of scores"), video_ids, text_ids)
+    if scores.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds values of type {scores.dtype}; scores must be numbers")
     if scores.dtype.kind == "f" and not np.isfinite(scores).all():
         row, column = np.argwhere(~np.isfinite(scores))[0]
         raise InputError(
@@ -50,17 +51,30 @@ def _read(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDAr
         if path.suffix == ".npy":
             return _of_shape(np.load(path, allow_pickle=False, mmap_mode="r"), shape, path)
         if path.suffix == ".npz":
+            _check_size(path, NUMBER * shape[0] * shape[1] + NAME * (sum(shape) + 256))
             with np.load(path, allow_pickle=False) as file:
                 return _in_order(file, video_ids, text_ids, path)
-    except DAMAGED:
-        raise InputError(f"{path} is empty, cut short or damaged; save it by {HOW}") from None
+    except InputError:
+        raise
     except (ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
+        if isinstance(error, OSError) and error.filename:
+            raise  # the disk's or the rights' fault
         raise InputError(
-            f"{path} cannot be read without unpickling ({error}); save it by {HOW}"
+            f"{path} cannot be read without unpickling ({first_line(error)}); save it by {HOW}"
         ) from None
+    except Exception:  # a damaged file may raise anything
+        raise InputError(f"{path} is empty, cut short or damaged; save it by {HOW}") from None
     raise InputError(f"{path} is neither .npy nor .npz (a pickle may run code); save it by {HOW}")
+
+
+def _check_size(path: Path, most: int) -> None:
+    """InputError where the members of an archive are larger than what is to be read."""
+    with ZipFile(path) as file:
+        size = sum(member.file_size for member in file.infolist())
+    if size > most:
+        raise InputError(
+            f"{path} would unpack to {size:,} bytes; scores of this test set take {most:,} at most"
+        )
 
 
 def _of_shape(scores: NDArray[Any], shape: tuple[int, int], path: Path) -> NDArray[Any]:
@@ -79,6 +93,8 @@ def _in_order(
     for key in ("sim_mat", "vis_ids", "txt_ids"):
         if key not in file:
             raise InputError(f"{path} has no {key}, only {', '.join(file)}; save it by {HOW}")
+        if not isinstance(file[key], np.ndarray):
+            raise InputError(f"{path}: {key} is no array; save it by {HOW}")
     rows = _places(file["vis_ids"], video_ids, f"{path}: vis_ids")
     columns = _places(file["txt_ids"], text_ids, f"{path}: txt_ids")
     scores = _of_shape(file["sim_mat"], (len(rows), len(columns)), path)
@@ -112,10 +128,7 @@ def parts_of_captions(path: Path, caption_ids: Sequence[str]) -> list[str]:
     Raises:
         InputError: another kind of file, or a caption that is not in it.
     """
-    table = read_parquet(path, "give a table of the cluster stage")
-    for column in ("caption_id", "cluster_id", "cluster_size"):
-        if column not in table:
-            raise InputError(f"{path} has no column {column}; give a table of the cluster stage")
+    table = read_clusters(path, "give a table of the cluster stage")
     cluster_of = dict(zip(table["caption_id"], table["cluster_id"].tolist(), strict=True))
     missing = [name for name in caption_ids if name not in cluster_of]
     if missing:

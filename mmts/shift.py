@@ -135,11 +135,19 @@ def shift_table(
 
     Returns:
         Columns `cluster_id` (int32), `cluster_size` (int64), `shift` (float64), by cluster_id.
+
+    Raises:
+        InputError: no cluster has a training row, or one has two sizes.
     """
     table = clusters[["cluster_id", "cluster_size"]].drop_duplicates().sort_values("cluster_id")
     table = table[table["cluster_size"] > 0].reset_index(drop=True)
     if table.empty:
         raise InputError("no cluster has a training row; the clustering is empty")
+    twice = table.loc[table["cluster_id"].duplicated(), "cluster_id"]
+    if len(twice):
+        raise InputError(
+            f"cluster {twice.iloc[0]} has more than one size; run `dvc repro -sf cluster`"
+        )
     size = table["cluster_size"].to_numpy()
     return table.assign(
         shift=cluster_shift(

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mmts.disk import room
 from mmts.errors import InputError
 
 Vectors = NDArray[np.float32]
+SUM = struct.Struct("<IB")
+"""CRC-32 of key and vector, behind the vector, and a byte: so the length tells that it is there."""
 TEXTS_A_TRANSACTION = 1024
 TEXTS_AT_ONCE = 10_000  # tokenised: their tokens take up to 4 kB a text
+SCHEMA = "CREATE TABLE vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 UNPADDED = "unpadded"
 """Stands in the name of a cache of `by_length`: padding changes the last bits of a vector."""
 
@@ -31,14 +38,14 @@ class VectorCache:
 
     def __init__(self, path: Path, dim: int) -> None:
         self.path, self.dim = path, dim
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=60)
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
-            )
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is not a usable cache ({error}); delete it") from None
+            self._db.execute(SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS"))
+            found = self._db.execute("SELECT sql FROM sqlite_master").fetchall()
+        if (SCHEMA,) not in found or any(sql not in (SCHEMA, None) for (sql,) in found):
+            self._db.close()
+            raise InputError(f"{path} is a database of another kind; delete it")
 
     def __enter__(self) -> VectorCache:
         return self
@@ -57,20 +64,48 @@ class VectorCache:
             part = keys[start : start + 500]
             marks = ",".join("?" * len(part))
             query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"  # noqa: S608
-            for key, blob in self._db.execute(query, part):
-                vector = np.frombuffer(blob, dtype=np.float32)
-                if vector.shape != (self.dim,):
-                    raise InputError(f"{self.path} holds vectors of another length; delete it")
-                yield key, vector
+            for key, blob in self._rows(query, part):
+                yield key, self._vector(key, blob)
+
+    def _rows(self, query: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, object]]:
+        with self._told():
+            yield from self._db.execute(query, keys)
 
     def put(self, keys: Sequence[bytes], vectors: Vectors) -> None:
         """Store a batch, all of it or nothing."""
         rows = [
-            (key, np.ascontiguousarray(vector, dtype=np.float32).tobytes())
+            (key, data + SUM.pack(crc32(data, crc32(key)), 1))
             for key, vector in zip(keys, vectors, strict=True)
+            for data in [np.ascontiguousarray(vector, dtype=np.float32).tobytes()]
         ]
-        with self._db:
+        with self._told(), self._db:
             self._db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+
+    def _vector(self, key: bytes, blob: object) -> Vectors:
+        """What a row holds; one of an older version has no CRC-32."""
+        size = 4 * self.dim
+        if not isinstance(blob, bytes) or len(blob) not in (size, size + SUM.size):
+            raise InputError(f"{self.path} holds vectors of another length; delete it")
+        vector = np.frombuffer(blob[:size], dtype=np.float32)
+        if len(blob) > size and SUM.unpack(blob[size:]) != (crc32(blob[:size], crc32(key)), 1):
+            raise InputError(f"{self.path} holds a vector that is damaged; delete it")
+        if not np.isfinite(vector).all():
+            raise InputError(f"{self.path} holds a vector that is not finite; delete it")
+        return vector
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """InputError of what SQLite says; only a damaged file is to be deleted."""
+        try:
+            with room(self.path, "give the same command again: what it holds stays"):
+                yield
+        except sqlite3.OperationalError as error:
+            raise InputError(
+                f"{self.path} cannot be used ({error}); make it writable, and end other commands "
+                "that use it"
+            ) from None
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # of names that are no UTF-8
+            raise InputError(f"{self.path} is not a usable cache ({error}); delete it") from None
 
 
 def content_key(data: bytes) -> bytes:

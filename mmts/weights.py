@@ -21,6 +21,8 @@ WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")
 SETTINGS_FILES = (
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json"
 )  # fmt: skip
+ANSWER = 8.0
+"""Seconds that the hub has to answer, two times: it is asked again where it does not."""
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 # of a model of sentence-transformers, whose modules have folders: no other format of the weights
@@ -128,13 +130,29 @@ def _folder(spec: str, patterns: tuple[str, ...], remedy: str) -> Path:
         return folder
     if not _may_be_hub_id(spec):
         raise InputError(f"{spec}: no such folder; {remedy}")
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(snapshot_download(spec, allow_patterns=list(patterns)))
+        return Path(_fetched(spec, list(patterns)))
     except Exception as error:  # without a network it raises what the HTTP library pleases
         problem = textwrap.shorten(str(error).partition(". ")[0], 160, placeholder=" …")
         raise InputError(f"{spec} cannot be loaded ({problem}); {remedy}") from None
+
+
+def _fetched(spec: str, patterns: list[str]) -> str:
+    """The files from the hub, or from its cache where the hub cannot be asked.
+
+    The library waits for a silent hub without end, so it is asked something small before.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        HfApi().model_info(spec, timeout=ANSWER)
+    except Exception:  # without a network it raises what the HTTP library pleases
+        try:
+            return snapshot_download(spec, allow_patterns=patterns, local_files_only=True)
+        except Exception:  # noqa: S110
+            pass
+        raise
+    return snapshot_download(spec, allow_patterns=patterns)
 
 
 def revision(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ def main(
 
     from mmts.captions import build
     from mmts.config import CaptionsStage, load
+    from mmts.errors import one_line
     from mmts.files import output_folder, write_json
     from mmts.sources.coverage import coverage_line
 
@@ -33,7 +34,7 @@ def main(
         for split, counts in about.get("coverage", {}).items():
             print(coverage_line(source, split, **counts))
     for reason, rows in summary["dropped"].items():
-        print(f"dropped: {rows} rows, {reason} (listed in {final / 'dropped.parquet'})")
+        print(f"dropped: {rows} rows, {one_line(reason)} (listed in {final / 'dropped.parquet'})")
 
 
 if __name__ == "__main__":

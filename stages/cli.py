@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Callable
@@ -23,6 +24,8 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     from mmts.errors import InputError
 
     warnings.showwarning = _plain_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal takes ASCII alone
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     name, *rest = sys.argv[1:] or [""]
     if name in others:
@@ -39,12 +42,32 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     except InputError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'file'}: {error.strerror or error}")
+        name = f"{error.filename}: " if error.filename else ""
+        _fail(f"{name}{error.strerror or error}")
+    except UnicodeEncodeError as error:
+        if error.encoding.startswith("utf"):
+            raise
+        _fail(
+            f"{error.object!r} cannot be named here, where text is {error.encoding}; set "
+            "PYTHONUTF8=1, or the locale to C.UTF-8"
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        _fail(f"out of memory ({error}); lower a batch size, workers, or the size of a layer")
 
 
 def _fail(message: str) -> None:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    from mmts.errors import one_line
+
+    print(f"error: {one_line(message)}", file=sys.stderr)
     raise SystemExit(1) from None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether it says that there is no memory: Python's, NumPy's, torch's or CUDA's."""
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 
 def _is_ours(filename: str) -> bool:
@@ -56,5 +79,7 @@ def _is_ours(filename: str) -> bool:
 def _plain_warning(
     message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
 ) -> None:
+    from mmts.errors import one_line
+
     if issubclass(category, UserWarning) and _is_ours(filename):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {one_line(str(message))}", file=sys.stderr)

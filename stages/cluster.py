@@ -18,12 +18,14 @@ def main(
     from mmts.captions import read_captions
     from mmts.cluster import UNKNOWN, cluster
     from mmts.config import ClusterStage, load
-    from mmts.embed import read_embeddings
+    from mmts.embeddings import check_embedded, read_embeddings
     from mmts.files import output_folder, write_json
 
     settings = load(ClusterStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
-    embeddings = read_embeddings(Path("data/embed") / dataset)
+    embedded = Path("data/embed") / dataset
+    embeddings = read_embeddings(embedded)
+    check_embedded(captions, embedded, embeddings.caption_text, embeddings.vision)
     with output_folder(Path("data/cluster") / dataset) as work:
         for name, clustering in settings.clusterings.items():
             found = cluster(clustering, captions, embeddings)

@@ -17,8 +17,9 @@ def main(
 
     from mmts.captions import read_captions
     from mmts.config import EmbedStage, load
-    from mmts.embed import distinct, embed_pictures, embed_texts, refuse_clips
+    from mmts.embed import embed_pictures, embed_texts, refuse_clips
     from mmts.embed_tokens import embed_tokens
+    from mmts.embeddings import distinct
     from mmts.files import output_folder, write_json
     from mmts.towers.build import text_tower, vision_tower
     from mmts.towers.texts import text_tokenizer

@@ -14,19 +14,19 @@ from stages.cli import run
 def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
-    seed: Annotated[int, typer.Option(min=0, help="Which of the grid's seeds.")],
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which of the grid's seeds.")],
 ) -> None:
     """Evaluate one cell on the test split, on which no other stage fits or selects."""
     from mmts.config import EvaluateStage, load
     from mmts.evaluation import evaluate, summary
     from mmts.files import output_folder, write_json
     from mmts.params import lookup, read_params
+    from mmts.training.device import pick_device
     from mmts.training.inputs import Inputs
-    from mmts.training.loop import pick_device
     from mmts.training.saved import load_model
     from mmts.training.validation import encode_split
 
-    settings = load(EvaluateStage, dataset=dataset).evaluate
+    settings = load(EvaluateStage, dataset=dataset, method=method).evaluate
     cell = Path(dataset) / method / str(seed)
     trained = Path("data/train") / cell
     if not trained.exists():  # a mistyped method is likelier than one that was never trained
@@ -66,7 +66,7 @@ def mir(
     A .npz file holds sim_mat, vis_ids and txt_ids, in any order; a .npy file has the order of
     EPIC_100_retrieval_test.csv and EPIC_100_retrieval_test_sentence.csv.
     """
-    from mmts.files import write_json
+    from mmts.files import output_file, write_json
     from mmts.metrics.mir import relevancy
     from mmts.multi_instance import (
         Ids,
@@ -95,7 +95,8 @@ def mir(
     found = multi_instance_metrics(values, groups, resamples=bootstrap, seed=seed)
     print(table(found))
     if json is not None:
-        write_json(json, found)
+        with output_file(json) as work:
+            write_json(work, found)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ def main(
     from pathlib import Path
 
     from mmts.captions import read_captions
+    from mmts.clusters import read_clusters
     from mmts.config import PackStage, load
     from mmts.files import output_folder, read_parquet
     from mmts.shards import cluster_sizes, items, write_clips, write_shards
@@ -25,7 +26,7 @@ def main(
     settings = load(PackStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
     path = Path("data/cluster") / dataset / "default.parquet"
-    clusters = read_parquet(path, "run `dvc repro` from the cluster stage on")
+    clusters = read_clusters(path, "run `dvc repro`")
     output, kept = Path("data/shards") / dataset, Path("data/cache/pack") / dataset
     with output_folder(output) as work:
         found, sizes = items(captions, clusters), cluster_sizes(clusters)

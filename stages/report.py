@@ -14,7 +14,7 @@ def main() -> None:
 
     from mmts.config import ReportStage, load
     from mmts.files import output_folder
-    from mmts.reporting.cells import load_dataset
+    from mmts.reporting.load import load_dataset
     from mmts.reporting.report import dataset_report
     from mmts.reporting.results import write_results
     from mmts.reporting.speed import cell_speeds
@@ -35,7 +35,7 @@ def main() -> None:
     ]
     speeds = {dataset.name: cell_speeds(Path("data/cache/speed"), dataset) for dataset in datasets}
     of_study = study_files(Path("study"))
-    with output_folder(results) as work:
+    with output_folder(results, sums=False) as work:
         write_results(work, reports, speeds, of_study)
     for report in reports:
         for overall, *_ in report.tables:

@@ -14,9 +14,10 @@ def main(
     """Write the shift table of one method, and those clusters that are not in the shards."""
     from pathlib import Path
 
+    from mmts.clusters import CLASS, read_clusters
     from mmts.config import ShiftStage, load
     from mmts.errors import InputError
-    from mmts.files import output_folder, read_parquet
+    from mmts.files import output_folder
     from mmts.shift import shift_table
 
     settings = load(ShiftStage, dataset=dataset, method=method)
@@ -28,9 +29,9 @@ def main(
             there = ", ".join(sorted(p.stem for p in folder.glob("*.parquet"))) or "none"
             raise InputError(
                 f"method {method}: no clustering {name}; there are: {there} "
-                "(name one of them, or run `dvc repro` from the cluster stage on)"
+                "(name one of them, or run `dvc repro`)"
             )
-        tables[name] = read_parquet(path)
+        tables[name] = read_clusters(path)
     table = shift_table(
         tables[wanted.shift],
         shift_min=settings.shift_min,
@@ -42,7 +43,7 @@ def main(
         joined = joined[["caption_id"]]
     for name in wanted.relevancy:
         of = tables[name].set_index("caption_id")["cluster_id"]
-        joined = joined.assign(**{f"class_{name}": of.reindex(joined["caption_id"]).to_numpy()})
+        joined = joined.assign(**{CLASS + name: of.reindex(joined["caption_id"]).to_numpy()})
     with output_folder(Path("data/shift") / dataset / method) as work:
         table.to_parquet(work / "shift.parquet", index=False)
         if joined.columns.size > 1:

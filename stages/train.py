@@ -17,29 +17,37 @@ def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of initialisation, order and augmentation.")
+        int,
+        typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation."),
     ],
     resume: Annotated[
         Path | None, typer.Option(help="A checkpoint; else the newest of the same settings.")
     ] = None,
 ) -> None:
     """Train a two-tower model; look at the validation split alone."""
+    import os
+    import sys
     from contextlib import ExitStack
 
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stacks of C++ where a peer has left
     from mmts.config import TrainStage, load
-    from mmts.files import output_folder, sync_tree
+    from mmts.errors import InputError
+    from mmts.files import output_folder
     from mmts.training import speed
     from mmts.training.checkpoint import Checkpoints
+    from mmts.training.device import pick_device
     from mmts.training.fingerprint import facts, input_files
-    from mmts.training.joining import alike, joined
+    from mmts.training.joining import alike, joined, launched
+    from mmts.training.launching import launch
     from mmts.training.log import RunLog
-    from mmts.training.loop import pick_device, train
+    from mmts.training.loop import train
     from mmts.training.prepared import prepare
 
     with alike():
         settings = load(TrainStage, dataset=dataset, method=method)
         device = pick_device(settings.train.device)
-    launch(settings.train.launcher)
+    if settings.train.launcher is not None and not launched():
+        launch(settings.train.launcher, "stages.train", sys.argv[1:])
     how, towers, data = settings.method, settings.towers, Path("data")
     cell = Path(dataset) / method / str(seed)
     with ExitStack() as stack:
@@ -79,11 +87,13 @@ def main(
                 save(work, settings, ready, trained, world.size, about)
     if not world.first:
         return
-    sync_tree(data / "train" / cell)  # a power cut may leave outputs, checkpoints or both
-    keeper.clear()
+    keeper.clear()  # not before: a power cut may leave outputs, checkpoints or both
     if trained.speed is not None:
         path = data / "cache/speed" / dataset / method / f"{seed}.json"
-        speed.write(path, keeper.folder.name, trained.speed)
+        try:
+            speed.write(path, keeper.folder.name, trained.speed)
+        except (OSError, InputError) as error:  # the run is complete: not for this to fail
+            print(f"warning: no speed of this run is kept: {error}", file=sys.stderr)
     fast = "" if trained.speed is None else f", {speed.told(trained.speed)}"
     print(
         f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{validation(trained.metrics)}"
@@ -108,27 +118,6 @@ def save(
         "processes": processes, "global_batch_size": train.batch_size,
         "total_steps": trained.total_steps, "period": period(settings.method, ready.steps),
     })  # fmt: skip
-
-
-def launch(launcher: tuple[str, ...] | None) -> None:
-    """Become the launcher of this very command, unless one has started it."""
-    import os
-    import sys
-
-    from mmts.errors import InputError
-    from mmts.training.joining import launched
-
-    if launcher is None or launched():
-        return
-    program = [sys.executable, "-m", "torch.distributed.run"]
-    command = [*(program if launcher[0] == "torchrun" else launcher[:1]), *launcher[1:]]
-    sys.stdout.flush()
-    try:
-        os.execvp(command[0], [*command, "-m", "stages.train", *sys.argv[1:]])  # noqa: S606
-    except FileNotFoundError:
-        raise InputError(
-            f"train.launcher starts with {launcher[0]}, which is no program here"
-        ) from None
 
 
 def validation(metrics: dict[str, float]) -> str:

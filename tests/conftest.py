@@ -12,15 +12,37 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny work: more threads only wa
 
 import importlib
 import shutil
+import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from tests import making
+from tests.pipeline import warm
+
+EXAMPLES = 100
+
+hypothesis.settings.register_profile(
+    "plain", derandomize=True, deadline=None, database=None, max_examples=EXAMPLES
+)
+hypothesis.settings.register_profile(
+    "fuzz", deadline=None, database=None, max_examples=40 * EXAMPLES, print_blob=True
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz", action="store_true", help="40 times as many generated inputs, 20 kills a stage"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("fuzz" if config.getoption("fuzz") else "plain")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,6 +86,22 @@ class Project:
         finally:
             sys.argv = argv
         return Ran(code, *self._capture())
+
+
+@pytest.fixture(scope="session")
+def warm_commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of `python` and `dvc` that need no time to start, see `tests.pipeline.warm`."""
+    folder = tmp_path_factory.mktemp("warm")
+    warm.write_commands(folder, sys.executable)
+    server = subprocess.Popen(
+        [sys.executable, str(warm.__file__), "serve", str(folder)], stdout=subprocess.PIPE
+    )
+    try:
+        assert server.stdout is not None and server.stdout.readline() == b"ready\n"
+        yield folder
+    finally:
+        server.kill()
+        server.wait()
 
 
 CELL = ("--dataset", "tiny", "--method")

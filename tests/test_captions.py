@@ -6,7 +6,7 @@ import pytest
 
 from mmts.captions import COLUMNS, DROPPED_COLUMNS, build, read_captions
 from mmts.errors import InputError
-from mmts.files import sha256_file
+from mmts.sealed import sha256_file
 from mmts.settings import Captions
 from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
 

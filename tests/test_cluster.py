@@ -6,7 +6,7 @@ import pytest
 
 from mmts import cluster as module
 from mmts.cluster import UNKNOWN, cluster, lsa
-from mmts.embed import Embeddings, distinct
+from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.settings import ColumnClustering, KMeansClustering
 

@@ -12,8 +12,6 @@ from mmts.config import (
     CaptionsStage,
     ClusterStage,
     EmbedStage,
-    EvaluateStage,
-    PackStage,
     ReportStage,
     ShiftStage,
     StageSettings,
@@ -67,81 +65,31 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     ("stage", "key", "value", "message"),
     [
         # wrong types
-        (CaptionsStage, f"{TINY}.captions.max_bad_share", "none", "is 'none'; it should be a va"),
         (CaptionsStage, f"{SOURCE}.path", 5, "is 5; it should be a valid string"),
-        (CaptionsStage, f"{SOURCE}.publishable", "yes", "is 'yes'; it should be a valid bool"),
-        (CaptionsStage, f"{SOURCE}.split.seed", 1.5, "is 1.5; it should be a valid integer"),
         (CaptionsStage, f"{SOURCE}.class_columns", "kind", "is 'kind'; it should be a list"),
-        (EmbedStage, f"{TINY}.embed.batch_size", "8", "is '8'; it should be a valid integer"),
-        (EmbedStage, f"{TINY}.towers.vision.frozen", 1, "is 1; it should be a valid boolean"),
-        (ClusterStage, f"{TINY}.clusterings.default.k", 4.0, "is 4.0; it should be a valid int"),
-        (TrainStage, f"{TINY}.train.learning_rate", "fast", "is 'fast'; it should be a valid num"),
-        (TrainStage, f"{TINY}.train.epochs", True, "is True; it should be a valid integer"),
         (TrainStage, f"{TINY}.train.head", 3, "is 3; it should be a mapping of"),
         (TrainStage, "methods.base.alpha", "0.1", "is '0.1'; write a number, or auto"),
         (ShiftStage, "methods.base.shift_min", None, "is null; it should be a valid number"),
-        (ReportStage, "grid.seeds", [0, "a"], "is 'a'; it should be a valid integer"),
-        (ReportStage, "grid.datasets", "tiny", "is 'tiny'; it should be a list"),
-        (ReportStage, "report", None, "is null; it should be a mapping of"),
         # out of range
         (CaptionsStage, f"{TINY}.captions.max_bad_share", 1.0, "is 1.0; it should be less than 1"),
-        (CaptionsStage, f"{TINY}.captions.max_bad_share", -0.1, "is -0.1; it should be greater"),
-        (CaptionsStage, f"{SOURCE}.limit", 0, "is 0; it should be greater than 0"),
         (CaptionsStage, f"{TINY}.captions.sources", {}, "at least 1 item"),
-        (EmbedStage, f"{TINY}.embed.batch_size", 0, "is 0; it should be greater than 0"),
-        (EmbedStage, f"{TINY}.towers.vision.image_size", 8, "is 8; it should be greater than"),
         (EmbedStage, f"{TINY}.towers.vision.name", "resnet50", "is 'resnet50'; .*'small_cnn'"),
-        (ClusterStage, f"{TINY}.clusterings.default.k", 0, "is 0; it should be greater than or eq"),
-        (ClusterStage, f"{TINY}.clusterings.default.features", "audio", "is 'audio'; .*'vision'"),
-        (PackStage, f"{TINY}.pack.shard_size", -1, "is -1; it should be greater than 0"),
-        (PackStage, f"{TINY}.pack.image_size", 3, "is 3; it should be greater than or equal to 16"),
-        (TrainStage, f"{TINY}.train.batch_size", 1, "is 1; it should be greater than or eq"),
-        (TrainStage, f"{TINY}.train.learning_rate", 0, "is 0; it should be greater than 0"),
-        (TrainStage, f"{TINY}.train.head.dim", 0, "is 0; it should be greater than 0"),
-        (TrainStage, f"{TINY}.train.head.dropout", 1, "is 1; it should be less than 1"),
-        (TrainStage, f"{TINY}.train.augment", 2, "is 2; it should be a mapping of"),
-        (TrainStage, f"{TINY}.train.augment", {"magnitude": 31}, r"\.magnitude is 31; it should"),
         (TrainStage, f"{TINY}.train.augment", {"magnitude": 9}, "magnitude is 9 but ops is 0"),
-        (TrainStage, f"{TINY}.train.augment", {"crop_area": [0, 1]}, r"\.crop_area\.0 is 0; it"),
         (TrainStage, f"{TINY}.train.augment", {"crop_area": [0.5]}, r"\.1 is missing; add it"),
         (TrainStage, f"{TINY}.train.augment", {"crop_area": [0.9, 0.5]}, "begins at 0.9, above"),
-        (TrainStage, f"{TINY}.train.augment", {"op": 1}, r"\.op is not a se.*did you mean ops"),
-        (TrainStage, f"{TINY}.train.device", "tpu", "is 'tpu'; it should be 'auto', 'cpu' or "),
-        (TrainStage, OBJECTIVE, "triplet", "is triplet; there are: info_nce, max_m"),
         (TrainStage, OBJECTIVE, "sogcrl", r"is sogcrl; did you mean sogclr\?"),
-        (TrainStage, "methods.base.modulator", "learned", r"is learned; did you mean learnable\?"),
-        (TrainStage, OBJECTIVE, {"kind": "cyclip", "inmodal": -1}, r"\.inmodal is -1"),
-        (TrainStage, OBJECTIVE, {"kind": "sogclr", "gamma": 0}, r"\.gamma is 0; it sh"),
-        (TrainStage, OBJECTIVE, {"kind": "siglip", "bais": 0}, r"\.bais is not a se.*"
-         "did you mean bias"),
         (TrainStage, OBJECTIVE, {}, r"\.kind is missing; there are: info_nce"),
         (TrainStage, "methods.base.modulator", {"kind": "tempnt"}, r"\.kind is tempnt; did you me"),
         (TrainStage, OBJECTIVE, 3, "is 3; write a name, or a mapping with `kind`"),
-        (TrainStage, "methods.base.tau_default", 0, "is 0; it should be greater than 0"),
         (TrainStage, "methods.base.tau_default", "auto", "is 'auto'; it should be a valid number"),
-        (TrainStage, "methods.base.alpha", "atuo", "is 'atuo'; write a number, or auto"),
-        (ShiftStage, "methods.base.shift_mapping", "sqrt", "is 'sqrt'; it should be 'linear'"),
-        (ShiftStage, "methods.base.clustering", "a b", "is 'a b'; string should match"),
+        (ShiftStage, "methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         (ShiftStage, "methods.base.clustering", {"relevancy": []}, r"\.shift is missing; add it"),
         (ShiftStage, "methods.base.clustering", {"shift": "a", "relevancy": ["b", "b"]}, "twice"),
-        (TrainStage, "methods.base.update_every", "batch", "is 'batch'; it should be 'step'"),
-        (TrainStage, "methods.base.alpha", -0.1, "is -0.1; it should be greater than or"),
-        (TrainStage, "methods.base.oscillations", 0, "is 0; it should be greater than 0"),
-        (EvaluateStage, f"{TINY}.evaluate.bootstrap", 10, "is 10; it should be greater than"),
-        (ReportStage, "grid.methods", [], "at least 1 item"),
-        (ReportStage, "grid.seeds", [-1], "is -1; it should be greater than or equal to 0"),
-        (ReportStage, "grid.datasets", ["a b"], "is 'a b'; it should|is 'a b'; string should"),
-        (ReportStage, "report.tsne_points", 3, "is 3; it should be greater than or equal to 50"),
         # missing
-        (CaptionsStage, f"{SOURCE}.path", ..., "is missing; add it"),
         (CaptionsStage, f"{TINY}.captions", ..., "is missing; .*there are: embed"),
-        (ClusterStage, f"{TINY}.clusterings.default.k", ..., "is missing; add it"),
-        (TrainStage, f"{TINY}.train.epochs", ..., "is missing; add it"),
         (TrainStage, f"{TINY}.methods.base", ..., "is missing; there are: mmts"),
         (TrainStage, "methods.base", ..., "is missing; there are: mmts"),
         (ShiftStage, "methods.base.shift_max", ..., "is missing; did you mean shift_min"),
-        (ShiftStage, "methods.base.tau_default", ..., "is missing; there are: objective"),
-        (ShiftStage, "methods.base.shift_mapping", ..., "is missing; "),
         (ReportStage, "grid", ..., "is missing"),
     ],
 )  # fmt: skip
@@ -455,35 +403,6 @@ def test_numbers_are_read_as_yaml_1_2(tmp_path: Path) -> None:
             load(TrainStage, path, dataset="tiny", method="base")
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("grid: [1,\n", r"line \d+: not valid YAML"),
-        ("a: 1\na: 2\n", 'line 2: not valid YAML: found duplicate key "a"'),
-        (
-            "a: !!python/object/apply:os.system [ls]\n",
-            "line 1: not valid YAML: could not determine",
-        ),
-        ("a: !mine 3\n", "line 1: not valid YAML: could not determine a constructor for the tag"),
-        ("a: b: c\n", "line 1: not valid YAML"),
-        ("- a\n", "expected a mapping with grid"),
-        ("", "expected a mapping with grid"),
-        ("caf\udce9: 1\n", "not valid YAML"),
-    ],
-)
-def test_broken_files(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=message) as caught:
-        load(CaptionsStage, path, dataset="tiny")
-    assert str(path) in str(caught.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nope\.yaml is not there"):
-        load(CaptionsStage, tmp_path / "nope.yaml", dataset="tiny")
-
-
 # --- what a stage can reach ----------------------------------------------------------------------
 
 
@@ -493,6 +412,7 @@ def dvc_stages() -> dict[str, list[str]]:
     return {
         name: [re.sub(r"\$\{item\.(\w+)\}", r"{\1}", key) for key in stage.get("params", [])]
         for name, stage in tree["stages"].items()
+        if name != "check"  # it reads all
     }
 
 
@@ -549,7 +469,7 @@ def test_check_sees_every_section(tmp_path: Path) -> None:
     assert refused(tmp_path, {"datasets": ...}).startswith("datasets is missing")
     assert refused(tmp_path, {"methods": ...}).startswith("methods is missing")
     assert refused(tmp_path, {"report": ...}).startswith("report is missing")
-    assert "must be a mapping" in refused(tmp_path, {"methods": [1]})
+    assert "should be a mapping" in refused(tmp_path, {"methods": [1]})
     assert refused(tmp_path, {"grid.methods": ["base", "best"]}).startswith(
         "grid.methods names best; there are: base, mmts"
     )

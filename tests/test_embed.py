@@ -9,12 +9,11 @@ from torch import Tensor
 
 from mmts.embed import (
     PROBE_TEXT,
-    distinct,
     embed_pictures,
     embed_texts,
     load_sentence_model,
-    read_embeddings,
 )
+from mmts.embeddings import distinct, read_embeddings
 from mmts.errors import InputError
 from mmts.media import decode_image, square
 from mmts.settings import VisionTower

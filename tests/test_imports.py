@@ -32,10 +32,11 @@ def path_of(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def imported(module: str) -> set[str]:
-    """Full names of all that a module imports anywhere in its text."""
+def imported(module: str, at_once: bool = False) -> set[str]:
+    """Full names of all that a module imports anywhere in its text; or only as it is imported."""
     found = set()
-    for node in ast.walk(ast.parse(path_of(module).read_text(encoding="utf-8"))):
+    tree = ast.parse(path_of(module).read_text(encoding="utf-8"))
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -120,6 +121,27 @@ def test_help_takes_less_than_half_a_second_of_the_cpu(command: str) -> None:
         if seconds[-1] <= 0.5:
             break
     assert min(seconds) <= 0.5, seconds
+
+
+def reached(*names: str) -> set[str]:
+    """Full names of all that is imported at once with those, directly or not."""
+    found: set[str] = set()
+    todo = set(names)
+    while todo:
+        name = todo.pop()
+        parts = name.split(".")
+        modules = {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & set(MODULES)
+        found.add(name)
+        todo |= {n for m in modules for n in imported(m, at_once=True)} - found
+    return found
+
+
+def test_stages_import_what_they_need() -> None:
+    """Each of these costs seconds: torch, and torch._dynamo, which the losses import."""
+    report, evaluate = (reached(*imported(f"stages.{s}")) for s in ("report", "evaluate"))
+    assert "torch" in evaluate and "mmts.training.pairs.Pairs" in evaluate
+    assert not [n for n in report if below(n, "torch", "sentence_transformers", "transformers")]
+    assert not [n for n in evaluate if below(n, "mmts.losses", "torch._dynamo", "torch.optim")]
 
 
 def test_stages_import_nothing_heavy() -> None:

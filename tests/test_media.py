@@ -43,7 +43,7 @@ def test_a_tar_that_is_none_or_compressed(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "z.tar", "w:gz") as tar:
         tar.add(tmp_path / "t.tar", "a.png")
     for name in ("t", "z"):
-        with pytest.raises(InputError, match=rf"{name}\.tar is not an uncompressed tar"):
+        with pytest.raises(InputError, match=rf"{name}\.tar is not a whole, uncompressed tar"):
             MediaReader().read(f"{tmp_path}/{name}.tar::a.png")
 
 

@@ -16,14 +16,15 @@ from PIL import Image
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.files import read_json, sha256_file, write_json
+from mmts.files import read_json, write_json
 from mmts.media import MediaFacts, MediaReader, decode_image
+from mmts.sealed import sha256_file
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, cluster_sizes, items, verified, write_shards
 from mmts.shards.archive import ShardFile, header
 from mmts.shards.items import sample_json
 from mmts.shards.samples import column, counts, flat, places
-from tests.making import picture, write_picture
+from tests.making import picture, take_in_hand, write_picture
 
 SIZES = {10: 2, 2: 7, -1: 0}
 
@@ -61,7 +62,12 @@ def test_names_manifest_and_index(packed: tuple[Path, list[Item]]) -> None:
     folder, _ = packed
     shards = {"train-000000.tar": 5, "train-000001.tar": 5, "train-000002.tar": 2,
               "val-000000.tar": 3, "test-000000.tar": 2}  # fmt: skip
-    assert {p.name for p in folder.iterdir()} == {*shards, "manifest.json", "index.parquet"}
+    assert {p.name for p in folder.iterdir()} == {
+        *shards,
+        "manifest.json",
+        "index.parquet",
+        "SHA256SUMS",
+    }
     manifest = read_json(folder / "manifest.json")
     assert {n: s["samples"] for n, s in manifest["shards"].items()} == shards
     assert manifest["samples"] == {"train": 12, "val": 3, "test": 2}
@@ -152,11 +158,12 @@ def test_columns_are_what_the_samples_say(packed: tuple[Path, list[Item]]) -> No
 
 def test_an_index_of_an_older_version(packed: tuple[Path, list[Item]]) -> None:
     folder, _ = packed
-    path, manifest = folder / "index.parquet", read_json(folder / "manifest.json")
-    pd.read_parquet(path).drop(columns="captions").to_parquet(path)
-    write_json(folder / "manifest.json", {**manifest, "index_sha256": sha256_file(path)})
-    with pytest.raises(InputError, match=r"index\.parquet has no captions: .*; run `dvc repro"):
-        ShardReader(folder, "train")
+    path, manifest = take_in_hand(folder / "index.parquet"), read_json(folder / "manifest.json")
+    for lacking in ("image_crc32", "captions"):
+        pd.read_parquet(path).drop(columns=lacking).to_parquet(path)
+        write_json(folder / "manifest.json", {**manifest, "index_sha256": sha256_file(path)})
+        with pytest.raises(InputError, match=rf"parquet has no {lacking}: .*; run `dvc repro"):
+            ShardReader(folder, "train")
 
 
 def open_shards() -> int:
@@ -165,13 +172,16 @@ def open_shards() -> int:
     return sum(path.endswith(".tar") for path in found)
 
 
+@pytest.mark.parametrize(
+    ("name", "few"), [("OPEN_FILES", 2), ("getrlimit", lambda _: (8, 8))], ids=["ours", "ulimit"]
+)
 def test_open_files_are_few_and_closed(
-    packed: tuple[Path, list[Item]], monkeypatch: pytest.MonkeyPatch
+    packed: tuple[Path, list[Item]], monkeypatch: pytest.MonkeyPatch, name: str, few: object
 ) -> None:
     folder, found = packed
     if not Path("/proc/self/fd").exists():
         pytest.skip("no list of open files")
-    monkeypatch.setattr("mmts.shards.reader.OPEN_FILES", 2)
+    monkeypatch.setattr(f"mmts.shards.reader.{name}", few)
     gc.collect()  # readers of other tests
     before, reader = open_shards(), ShardReader(folder, "train")
     for n in (0, 11, 5, 0, 11):
@@ -220,22 +230,24 @@ def age(path: Path, seconds: int) -> None:
     os.utime(path, ns=(then, then))
 
 
-def test_each_file_is_hashed_once(settled: Path, hashed: list[str]) -> None:
+def test_each_shard_is_hashed_once(settled: Path, hashed: list[str]) -> None:
+    """The index is each time: what stands in it is in no CRC-32."""
     first = ["index.parquet", "train-000000.tar", "train-000001.tar", "train-000002.tar"]
     ShardReader(settled, "train")
     assert sorted(hashed) == first
     hashed.clear()
     ShardReader(settled, "train")
-    assert hashed == []
+    assert hashed == ["index.parquet"]
+    hashed.clear()
     ShardReader(settled, "val")
-    assert hashed == ["val-000000.tar"]
+    assert hashed == ["val-000000.tar", "index.parquet"]
     hashed.clear()
     age(settled / "train-000001.tar", 60)  # another mtime
     again = settled / "again"
     shutil.copy2(settled / "train-000000.tar", again)
     again.replace(settled / "train-000000.tar")  # another inode
     ShardReader(settled, "train")
-    assert sorted(hashed) == ["train-000000.tar", "train-000001.tar"]
+    assert sorted(hashed) == ["index.parquet", "train-000000.tar", "train-000001.tar"]
     flip(settled / "train-000002.tar")
     with pytest.raises(InputError, match=r"train-000002\.tar does not match the SHA-256"):
         ShardReader(settled, "train")
@@ -247,7 +259,7 @@ def test_what_was_just_written_or_lies_elsewhere_is_not_remembered(
     (settled / "test-000000.tar").touch()
     for _ in range(2):
         ShardReader(settled, "test")
-    assert sorted(hashed) == ["index.parquet", "test-000000.tar", "test-000000.tar"]
+    assert hashed == ["test-000000.tar", "index.parquet"] * 2
     hashed.clear()
     for _ in range(2):
         ShardReader(packed[0], "test")
@@ -260,9 +272,9 @@ def test_a_damaged_memory_is_none(settled: Path, hashed: list[str], content: str
     memory.parent.mkdir()
     memory.write_text(content)
     ShardReader(settled, "test")
-    assert len(hashed) == 2 and len(read_json(memory)) == 2
+    assert len(hashed) == 2 and len(read_json(memory)) == 1
     ShardReader(settled, "test")
-    assert len(hashed) == 2 and [p.name for p in memory.parent.iterdir()] == [memory.name]
+    assert len(hashed) == 3 and [p.name for p in memory.parent.iterdir()] == [memory.name]
 
 
 def test_the_reader(packed: tuple[Path, list[Item]]) -> None:
@@ -363,7 +375,7 @@ def test_two_shards_that_changed_places(packed: tuple[Path, list[Item]]) -> None
 
 def test_manifests_that_are_none(packed: tuple[Path, list[Item]]) -> None:
     folder, _ = packed
-    manifest = read_json(folder / "manifest.json")
+    manifest = read_json(take_in_hand(folder / "manifest.json"))
     write_json(folder / "manifest.json", {**manifest, "shards": {}})
     with pytest.raises(InputError, match=r"manifest\.json has no shards of split train"):
         ShardReader(folder, "train")

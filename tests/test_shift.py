@@ -86,6 +86,12 @@ def test_table_has_a_row_a_training_cluster() -> None:
     assert [str(t) for t in table.dtypes] == ["int32", "int64", "float64"]
 
 
+def test_a_cluster_has_one_size() -> None:
+    clusters = pd.DataFrame({"cluster_id": [0, 1, 1], "cluster_size": [1, 2, 3]})
+    with pytest.raises(InputError, match="cluster 1 has more than one size"):
+        shift_table(clusters, shift_min=0.1, shift_max=0.5)
+
+
 def test_table_of_nothing() -> None:
     clusters = pd.DataFrame({"cluster_id": [-1], "cluster_size": [0]})
     with pytest.raises(InputError, match="no cluster has a training row"):

@@ -1,3 +1,4 @@
+import sqlite3
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,3 +158,23 @@ def test_texts_of_one_length_together_the_longest_first(monkeypatch: pytest.Monk
     assert [rows.tolist() for rows, _ in parts] == [[11, 21, 20, 10], [12, 22]]
     for rows, vectors in parts:
         np.testing.assert_array_equal(vectors[:, 0], rows)
+
+
+def test_a_flipped_bit_of_a_vector_is_found(tmp_path: Path) -> None:
+    """And a row of an older version, without a sum, is taken as it is."""
+    path, key = tmp_path / "cache.sqlite", content_key(b"a")
+    vector = np.arange(3, dtype=np.float32)
+    with VectorCache(path, 3) as cache:
+        cache.put([key], vector[None])
+        assert next(cache.get([key]))[1].tolist() == [0, 1, 2]
+    old = vector.tobytes()
+    with sqlite3.connect(path) as database:
+        (blob,) = database.execute("SELECT vector FROM vectors").fetchone()
+        assert blob[:12] == old and len(blob) == 17
+        database.execute("UPDATE vectors SET vector = ?", (bytes([blob[0] ^ 1]) + blob[1:],))
+    with VectorCache(path, 3) as cache, pytest.raises(InputError, match="damaged; delete it"):
+        list(cache.get([key]))
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE vectors SET vector = ?", (old,))
+    with VectorCache(path, 3) as cache:
+        assert next(cache.get([key]))[1].tolist() == [0, 1, 2]

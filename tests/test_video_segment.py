@@ -61,7 +61,7 @@ def test_only_the_bytes_that_are_asked_for_are_read(segment: bytes, tmp_path: Pa
     ):
         reader = SegmentReader(part)
         assert [read_number(np.asarray(image)) for image in reader.images([1, 19])] == [1, 19]
-        with pytest.raises(InputError, match="frame 0 of a segment is no JPEG"):
+        with pytest.raises(InputError, match="frame 0 of a video segment is damaged"):
             list(reader.images([0]))
         del reader
 
@@ -82,19 +82,19 @@ def test_players_see_an_mjpeg_stream(segment: bytes) -> None:
 
 @pytest.mark.parametrize("index", [-1, 20])
 def test_a_frame_that_is_not_there(segment: bytes, index: int) -> None:
-    with pytest.raises(InputError, match=f"frame {index} of a segment that has 0 to 19"):
+    with pytest.raises(InputError, match=f"frame {index} of a video segment, that has 0 to 19"):
         SegmentReader(segment).frames([index])
 
 
 def test_what_is_no_segment(segment: bytes) -> None:
     for data in (b"", b"x", bytes(100), jpeg(0), segment[:-1], segment[:-12], segment + b"x"):
-        with pytest.raises(InputError, match="not a video segment, or one cut short"):
+        with pytest.raises(InputError, match="is no video segment, or one cut short"):
             SegmentReader(data)
     for data in (segment[1:], b"x" + segment):
-        with pytest.raises(InputError, match=r"a video segment of .* bytes should have"):
+        with pytest.raises(InputError, match=r"a video segment has .* bytes of frames, not"):
             SegmentReader(data)
-    no_frames = segment[-12:-12] + bytes(4) + segment[-8:]
-    with pytest.raises(InputError, match="not a video segment"):
+    no_frames = bytes(4) + segment[-8:]
+    with pytest.raises(InputError, match="is no video segment"):
         SegmentReader(no_frames)
     with pytest.raises(InputError, match="no frames"):
         write_segment([])
@@ -104,5 +104,14 @@ def test_frames_of_two_sizes_and_damaged_ones(segment: bytes) -> None:
     reader = SegmentReader(write_segment([jpeg(0), jpeg(1, size=(48, 32))]))
     with pytest.raises(InputError, match=r"frames of \(48, 32\) and \(96, 64\)"):
         reader.frames([0, 1])
-    with pytest.raises(InputError, match="frame 1 of a segment is damaged"):
+    with pytest.raises(InputError, match="frame 1 of a video segment is damaged"):
         SegmentReader(write_segment([jpeg(0), jpeg(1)[:700]])).frames([1])
+
+
+def test_a_flipped_bit_is_found_in_the_frame_that_has_it(segment: bytes) -> None:
+    spoilt = bytearray(segment)
+    spoilt[len(jpeg(0)) // 2] ^= 4
+    reader = SegmentReader(bytes(spoilt), "clip 3 of data/x.tar")
+    assert read_number(np.asarray(next(reader.images([1])))) == 1
+    with pytest.raises(InputError, match=r"^frame 0 of clip 3 of data/x\.tar is damaged; cut it"):
+        reader.jpeg(0)

@@ -1,8 +1,8 @@
-"""Reads the artifacts of the cells that the grid names."""
+"""What the report knows of a dataset and of the cells that the grid names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.errors import InputError
-from mmts.files import read_json, require
 from mmts.kinds import quantity
 from mmts.reporting.measure import Measure, measure_of
 
@@ -48,6 +46,11 @@ class Cell:
         """The objective the model was trained with, such as info_nce."""
         return str(self.run["objective"])
 
+    @property
+    def measure(self) -> Measure:
+        """What it was measured by."""
+        return measure_of(next(iter(self.metrics.values())))
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -69,12 +72,14 @@ class Dataset:
     shifts: Mapping[str, pd.DataFrame]
     columns: Mapping[str, str]
     class_sizes: Mapping[str, NDArray[np.int64]]
+    unused: Mapping[str, int]
+    """Rows of the sources that were dropped, and clips that were lost, by the kind of reason."""
     cells: Mapping[tuple[str, int], Cell]
 
     @property
     def measure(self) -> Measure:
         """What its models were measured by."""
-        return measure_of(self.of(self.methods[0])[0].metrics[self.test_sources[0]])
+        return self.of(self.methods[0])[0].measure
 
     @property
     def publishable(self) -> bool:
@@ -122,106 +127,3 @@ class Dataset:
         found = [cell.metrics[source].get(key) for cell in self.of(method)]
         numbers = [float(value) for value in found if value is not None]
         return numbers if len(numbers) == len(found) else []
-
-
-def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequence[int]) -> Dataset:
-    """The dataset and the cells `methods` x `seeds`, read from the folder `data`.
-
-    Raises InputError naming the first missing file, before anything is read.
-    """
-    keys = [(method, seed) for method in methods for seed in seeds]
-    _check_files(data, name, methods, keys)
-    cells = {key: _cell(data, name, *key) for key in keys}
-    _check_sources(name, cells)
-    summary = read_json(data / "captions" / name / "summary.json")
-    sources = tuple(
-        Source(
-            source, str(about["kind"]), bool(about["publishable"]), str(about.get("credit") or ""),
-            about.get("coverage", {}),
-        )
-        for source, about in summary["sources"].items()
-    )  # fmt: skip
-    columns = _class_columns(data / "cluster" / name)
-    return Dataset(
-        name=name,
-        sources=sources,
-        captions=_captions(data, name),
-        vectors=data / "embed" / name / "text.npy",
-        shards=data / "shards" / name,
-        methods=tuple(methods),
-        seeds=tuple(seeds),
-        shifts={m: pd.read_parquet(data / "shift" / name / m / "shift.parquet") for m in methods},
-        columns=columns,
-        class_sizes=_class_sizes(data / "cluster" / name, columns),
-        cells=cells,
-    )
-
-
-def _class_columns(folder: Path) -> dict[str, str]:
-    """The class column of each clustering by one, by the clustering's name."""
-    facts = {file.stem: read_json(file) for file in sorted(folder.glob("*.json"))}
-    return {name: str(of["column"]) for name, of in facts.items() if of["kind"] == "column"}
-
-
-def _class_sizes(folder: Path, columns: Mapping[str, str]) -> dict[str, NDArray[np.int64]]:
-    """The training rows of each class, falling, by column: that with the fewest classes first."""
-    found = {}
-    for name, column in columns.items():
-        if column not in found:
-            table = pd.read_parquet(folder / f"{name}.parquet").drop_duplicates("cluster_id")
-            sizes = np.sort(table["cluster_size"].to_numpy(dtype=np.int64))[::-1]
-            found[column] = sizes[sizes > 0]
-    return dict(sorted(found.items(), key=lambda item: len(item[1])))
-
-
-def _check_files(
-    data: Path, name: str, methods: Sequence[str], keys: Sequence[tuple[str, int]]
-) -> None:
-    files = [
-        data / "captions" / name / "captions.parquet",
-        data / "captions" / name / "summary.json",
-        data / "embed" / name / "text.npy",
-        data / "embed" / name / "caption_text.npy",
-        data / "cluster" / name / "default.parquet",
-        data / "shards" / name / "manifest.json",
-    ]
-    files += [data / "shift" / name / method / "shift.parquet" for method in methods]
-    for method, seed in keys:
-        trained = data / "train" / name / method / str(seed)
-        evaluated = data / "evaluate" / name / method / str(seed)
-        files += [trained / f for f in ("run.json", "model.json", "curves.csv")]
-        files += [evaluated / f for f in ("metrics.json", "queries.parquet", "retrievals.json")]
-    for file in files:
-        require(file, "the grid names it: run `dvc repro`")
-
-
-def _check_sources(name: str, cells: Mapping[tuple[str, int], Cell]) -> None:
-    first = next(iter(cells.values()))
-    for cell in cells.values():
-        if list(cell.metrics) != list(first.metrics):
-            raise InputError(
-                f"{name}: {cell.method} seed {cell.seed} was evaluated on {list(cell.metrics)}, "
-                f"{first.method} seed {first.seed} on {list(first.metrics)}; run dvc repro"
-            )
-
-
-def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
-    trained = data / "train" / name / method / str(seed)
-    evaluated = data / "evaluate" / name / method / str(seed)
-    return Cell(
-        method=method,
-        seed=seed,
-        run=read_json(trained / "run.json"),
-        curves=pd.read_csv(trained / "curves.csv"),
-        metrics=read_json(evaluated / "metrics.json"),
-        queries=pd.read_parquet(evaluated / "queries.parquet"),
-        retrievals=evaluated / "retrievals.json",
-        vision=str(read_json(trained / "model.json")["towers"]["vision"]["name"]),
-    )
-
-
-def _captions(data: Path, name: str) -> pd.DataFrame:
-    captions = pd.read_parquet(data / "captions" / name / "captions.parquet")
-    captions["vector"] = np.load(data / "embed" / name / "caption_text.npy")
-    clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")
-    return captions.merge(clusters, on="caption_id", how="left", validate="one_to_one")

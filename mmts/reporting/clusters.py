@@ -13,8 +13,10 @@ import pandas as pd
 
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.reporting.cells import Dataset
+from mmts.reporting.words import shortened
 
 _SAMPLE = 20_000  # captions that word frequencies are estimated on
+LONGEST = 40  # letters
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _FUNCTION_WORDS = frozenset(re.findall(r"\w+", """
 about after all also an and another are as at be been being between both but by can each for from
@@ -79,8 +81,12 @@ class WordCounter:
 
 
 def words_of(caption: str) -> set[str]:
-    """The distinct lower-case words of a caption, without English function words."""
-    return set(_WORD.findall(caption.lower())) - _FUNCTION_WORDS
+    """The distinct lower-case words of a caption, without English function words.
+
+    What has more letters than LONGEST is no word: a label of it would push a figure off its page.
+    """
+    words = {word for word in _WORD.findall(caption.lower()) if len(word) <= LONGEST}
+    return words - _FUNCTION_WORDS
 
 
 def described_clusters(
@@ -99,7 +105,7 @@ def described_clusters(
         texts = list(dict.fromkeys(rows))
         drawn = np.random.default_rng([seed, rank]).permutation(len(texts))[:examples]
         words = ", ".join(counter.frequent(rows.tolist()))
-        captions = tuple(texts[i] for i in drawn.tolist())
+        captions = tuple(shortened(texts[i]) for i in drawn.tolist())
         return Cluster(rank + 1, int(sizes.iloc[rank]), words, captions)
 
     return [described(rank) for rank in largest], [described(rank) for rank in smallest]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mmts.errors import InputError
+from mmts.passes import LARGEST
 from mmts.reporting.cells import Dataset
 from mmts.reporting.clusters import WordCounter, cluster_sizes, training_captions
 from mmts.reporting.labels import label_places
@@ -27,7 +29,13 @@ def map_figure(dataset: Dataset, *, points: int, perplexity: float, seed: int) -
     """t-SNE of up to `points` distinct training captions, the largest clusters in colour."""
     train = training_captions(dataset)
     drawn = _drawn(train, points, seed)
-    places = _tsne(np.load(dataset.vectors, mmap_mode="r")[drawn["vector"]], perplexity, seed)
+    vectors = np.load(dataset.vectors, mmap_mode="r")[drawn["vector"]]
+    if vectors.shape[1] < 2 or not (np.abs(vectors) <= LARGEST).all():
+        raise InputError(
+            f"{dataset.vectors} has vectors of one number, or a number that is not finite or more "
+            f"than {LARGEST:.0e}; run `dvc repro`"
+        )
+    places = _tsne(vectors, perplexity, seed)
     top = cluster_sizes(dataset).index[: len(_COLOURS)].tolist()
     names = _names(train, top, seed)
     ids = drawn["cluster_id"].to_numpy()

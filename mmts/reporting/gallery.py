@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from mmts.errors import InputError
 from mmts.reporting.cells import Cell, Dataset
+from mmts.reporting.facts import REMEDY, Retrievals, read_facts
 from mmts.reporting.measure import Measure
+from mmts.reporting.words import shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,8 +95,14 @@ def gallery(
     """`count` retrievals a direction of the method's first seed, drawn at random, no item twice."""
     cell = dataset.of(method)[0]
     album = _Album(pictures, source)
-    kept = [r for r in _retrievals(cell.retrievals) if r["source"] == source]
+    kept = [r for r in read_facts(cell.retrievals, Retrievals) if r["source"] == source]
     of_query = _query_table(cell, source)
+    for found in kept:
+        if (found["direction"], found["query_id"]) not in of_query or not album.has(found):
+            raise InputError(
+                f"{cell.retrievals}: {found['query_id']} or an answer to it is not in "
+                f"queries.parquet or not in {dataset.shards}; {REMEDY}"
+            )
 
     def examples(direction: str) -> tuple[Example, ...]:
         drawn = _drawn([r for r in kept if r["direction"] == direction], count, seed)
@@ -118,6 +125,11 @@ class _Album:
             if sample["source"] == source
         }
 
+    def has(self, found: Mapping[str, Any]) -> bool:
+        """Whether the pictures that a retrieval shows are there."""
+        shown = found["top"] if found["direction"] == "t2v" else [found]
+        return all(of["sample_id"] in self._number for of in shown)
+
     def picture(self, sample_id: str, answer: Mapping[str, Any] | None = None) -> Thing:
         number = self._number[sample_id]
         captions = self._pictures.samples[number]["captions"]
@@ -126,7 +138,7 @@ class _Album:
             uri = strip(self._pictures.segment(number))
         else:
             uri = thumbnail(self._pictures.image_bytes(number))
-        return Thing(text, uri, *_marks(answer or {}))
+        return Thing(shortened(text), uri, *_marks(answer or {}))
 
 
 def strip(segment: Segment) -> str:
@@ -146,10 +158,11 @@ def strip(segment: Segment) -> str:
 
 def thumbnail(data: bytes) -> str:
     """The picture on white, at most SIDE pixels a side, as a WebP data URI."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGBA")
+    from mmts.picture import upright
+
+    image = upright(data, ("JPEG", "PNG", "WEBP")).convert("RGBA")
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     paper = Image.new("RGBA", image.size, "white")
     paper.alpha_composite(image)
@@ -165,11 +178,6 @@ def _webp(image: Image) -> str:
 def data_uri(data: bytes, kind: str) -> str:
     """Bytes as a data URI of the media type `kind`."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _retrievals(file: Path) -> list[dict[str, Any]]:
-    content: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
-    return content
 
 
 def _query_table(cell: Cell, source: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -198,9 +206,9 @@ def _example(
 ) -> Example:
     top = found["top"][:TOP]
     if found["direction"] == "t2v":
-        query = Thing(found["query"])
+        query = Thing(shortened(found["query"]))
         answers = tuple(album.picture(str(answer["sample_id"]), answer) for answer in top)
     else:
         query = album.picture(str(found["sample_id"]))
-        answers = tuple(Thing(answer["text"], "", *_marks(answer)) for answer in top)
+        answers = tuple(Thing(shortened(answer["text"]), "", *_marks(answer)) for answer in top)
     return Example(query, answers, measure.example(of_query), str(of_query["part"]))

@@ -51,7 +51,9 @@ def markdown(
 def _table(table: Table) -> list[str]:
     short = {"text to vision": "t2v ", "vision to text": "v2t ", "all six": ""}
     names = [
-        short.get(group, f"{group} ") + label for group, labels in table.groups for label in labels
+        escape(short.get(group, f"{group} ") + label)
+        for group, labels in table.groups
+        for label in labels
     ]
     head = ["method", "objective", *names]
     head += [f"Δ {table.difference} [95 %]"] if table.difference else []
@@ -67,7 +69,7 @@ def _table(table: Table) -> list[str]:
 def _paper(table: PaperTable) -> list[str]:
     """Published and measured rows, then the notes."""
     backbone = ["backbone"] if table.backbones else []
-    columns = [f"{title} {label}" for title, labels in table.groups for label in labels]
+    columns = [escape(f"{title} {label}") for title, labels in table.groups for label in labels]
     about = ["method", "numbers", *backbone]
     lines = [
         line([*about, *columns]), line(["---"] * len(about) + ["---:"] * len(columns))
@@ -101,4 +103,4 @@ def escape(text: str) -> str:
     """The text with what Markdown would read as marks escaped."""
     for mark in "\\`*_[]|<":
         text = text.replace(mark, f"\\{mark}")
-    return text
+    return " ".join(text.splitlines())

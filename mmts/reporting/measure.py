@@ -53,6 +53,12 @@ class Measure:
     example: Callable[[Mapping[str, Any]], str]
     """How well a query of queries.parquet was answered, in words."""
 
+    @property
+    def needed(self) -> set[str]:
+        """The keys that every source has."""
+        overall = (key for _, columns in self.overall for _, key in columns)
+        return {self.key, *overall, *(key for key, _ in self.told)}
+
 
 def _hits(queries: pd.DataFrame) -> NDArray[Any]:
     return np.stack([queries["rank"].to_numpy() <= k for k in KS], axis=1)

@@ -91,7 +91,7 @@ def _noted(file: Path, cell: Cell) -> _Noted | str:
             data_wait=float(of["data_wait"]),
             mfu=None if of["mfu"] is None else float(of["mfu"]),
         )
-    except (InputError, KeyError, TypeError, ValueError):
+    except (InputError, KeyError, TypeError, ValueError, OverflowError):
         return "the note cannot be read"
 
 

@@ -88,8 +88,21 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
+    told = [*_ranks(dataset), *_unused(dataset)]
     grouped = [parts, *_groups(dataset)]
-    return [*_ranks(dataset), measure.scale, spread, *grouped, interval, measure.ties, best]
+    return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
+
+
+def _unused(dataset: Dataset) -> list[str]:
+    """A line on the rows of the sources that were left out, where there are any."""
+    count = sum(dataset.unused.values())
+    if not count:
+        return []
+    lost = dataset.unused.get("lost in cutting", 0)
+    rows = len(dataset.captions) + count - lost
+    of = "; ".join(f"{kind}: {number:,}" for kind, number in dataset.unused.items())
+    were = "was" if count == 1 else "were"
+    return [f"{count:,} of {plural(rows, 'row')} of the sources {were} left out ({of})."]
 
 
 def _groups(dataset: Dataset) -> list[str]:
@@ -115,6 +128,11 @@ def _ranks(dataset: Dataset) -> list[str]:
         where = f" on {source}" if len(dataset.test_sources) > 1 else ""
         lines.append(f"{measure.ranks.format(where=where)}: {'; '.join(told)}.")
     return lines
+
+
+def shortened(text: str, most: int = 500) -> str:
+    """The text, cut where it has more characters than a page can show of one caption."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def capital(text: str) -> str:

@@ -1,6 +1,6 @@
 """The settings of params.yaml as types: names, ranges, and what each number means."""
 
-from mmts.settings.base import Name, Positive, Seed, Settings, Share
+from mmts.settings.base import END, Name, Positive, Seed, Settings, Share, Width
 from mmts.settings.dataset import (
     Clustering,
     ColumnClustering,
@@ -28,6 +28,7 @@ from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Augment, Evaluate, Head, Train
 
 __all__ = [
+    "END",
     "Augment",
     "CC3MPart",
     "CC3MSource",
@@ -59,4 +60,5 @@ __all__ = [
     "Towers",
     "Train",
     "VisionTower",
+    "Width",
 ]

@@ -6,7 +6,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmts.settings.base import Name, Positive, Seed, Settings, Share
+from mmts.settings.base import (
+    END,
+    Count,
+    Name,
+    Positive,
+    Resamples,
+    Seed,
+    Settings,
+    Share,
+    Text,
+    Workers,
+    check_apart,
+)
 from mmts.settings.sources import Captions
 from mmts.settings.towers import Towers
 from mmts.settings.training import Evaluate, Train
@@ -25,13 +37,15 @@ class Grid(Settings):
             values = getattr(self, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} {list(values)} names one twice; every cell is run once")
+        check_apart(self.datasets, "datasets")
+        check_apart(self.methods, "methods")
         return self
 
 
 class Embed(Settings):
     """The sentence encoder whose vectors are clustered."""
 
-    model: str
+    model: Text
     """`package:<import name>`, a local folder, or a hub id."""
     batch_size: Positive = 64
 
@@ -40,7 +54,7 @@ class KMeansClustering(Settings):
     """K-Means on the training captions' vectors (paper section 3.2)."""
 
     kind: Literal["kmeans"]
-    k: Annotated[int, Field(ge=1)]
+    k: Positive
     features: Literal["text", "vision", "lsa"] = "text"
     """Vectors of the sentence encoder, features of the frozen vision tower, or latent semantic
     analysis of the captions' words, which needs no encoder."""
@@ -53,7 +67,7 @@ class ColumnClustering(Settings):
     """The classes of a column as clusters (paper section 4.4)."""
 
     kind: Literal["column"]
-    column: str
+    column: Text
 
 
 Clustering = Annotated[KMeansClustering | ColumnClustering, Field(discriminator="kind")]
@@ -64,7 +78,7 @@ class Pack(Settings):
 
     shard_size: Positive
     """Media items a shard at most."""
-    image_size: Annotated[int, Field(ge=16)] | None = None
+    image_size: Annotated[int, Field(ge=16, lt=END)] | None = None
     """Shrink pictures or frames to this short side, in pixels; null packs JPEG and PNG files as
     they are. Videos need a number."""
     in_place: bool = False
@@ -76,7 +90,7 @@ class Pack(Settings):
     """Of videos: the JPEG quality of frames."""
     max_bad_share: Share = 0.0
     """Of videos: share of clips that may be missing or damaged; they are left out and listed."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Workers = 0
     """Processes that cut videos, or read tars in place; 0 works in the stage's own process."""
 
     @model_validator(mode="after")
@@ -114,9 +128,9 @@ class Dataset(Settings):
 class Report(Settings):
     """The tables and the results page."""
 
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
-    tsne_points: Annotated[int, Field(ge=50)] = 1500
+    bootstrap: Resamples = 1000
+    tsne_points: Annotated[int, Field(ge=50, lt=END)] = 1500
     tsne_perplexity: Annotated[float, Field(gt=1)] = 30.0
-    examples: Annotated[int, Field(ge=0)] = 4
+    examples: Count = 4
     """Retrievals shown a direction."""
     seed: Seed = 0

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mmts.settings.base import Name, Positive, Seed, Settings, Share
+from mmts.settings.base import NO_NUL, Folder, Name, Positive, Seed, Settings, Share, Text
 
 
 class Split(Settings):
@@ -40,20 +40,20 @@ class TableSource(Settings):
     """A table of the user's own: an image file and a caption a row."""
 
     kind: Literal["table"]
-    path: str
+    path: Text
     """CSV, TSV, Parquet or JSON Lines, relative to data/raw/<dataset>."""
-    image_column: str = "image"
-    caption_column: str = "caption"
-    id_column: str | None = None
+    image_column: Text = "image"
+    caption_column: Text = "caption"
+    id_column: Text | None = None
     """A column that names each row; made from the image when there is none."""
-    split_column: str | None = None
+    split_column: Text | None = None
     """A column with train, val (validation, dev) or test; split by image when there is none."""
-    class_columns: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    class_columns: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """Columns that a clustering of kind `column` may use."""
-    image_root: str | None = None
+    image_root: Folder | None = None
     """Folder that image paths start from; the table's own when there is none."""
     split: Split = Split()
-    credit: str = ""
+    credit: Annotated[str, Field(pattern=NO_NUL)] = ""
     """Shown under the pictures."""
     publishable: bool = False
     """Whether pictures and captions may stand on the results page that git keeps."""
@@ -73,7 +73,7 @@ class EK100Source(Settings):
     """EPIC-KITCHENS-100 multi-instance retrieval: the official CSV files, and videos if any."""
 
     kind: Literal["ek100"]
-    videos: str | None = "videos"
+    videos: Folder | None = "videos"
     """Folder of the videos, in data/raw/<dataset> or an absolute path; null for annotations only,
     which is enough for clusters and shifts."""
     layout: Literal["auto", "flat", "participant", "chunks"] = "auto"
@@ -90,13 +90,13 @@ class EK100Source(Settings):
 class CC3MPart(Settings):
     """The files of one split of CC3M: what img2dataset wrote, the official TSV, or both."""
 
-    tsv: str | None = None
+    tsv: Text | None = None
     """The official TSV (caption, tab, url). Beside img2dataset's output it says how many images
     were listed. Paths are relative to data/raw/<dataset>, or absolute."""
-    images: str | None = None
+    images: Folder | None = None
     """Folder of img2dataset's output (tar shards or files), or of pictures; null for captions
     alone."""
-    names: str = "img2dataset"
+    names: Text = "img2dataset"
     """Which picture belongs to a line: img2dataset (by its own records), column (the third of the
     TSV), or a pattern of {row} (lines from 0, a header apart), {shard} and {index} (row divided by
     10,000 and the remainder) and {crc32} (of the url), such as {shard:05d}/{row:09d}.jpg."""
@@ -161,10 +161,10 @@ SplitName = Literal["train", "val", "test"]
 class KarpathySource(Settings):
     """What coco and flickr30k share: captions of images in the splits of Karpathy & Li (2015)."""
 
-    captions: str
+    captions: Text
     """Karpathy's JSON; or a file of one split: COCO's own captions_*.json, or a .txt with five
     consecutive lines an image. In data/raw/<dataset>, or an absolute path."""
-    images: str | None
+    images: Folder | None
     """Folder (or one tar) of the images, in data/raw/<dataset> or an absolute path; null for
     captions alone."""
     splits: Annotated[tuple[SplitName, ...], Field(strict=False, min_length=1)] = (
@@ -192,16 +192,16 @@ class CocoSource(KarpathySource):
     """COCO captions: the 2014 or 2017 images, in Karpathy's splits (restval is trained on)."""
 
     kind: Literal["coco"]
-    captions: str = "dataset_coco.json"
-    images: str | None = "images"
+    captions: Text = "dataset_coco.json"
+    images: Folder | None = "images"
 
 
 class Flickr30kSource(KarpathySource):
     """Flickr30K in Karpathy's splits."""
 
     kind: Literal["flickr30k"]
-    captions: str = "dataset_flickr30k.json"
-    images: str | None = "flickr30k-images"
+    captions: Text = "dataset_flickr30k.json"
+    images: Folder | None = "flickr30k-images"
 
 
 Source = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mmts.settings.base import Positive, Settings, Share
+from mmts.settings.base import Layers, Positive, Settings, Share, Text, Width
 
 VIDEO_TOWERS = ("video_vit", "divided_vit", "clip_frames")
 SHAPED = ("video_vit", "divided_vit", "vit", "clip_vision")
@@ -39,11 +39,11 @@ def check_model(tower: VisionTower | TextTower) -> None:
 class VideoShape(Settings):
     """The size of a vision transformer that starts from random weights."""
 
-    patch_size: Positive = 16
-    width: Positive = 768
-    layers: Positive = 12
-    heads: Positive = 12
-    dim: Positive | None = None
+    patch_size: Annotated[int, Field(gt=0, le=1024)] = 16
+    width: Width = 768
+    layers: Layers = 12
+    heads: Layers = 12
+    dim: Width | None = None
     """Length of the features, null for 512; vit has no projection: its features are `width`."""
 
     @model_validator(mode="after")
@@ -60,12 +60,12 @@ class VideoShape(Settings):
 class TextShape(Settings):
     """The size of a text transformer that starts from random weights."""
 
-    context: Annotated[int, Field(ge=4)] = 77
+    context: Annotated[int, Field(ge=4, le=65536)] = 77
     """Most tokens of a caption, among them one or two for its start and end."""
-    width: Positive = 512
-    layers: Positive = 12
-    heads: Positive = 8
-    dim: Positive | None = None
+    width: Width = 512
+    layers: Layers = 12
+    heads: Layers = 8
+    dim: Width | None = None
     """Length of the features, null for 512; distilbert has no projection: they are `width`."""
 
     @model_validator(mode="after")
@@ -90,13 +90,13 @@ class VisionTower(Settings):
     """resnet, vit and clip_vision are models of transformers; timm and open_clip are packages. The
     last three take clips: joint space-time attention (AVION), divided attention (TimeSformer,
     LaViLa), and CLIP on each frame."""
-    weights: str
+    weights: Text
     """`random`; for efficientnet_lite0, small_cnn and small_vit `package:<import name>` or a
     .safetensors or .pth file; for video_vit and divided_vit a folder that mmts.towers.convert
     wrote, or a hub id of one; for resnet, vit, clip_vision and clip_frames a folder or hub id of
     such a model of transformers; for timm `pretrained` or a file as above; for open_clip the tag of
     pretrained weights."""
-    model: str | None = None
+    model: Text | None = None
     """Of timm and open_clip: the model's name there."""
     frozen: bool
     """A frozen tower is run once, in `embed`; a trainable one in every step."""
@@ -166,20 +166,20 @@ class TextTower(Settings):
     name: Literal["sentence", "small_transformer", "clip_text", "distilbert", "open_clip"]
     """`sentence`: a frozen sentence encoder; `small_transformer`: trained from scratch;
     `clip_text`: CLIP's; `distilbert`: DistilBERT's; `open_clip`: of that package."""
-    weights: str
+    weights: Text
     """`random`; for `sentence` a model as in embed.model; for `clip_text` and `distilbert` a folder
     or hub id of such a model of transformers; for `clip_text` also a folder that
     mmts.towers.convert wrote, or a hub id of one; for `open_clip` the tag of pretrained weights."""
-    model: str | None = None
+    model: Text | None = None
     """Of open_clip: the model's name there."""
     frozen: bool
     """A frozen tower is run once, in `embed`; a trainable one in every step."""
     pooling: Literal["cls", "mean"] | None = None
     """Of distilbert: the features of its first token, [CLS], or the mean over all tokens."""
-    tokenizer: str | None = None
+    tokenizer: Text | None = None
     """Of the last three: a folder with a tokenizer.json, or a hub id. Null: of distilbert that
     beside its weights; with random weights one learned from the training captions."""
-    max_tokens: Annotated[int, Field(ge=4)] | None = None
+    max_tokens: Annotated[int, Field(ge=4, le=65536)] | None = None
     """Of the last three: captions are cut to so many tokens; null for all that it can take."""
     shape: TextShape | None = None
     """With random weights of clip_text and distilbert; null for that of CLIP or DistilBERT."""
@@ -240,7 +240,7 @@ class Towers(Settings):
 
     vision: VisionTower
     text: TextTower
-    frozen_parts: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    frozen_parts: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """Parameters of the model that stay as they are, by glob: `text.*`, `vision.blocks.0.*`."""
 
     @property

@@ -6,15 +6,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmts.settings.base import Positive, Seed, Settings, Share
+from mmts.settings.base import (
+    END,
+    Count,
+    Positive,
+    Resamples,
+    Seed,
+    Settings,
+    Share,
+    Text,
+    Width,
+    Workers,
+)
 
 
 class Head(Settings):
     """The trained projection on top of each tower."""
 
-    dim: Positive
+    dim: Width
     """Dimensions of the shared space."""
-    hidden: Positive | None = None
+    hidden: Width | None = None
     """Width of the hidden layer; null for a linear head."""
     dropout: Share = 0.0
     norm: bool = True
@@ -32,7 +43,7 @@ class Augment(Settings):
 
     crop_area: Annotated[tuple[AreaShare, AreaShare], Field(strict=False)] = (0.5, 1.0)
     """Least and greatest share of the area that a crop takes."""
-    ops: Annotated[int, Field(ge=0)] = 0
+    ops: Count = 0
     """Of RandAugment (arXiv 1909.13719): operations a picture, N; 0 for none."""
     magnitude: Annotated[int, Field(ge=0, le=30)] = 0
     """Of RandAugment: strength of all operations, M."""
@@ -69,9 +80,9 @@ class Checkpointing(Settings):
 class Stream(Settings):
     """Where training pictures or clips come from instead of local shards; see docs/streaming.md."""
 
-    url: Annotated[str, Field(min_length=1)]
+    url: Text
     """What the names of the shards follow after, see `mmts.shards.stream`."""
-    buffer: Annotated[int, Field(ge=0)] = 10000
+    buffer: Count = 10000
     """Samples that a process holds in memory and mixes."""
 
 
@@ -79,14 +90,14 @@ class Train(Settings):
     """The recipe of a dataset."""
 
     epochs: Positive
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, lt=END)]
     """Pairs of a step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)]
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
     """End of the cosine decay."""
     warmup_from: Annotated[float, Field(ge=0)] = 0.0
     """Where the linear warm-up starts."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Count = 0
     weight_decay: Annotated[float, Field(ge=0)]
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     head: Head | None
@@ -108,15 +119,18 @@ class Train(Settings):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
     checkpoint: Checkpointing = Checkpointing()
-    launcher: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    launcher: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
     """What starts the stage, such as [torchrun, --standalone, --nproc-per-node, "8"]; null for one
     process."""
     log_every: Positive = 10
     """Steps between two logged points."""
     validate_every: Positive = 10
     """Epochs between two looks at the validation split; the last epoch always has one."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Workers = 0
     """Processes that decode pictures; 0 decodes in the training process."""
+    threads: Positive | None = 1
+    """That share a computation where towers are trained on a CPU; the weights depend on it in their
+    last digits. Null for OMP_NUM_THREADS, or the cores."""
     stream: Stream | None = None
     """Null for the local shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -135,10 +149,10 @@ class Evaluate(Settings):
     """Retrieval on the test split."""
 
     batch_size: Positive = 256
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    bootstrap: Resamples = 1000
     """Resamples behind the 95 % intervals."""
-    examples: Annotated[int, Field(ge=0)] = 8
+    examples: Count = 8
     """Queries a direction whose top 5 are kept for the results page."""
-    workers: Annotated[int, Field(ge=0)] = 0
+    workers: Workers = 0
     """Processes that decode pictures or clips; 0 decodes in the stage's own process."""
     seed: Seed = 0

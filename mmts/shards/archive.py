@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.files import sha256_file, write_json
+from mmts.files import write_json
+from mmts.sealed import sha256_file, write_sums
 from mmts.shards.in_place import InPlace
 from mmts.shards.index import Place, write_index
 from mmts.shards.items import Item, sample_json
@@ -60,9 +62,8 @@ class ShardFile:
         text = sample_json(item)
         at_image = self._add(f"{key}.{extension}", data)
         at_json = self._add(f"{key}.json", text)
-        self._places.append(
-            Place(key, item.sample_id, extension, at_image, len(data), at_json, len(text))
-        )
+        where = at_image, len(data), zlib.crc32(data), at_json, len(text)
+        self._places.append(Place(key, item.sample_id, extension, *where))
 
     def facts(self) -> Shard:
         """Of the shard, once it is closed."""
@@ -163,4 +164,5 @@ def write_tables(
     if tars:
         manifest["tars"] = {name: tar.facts() for name, tar in tars.items()}
     write_json(folder / "manifest.json", manifest)
+    write_sums(folder, {name: s.sha256 for name, s in shards.items()})
     return manifest

@@ -30,7 +30,7 @@ from mmts.shards.items import Item, sample_json
 from mmts.shards.lost import Tally
 from mmts.shards.workers import work_off
 
-FORMAT = 1
+FORMAT = 2
 """Of the kept shards: count it up where the same videos and settings give other bytes."""
 
 

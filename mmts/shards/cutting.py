@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmts.errors import InputError
-from mmts.files import output_folder, sha256_file, write_json
+from mmts.files import output_folder, write_json
+from mmts.sealed import sha256_file, write_sums
 from mmts.shards.archive import Shard, ShardFile
 from mmts.shards.index import Place
 from mmts.shards.items import Item
@@ -163,6 +164,7 @@ def _write_note(job: Job, work: Path, shards: dict[str, Shard], lost: dict[int, 
         "lost": sorted(lost.items()),
     }
     write_json(work / NOTE, note)
+    write_sums(work, {name: shard.sha256 for name, shard in shards.items()})
 
 
 def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
@@ -177,5 +179,5 @@ def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
                 return None
             shard.places[:] = [Place(*place) for place in shard.places]
         return shards, {int(number): str(reason) for number, reason in note["lost"]}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

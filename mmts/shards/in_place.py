@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmts.errors import InputError
-from mmts.media import SEPARATOR
+from mmts.media import parts
 from mmts.shards.index import Place
 from mmts.shards.items import Item
 from mmts.shards.tars import REMEDY, Job, Tar, survey
@@ -70,7 +70,7 @@ def find_in_place(
     """
     wanted: dict[str, list[tuple[str, Item]]] = {}
     for item in found:
-        path, _, member = item.media.partition(SEPARATOR)
+        path, member = parts(item.media)
         if member:
             wanted.setdefault(path, []).append((member, item))
     memory = memory_of(folder)
@@ -99,7 +99,7 @@ def _places(tar: Tar, wanted: list[tuple[str, Item]]) -> list[tuple[str, Place]]
                 f"{item.media} ({item.sample_id}) is not there as a regular file; it was in the "
                 f"captions stage: {REMEDY}"
             )
-        offset, size, sha256, extension = rows[name]
+        offset, size, crc, sha256, extension = rows[name]
         if (size, sha256) != (item.media_bytes, item.media_sha256):
             raise InputError(
                 f"{item.media} ({item.sample_id}) has changed since the captions stage saw it; "
@@ -107,5 +107,5 @@ def _places(tar: Tar, wanted: list[tuple[str, Item]]) -> list[tuple[str, Place]]
             )
         if extension:
             key, _, ending = name.rpartition(".")
-            places.append((item.split, Place(key, item.sample_id, ending, offset, size, 0, 0)))
+            places.append((item.split, Place(key, item.sample_id, ending, offset, size, crc, 0, 0)))
     return places

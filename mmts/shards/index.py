@@ -10,13 +10,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmts.errors import InputError
-from mmts.files import require
+from mmts.files import first_line, require
 from mmts.shards.items import Item, sample_of
 
 ROWS = 1 << 17
+COLUMNS = {
+    **dict.fromkeys(("shard", "sample_id", "source", "split"), pa.string()),
+    "image_offset": pa.int64(), "image_bytes": pa.int64(), "image_crc32": pa.int64(),
+    "captions": pa.list_(pa.string()),
+    "caption_ids": pa.list_(pa.string()), "cluster_id": pa.list_(pa.int64()),
+}  # fmt: skip
+"""What is read, and without a gap."""
 NOT_READ = {"key", "extension", "json_offset", "json_bytes"}
 
 
@@ -28,6 +36,7 @@ class Place(NamedTuple):
     extension: str
     image_offset: int
     image_bytes: int
+    image_crc32: int
     json_offset: int
     json_bytes: int
 
@@ -73,14 +82,39 @@ def read_index(path: Path, split: str, remedy: str) -> pa.Table:
     require(path, remedy)
     try:
         names = [name for name in pq.read_schema(path).names if name not in NOT_READ]
-        if "captions" not in names:
-            raise InputError(f"{path} has no captions: an older version wrote it; {remedy}")
+        for name in ("captions", "image_crc32"):
+            if name not in names:
+                raise InputError(f"{path} has no {name}: an older version wrote it; {remedy}")
         found = pq.read_table(
             path, columns=names, filters=[("split", "==", split)],
             read_dictionary=["shard", "source", "split"],
         )  # fmt: skip
+        found.validate(full=True)
         pa.default_memory_pool().release_unused()
-        return found
-    except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a Parquet file ({problem}); {remedy}") from None
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk's or the rights' fault
+        raise InputError(f"{path} is not a Parquet file ({first_line(error)}); {remedy}") from None
+    _check(found, path, remedy)
+    return found
+
+
+def _check(found: pa.Table, path: Path, remedy: str) -> None:
+    """InputError where a column is missing, of another type, or not as long as the captions."""
+    for name, kind in COLUMNS.items():
+        there = found.column_names.count(name) == 1
+        if not there or not _is(found[name], kind):
+            raise InputError(f"{path}: {name} is not there or not of {kind}, once each; {remedy}")
+    lists = [name for name in found.column_names if pa.types.is_list(found[name].type)]
+    length = pc.list_value_length(found["captions"])
+    for name in lists:
+        if not pc.all(pc.equal(pc.list_value_length(found[name]), length)).as_py() and len(found):
+            raise InputError(f"{path}: {name} has not one value a caption; {remedy}")
+
+
+def _is(column: pa.ChunkedArray, kind: pa.DataType) -> bool:
+    own = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    gaps = column.null_count + (pc.list_flatten(column).null_count if pa.types.is_list(own) else 0)
+    return own.equals(kind) and not gaps

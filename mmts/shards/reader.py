@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from copy import copy
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, require
 from mmts.shards.in_place import path_of
@@ -22,6 +27,8 @@ from mmts.video import SegmentReader
 
 REMEDY = "run `dvc repro -sf pack`"
 OPEN_FILES = 512
+"""Of one split, at most; no more than a quarter of what the process may have (`ulimit -n`)."""
+WHOLE = re.compile(r"-?[0-9]{1,18}")
 CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 
 
@@ -49,9 +56,10 @@ class ShardReader:
         self._folder = folder
         self._names: list[str] = shard.dictionary.to_pylist()
         self._shard = shard.indices.to_numpy(zero_copy_only=False)
-        self._offset, self._size = (
-            index[name].to_numpy() for name in ("image_offset", "image_bytes")
+        self._offset, self._size, self._crc = (
+            index[name].to_numpy() for name in ("image_offset", "image_bytes", "image_crc32")
         )
+        _check_places(self, manifest, folder)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -60,8 +68,8 @@ class ShardReader:
         """The same split with some of its samples alone; `cluster_size` stays that of all."""
         part = copy(self)
         part.samples = self.samples.take(numbers)
-        part._shard, part._offset, part._size = (
-            column[numbers] for column in (self._shard, self._offset, self._size)
+        part._shard, part._offset, part._size, part._crc = (
+            column[numbers] for column in (self._shard, self._offset, self._size, self._crc)
         )
         return part
 
@@ -83,15 +91,17 @@ class ShardReader:
         if file is None:
             file = self._open(shard)
         data = os.pread(file, size, offset)
-        if len(data) != size:
+        if len(data) != size or crc32(data) != self._crc[number]:
             path = path_of(self._folder, shard)
             remedy = REMEDY if path.parent == self._folder else REMEDY_TARS
-            raise InputError(f"{path} ends before its picture {number}; {remedy}")
+            what = "is damaged in" if len(data) == size else "ends before"
+            raise InputError(f"{path} {what} its picture {number}; {remedy}")
         return data
 
     def _open(self, shard: str) -> int:
         """The file, which stays open; reading by offset lets forked processes share it."""
-        if len(self._files) >= OPEN_FILES:
+        limit = getrlimit(RLIMIT_NOFILE)[0] % 2**31  # -1 is none
+        if len(self._files) >= min(OPEN_FILES, limit // 4):
             self._close()
         path = path_of(self._folder, shard)
         file = self._files[shard] = os.open(path, os.O_RDONLY | CLOSE_ON_EXEC)
@@ -115,7 +125,7 @@ class ShardReader:
                 data = mmap(file.fileno(), offset + size - start, access=ACCESS_READ, offset=start)
             except ValueError:
                 raise InputError(f"{path} ends before its clip {number}; {REMEDY}") from None
-        return SegmentReader(memoryview(data)[offset - start :])
+        return SegmentReader(memoryview(data)[offset - start :], f"clip {number} of {path}")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -123,18 +133,49 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     found = read_json(path, REMEDY)
     wanted = {"shards": dict, "samples": dict, "cluster_size": dict, "index_sha256": str}
-    if not isinstance(found, dict) or not all(
-        isinstance(found.get(name), kind) for name, kind in wanted.items()
-    ):
+    if not _has(found, wanted):
         raise InputError(f"{path} is of another kind; {REMEDY}")
-    return found
+    tars = found.get("tars", {})
+    shard, tar = {"split": str, "bytes": int, "sha256": str}, {"bytes": int, "sha256": str}
+    sound = (
+        isinstance(tars, dict)
+        and all("/" not in name and _has(facts, shard) for name, facts in found["shards"].items())
+        and all(_has(facts, {**tar, "samples": dict}) for facts in tars.values())
+        and _has(found["samples"], dict.fromkeys(SPLITS, int))
+        and all(WHOLE.fullmatch(name) for name in found["cluster_size"])
+        and all(type(size) is int for size in found["cluster_size"].values())
+    )
+    if not sound:
+        raise InputError(f"{path} has a shard, a tar or a number that is none; {REMEDY}")
+    manifest: dict[str, Any] = found
+    return manifest
+
+
+def _has(facts: Any, wanted: Mapping[str, type]) -> bool:
+    """Whether it is a mapping with values of these types; numbers as a file's size may be."""
+    return isinstance(facts, dict) and all(
+        type(facts.get(name)) is kind and (kind is not int or 0 <= facts[name] < 1 << 62)
+        for name, kind in wanted.items()
+    )
+
+
+def _check_places(reader: ShardReader, manifest: dict[str, Any], folder: Path) -> None:
+    """InputError where the index names a place that no shard has."""
+    known = {**manifest.get("tars", {}), **manifest["shards"]}
+    size = {name: facts["bytes"] for name, facts in known.items()}
+    of_shard = np.array([size.get(name, -1) for name in reader._names], dtype=np.int64)
+    end = of_shard[reader._shard] if len(of_shard) else reader._offset
+    offset, length = reader._offset, reader._size
+    if ((offset < 0) | (length < 0) | (offset > end) | (length > end - offset)).any():
+        raise InputError(f"{folder / 'index.parquet'} names places outside of shards; {REMEDY}")
 
 
 def check_shards(folder: Path, manifest: dict[str, Any], split: str, tars: bool = True) -> None:
     """InputError naming the first file of the split that is not what the manifest says.
 
-    Sizes are compared each time, hashes once a file: see `mmts.shards.verified`. Without `tars`,
-    only the index is.
+    Sizes and the index are compared each time, the hash of a shard once: see
+    `mmts.shards.verified`. What becomes of a shard later, its CRC-32 shows where a picture or frame
+    is read. Without `tars`, only the index is compared.
     """
     wanted = {n: facts for n, facts in manifest["shards"].items() if facts["split"] == split}
     in_place = {n: f for n, f in manifest.get("tars", {}).items() if split in f["samples"]}
@@ -150,7 +191,8 @@ def check_shards(folder: Path, manifest: dict[str, Any], split: str, tars: bool 
     _check_sizes(folder, in_place, REMEDY_TARS)
     index = require(folder / "index.parquet", REMEDY)
     digests = {folder / name: facts["sha256"] for name, facts in wanted.items()}
-    verify({**digests, index: manifest["index_sha256"]}, memory_of(folder), REMEDY)
+    verify(digests, memory_of(folder), REMEDY)
+    verify({index: manifest["index_sha256"]}, None, REMEDY)
     digests = {path_of(folder, name): facts["sha256"] for name, facts in in_place.items()}
     verify(digests, memory_of(folder), REMEDY_TARS)
 

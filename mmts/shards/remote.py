@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from selectors import EVENT_READ, DefaultSelector
+from typing import Any, BinaryIO, NamedTuple, cast
 
+from mmts import tars
 from mmts.errors import InputError
 
 MEDIA = ("jpg", "jpeg", "png", "webp", "mjpeg")
 ALLOWED = frozenset((*MEDIA, "json"))
 """Endings of the members that are read at all."""
-PIECE = 1 << 20
-DAMAGE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error)
+PIECE, PATIENCE = 1 << 20, 100
+MANIFEST = 1 << 28  # bytes, at most
+DAMAGE = (OSError, *tars.DAMAGE)
 """What reading a damaged shard raises, or one that is not there."""
+FIRST_BYTE = 20.0
+"""Seconds that one may wait for it before a training begins: later curl and gsutil may try for
+minutes to bridge a gap in the network."""
 NOTHING = "{} gave nothing; is it empty, is the address right, is the server up?"
 
 
@@ -70,6 +75,27 @@ class Remote:
             raise InputError(f"{self.url(name)} cannot be opened ({error})") from None
         except ValueError as error:
             raise InputError(f"{self.url(name)}: no such kind of URL ({error})") from None
+        except Exception as error:  # of hf: what the HTTP library pleases
+            raise InputError(f"{self.url(name)} cannot be opened ({error})") from None
+
+    def reach(self, name: str) -> None:
+        """InputError where a file there cannot be opened, or gives no byte for FIRST_BYTE s."""
+        stream = self._open(name)
+        process = getattr(stream, "proc", None)
+        if process is None:
+            stream.close()
+            return
+        pipe = stream.stream
+        with DefaultSelector() as selector:  # select() takes no file number above 1,023
+            selector.register(pipe, EVENT_READ)
+            ready = selector.select(FIRST_BYTE)
+        some = bool(ready) and bool(pipe.read(1))
+        process.kill()
+        with suppress(OSError):  # that it was cut off
+            stream.close()
+        if not some:
+            waited = "" if ready else f" in {FIRST_BYTE:g} s"
+            raise InputError(NOTHING.format(self.url(name)).replace(";", f"{waited};", 1))
 
     def manifest(self) -> Any:
         """What manifest.json says there; InputError where that is no such file."""
@@ -77,8 +103,8 @@ class Remote:
         hashed = Hashed(stream)
         try:
             with opened(stream):
-                manifest = json.loads(hashed.read())
-        except (OSError, ValueError) as error:
+                manifest = json.loads(hashed.read(MANIFEST))
+        except (OSError, ValueError, RecursionError) as error:
             if not hashed.size:
                 raise InputError(NOTHING.format(url)) from None
             raise InputError(f"{url} cannot be read ({error}); is the address right?") from None
@@ -98,17 +124,13 @@ class Remote:
             InputError: it cannot be read, a sample's JSON is no mapping, or, after the last one,
                 its SHA-256 is not `digest`.
         """
-        from webdataset.tariterators import base_plus_ext, group_by_keys, tar_file_expander
-
-        def allowed(member: str) -> bool:
-            return (base_plus_ext(member)[1] or "").lower() in ALLOWED
+        from webdataset.tariterators import group_by_keys
 
         url, stream = self.url(name), self._open(name)
         hashed = Hashed(stream)
         try:
             with opened(stream):
-                members = tar_file_expander([{"url": url, "stream": hashed}], select_files=allowed)
-                for sample in group_by_keys(members):
+                for sample in group_by_keys(_members(url, hashed)):
                     yield _streamed(url, sample)
                 found = hashed.hexdigest()
         except InputError:
@@ -143,10 +165,15 @@ class Hashed:
 
     def __init__(self, stream: Any) -> None:
         self._stream, self._hash, self.size = stream, hashlib.sha256(), 0
+        self._past = 0  # reads that gave nothing
 
     def read(self, size: int = -1) -> bytes:
-        """As the stream reads."""
+        """As the stream reads; EOFError for who goes on behind the end, as tarfile does of a member
+        that claims more bytes than there are."""
         data: bytes = self._stream.read(size)
+        self._past = 0 if data else self._past + 1
+        if self._past > PATIENCE:
+            raise EOFError("unexpected end of data")
         self._hash.update(data)
         self.size += len(data)
         return data
@@ -156,6 +183,20 @@ class Hashed:
         while self.read(PIECE):
             pass
         return self._hash.hexdigest()
+
+
+def _members(url: str, stream: Hashed) -> Iterator[dict[str, Any]]:
+    """The members that are read, as webdataset has them. No compressed tars: a few bytes of one
+    may be gigabytes."""
+    from webdataset.tariterators import base_plus_ext
+
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=tars.Member) as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # else they add up
+            ending = (base_plus_ext(member.name)[1] or "").lower()
+            if member.isreg() and ending in ALLOWED:
+                tars.refuse_sparse(url, member)
+                yield {"fname": member.name, "data": tars.content(archive, member), "__url__": url}
 
 
 def _streamed(url: str, sample: Mapping[str, Any]) -> Streamed:

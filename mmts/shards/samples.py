@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 ROWS = 1024
-PLACES = {"shard", "image_offset", "image_bytes"}
+PLACES = {"shard", "image_offset", "image_bytes", "image_crc32"}
 Sample = dict[str, Any]
 
 

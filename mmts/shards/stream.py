@@ -53,10 +53,12 @@ class ShardStream(IterableDataset[Streamed]):
         self.remote, self.seed, self.buffer, self.epoch = Remote(base), seed, buffer, 0
         self.rank, self.ranks = rank, ranks
         found = shards if shards is not None else self.remote.manifest()["shards"]
-        found = {n: f for n, f in found.items() if f.get("split", split) == split}
-        for name in found:
+        for name, facts in found.items():
             if not SHARD_NAME.fullmatch(name):
                 raise InputError(f"the manifest of {base} names a shard {name!r}; expected x.tar")
+            if not _sound(facts):
+                raise InputError(f"the manifest of {base} says of {name} what is not so; copy it")
+        found = {n: f for n, f in found.items() if f.get("split", split) == split}
         if len(found) < ranks * workers:
             readers = f"{ranks} processes" + (f" of {workers} workers" if workers > 1 else "")
             raise InputError(
@@ -65,6 +67,11 @@ class ShardStream(IterableDataset[Streamed]):
             )
         self.digests = {name: facts.get("sha256") for name, facts in found.items()}
         self.samples = sum(facts.get("samples", 0) for facts in found.values())
+
+    def reach(self) -> None:
+        """InputError, within seconds, where the first shard of this rank does not come."""
+        order = np.random.default_rng([self.seed, 0]).permutation(len(self.digests))
+        self.remote.reach(list(self.digests)[order[self.rank]])
 
     def set_epoch(self, epoch: int) -> None:
         """Before a DataLoader's workers start: the epoch that the next pass is."""
@@ -96,6 +103,14 @@ class ShardStream(IterableDataset[Streamed]):
         names = [every[number] for number in own]
         samples = (s for name in names for s in self.remote.samples(name, self.digests[name]))
         return mixed(samples, self.buffer, rng)
+
+
+def _sound(facts: Any) -> bool:
+    """Whether a manifest can say this of a shard."""
+    if not isinstance(facts, Mapping) or not isinstance(facts.get("split", ""), str):
+        return False
+    samples, digest = facts.get("samples", 0), facts.get("sha256")
+    return type(samples) is int and samples >= 0 and isinstance(digest, (str, type(None)))
 
 
 def mixed(samples: Iterable[Streamed], size: int, rng: np.random.Generator) -> Iterator[Streamed]:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from mmts.errors import InputError
-from mmts.files import read_json
+from mmts.files import first_line, read_json
 from mmts.shards.reader import REMEDY, ShardReader
 from mmts.shards.remote import Streamed
 from mmts.video import SegmentReader
@@ -26,11 +26,15 @@ class StreamedReader(ShardReader):
     def __init__(self, folder: Path, split: str) -> None:
         super().__init__(folder, split, tars=False)
         self.shards: dict[str, Any] = read_json(folder / "manifest.json", REMEDY)["shards"]
-        index = pq.read_table(
-            folder / "index.parquet", columns=["key", "sample_id"],
-            filters=[("split", "==", split)],
-        )  # fmt: skip
-        keys = np.array(index["key"].to_pylist(), dtype=np.int64)
+        path = folder / "index.parquet"
+        try:
+            index = pq.read_table(
+                path, columns=["key", "sample_id"], filters=[("split", "==", split)]
+            )
+            keys = np.array(index["key"].to_pylist(), dtype=np.int64)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            problem = first_line(error)
+            raise InputError(f"{path} has no key that is a number ({problem}); {REMEDY}") from None
         self._order = np.argsort(keys)
         self._keys, self._ids = keys[self._order], index["sample_id"].combine_chunks()
         self._held: dict[int, Streamed] = {}

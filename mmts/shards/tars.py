@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,18 +20,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmts.errors import InputError
+from mmts.files import output_file
 from mmts.picture import Picture
 from mmts.shards.remote import PIECE, Hashed
 from mmts.shards.verified import SETTLED, Mark, mark
+from mmts.tars import content, opened_tar
 
-ABOUT = b"mark 1"
-"""Where a kept file has the mark of its tar; count up where other members or columns are kept."""
+ABOUT = b"mark 2"
+"""Where a kept file has the mark of its tar; count up where other members are kept."""
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 """Of the formats that are packed as they are."""
 REMEDY = "put it back, or run `dvc repro -sf captions`"
 MEMBERS = pa.schema(
-    {"name": pa.string(), "offset": pa.int64(), "bytes": pa.int64(), "sha256": pa.string(),
-     "extension": pa.string()}
+    {"name": pa.string(), "offset": pa.int64(), "bytes": pa.int64(), "crc32": pa.int64(),
+     "sha256": pa.string(), "extension": pa.string()}
 )  # fmt: skip
 
 
@@ -74,8 +76,6 @@ def survey(job: Job) -> Iterator[Tar]:
             found = _read(job.path)
             if kept and found.mark is not None:
                 _keep(kept, found)
-    except tarfile.TarError as error:
-        raise InputError(f"{job.path} is not a whole tar ({error}); {REMEDY}") from None
     except OSError as error:
         raise InputError(f"{job.path} cannot be read ({error.strerror}); {REMEDY}") from None
     yield found
@@ -84,18 +84,17 @@ def survey(job: Job) -> Iterator[Tar]:
 def _read(path: Path) -> Tar:
     """One pass from front to end: the file's hash, and the members' on the way."""
     begun = time.time_ns()
-    rows: dict[str, tuple[str, int, int, str, str]] = {}
+    rows: dict[str, tuple[str, int, int, int, str, str]] = {}
     before = mark(path, "")
     with open(path, "rb", buffering=PIECE) as file:
         hashed = Hashed(file)
-        with tarfile.open(fileobj=cast(BinaryIO, hashed), mode="r|") as tar:
+        with opened_tar(path, REMEDY, cast(BinaryIO, hashed)) as tar:
             for member in tar:
                 text = member.name.endswith((".txt", ".json"))  # two of three, in CC3M
-                stream = None if text or not _plain(member) else tar.extractfile(member)
-                if stream is not None:
-                    data = stream.read()
+                if not text and _plain(member):
+                    data = content(tar, member)
                     digest = hashlib.sha256(data).hexdigest()
-                    place = (member.name, member.offset_data, len(data))
+                    place = (member.name, member.offset_data, len(data), zlib.crc32(data))
                     rows[member.name] = (*place, digest, _extension(data))
         sha256, size = hashed.hexdigest(), file.tell()
     found = mark(path, sha256)
@@ -124,17 +123,14 @@ def _recall(kept: Path, path: Path) -> Tar | None:
         members = pq.read_table(kept)
         known = json.loads(members.schema.metadata[ABOUT])
         size, _, _, sha256 = known
-    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError, pa.ArrowException):
         return None
-    return Tar(sha256, size, known, members) if mark(path, sha256) == known else None
+    same = members.schema.equals(MEMBERS) and mark(path, sha256) == known
+    return Tar(sha256, size, known, members) if same else None
 
 
 def _keep(kept: Path, found: Tar) -> None:
-    work = kept.with_name(f".{kept.name}.{os.getpid()}")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(found.members.replace_schema_metadata({ABOUT: json.dumps(found.mark)}), work)
-        work.replace(kept)
-    except OSError:  # no room, or a read-only folder: the tar is read again the next time
-        with suppress(OSError):
-            work.unlink(missing_ok=True)
+    table = found.members.replace_schema_metadata({ABOUT: json.dumps(found.mark)})
+    # no room, or a read-only folder: the tar is read again the next time
+    with suppress(OSError, InputError), output_file(kept) as work:
+        pq.write_table(table, work)

@@ -2,8 +2,8 @@
 
 Remembered by path, size, mtime and inode in `data/cache/verified.json`. So a bit that flipped
 before a shard is first opened is found then; one that flips on the disk later, without a write, is
-not, nor is a change that puts size, mtime and inode back. Deleting the file makes all be hashed
-again. A copy or a checkout is another file and is hashed once.
+found where its picture or frame is read, by a CRC-32. Deleting the file makes all be hashed again.
+A copy or a checkout is another file and is hashed once.
 
 `pack` remembers nothing, though it has just computed the digests: they are of the bytes that it
 gave to the disk. That the disk gives them back is what the first reader finds out.
@@ -17,10 +17,12 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from mmts.errors import InputError
-from mmts.files import sha256_file
+from mmts.files import output_file
+from mmts.sealed import sha256_file
 
 SETTLED = 2 * 10**9
 """Nanoseconds since the last write after which a second one cannot have the same mtime."""
@@ -86,7 +88,7 @@ def _read(memory: Path | None) -> dict[str, Mark]:
     """What is remembered; nothing where the file is not there or damaged."""
     try:
         known = json.loads(memory.read_bytes()) if memory is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) else {}
 
@@ -96,10 +98,8 @@ def remember(memory: Path | None, sure: Mapping[str, Mark]) -> None:
     if memory is None or not sure:
         return
     known = {name: mark for name, mark in _read(memory).items() if Path(name).exists()}
-    work = memory.with_name(f".{memory.name}.{os.getpid()}")
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        suppress(OSError, InputError),
+        output_file(memory) as work,
+    ):  # a read-only folder: nothing is kept
         work.write_text(json.dumps({**known, **sure}, indent=0), encoding="utf-8")
-        work.replace(memory)
-    except OSError:  # a read-only folder: nothing is remembered
-        work.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MISSING = "missing"  # begins every reason that says a listed image is not there
+CAPTION_BYTES = 100_000  # of UTF-8, beyond any caption
 
 
 class SourceRows(NamedTuple):

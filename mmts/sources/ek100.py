@@ -159,7 +159,7 @@ def find_videos(
             f"{folder} has none of the {len(missing)} videos (looked for {looked}); move them, or "
             "set videos and layout to where they lie"
         )
-    expected = LAYOUTS[max(set(used), key=used.count)][0].rstrip("/")
+    expected = LAYOUTS[max(wanted, key=used.count)][0].rstrip("/")
     for video, participant in missing:
         found[video] = str(folder / expected.format(video=video, participant=participant))
     return found
@@ -173,12 +173,14 @@ def _find(
         path = folder / pattern.format(video=video, participant=participant)
         if path.parent not in listed:
             listed[path.parent] = _listing(path.parent)
-        there = listed[path.parent].get(path.name.lower())
+        of_folder = listed[path.parent]
+        there = of_folder.get(path.name) or of_folder.get(path.name.lower())
         if there is not None and there.is_dir() == (kind == "chunks"):
             return there
     return None
 
 
 def _listing(folder: Path) -> dict[str, Path]:
-    """What a folder holds, by its name in lower case; nothing where it is not there."""
-    return {p.name.lower(): p for p in sorted(folder.iterdir())} if folder.is_dir() else {}
+    """What a folder holds, by its name and also in lower case; nothing where it is not there."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {p.name.lower(): p for p in found} | {p.name: p for p in found}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
+from mmts.sources.names import shown
 from mmts.sources.table import read_csv
 
 VERBS, NOUNS = 97, 300
@@ -214,7 +215,7 @@ def _column(
     for row, text in enumerate(table[column].tolist()):
         value = parse(text)
         if value is None:
-            raise _wrong(path, row, f"{column} is {text!r}; it must be {must_be}")
+            raise _wrong(path, row, f"{column} is {shown(text)}; it must be {must_be}")
         found.append(value)
     return found
 

@@ -6,6 +6,7 @@ Of a tar only members with allow-listed endings are ever read: pictures, and .tx
 
 from __future__ import annotations
 
+import codecs
 import re
 import tarfile
 import warnings
@@ -17,14 +18,15 @@ import numpy as np
 import pandas as pd
 
 from mmts.errors import InputError
-from mmts.files import require
+from mmts.files import first_line, require
 from mmts.media import SEPARATOR
-from mmts.sources import MISSING
+from mmts.sources import CAPTION_BYTES, MISSING
 from mmts.sources.names import ESCAPES, PICTURES, check_inside, key_and_ending
+from mmts.tars import opened_tar, refuse_sparse
 
 COLUMNS = ("key", "caption", "status")
 AGAIN = "run img2dataset again with the same arguments, it goes on where it stopped"
-CAPTION_BYTES = 100_000  # beyond any caption
+ENOUGH = CAPTION_BYTES + 4  # bytes: a caption that is cut here in a character is still too long
 DOTTED = ".parquet"
 
 
@@ -70,6 +72,8 @@ def find_shards(folder: Path) -> list[Shard]:
     for path in entries:
         if path.suffix == ".tar" or (re.fullmatch(r"[0-9]+", path.name) and path.is_dir()):
             stem = path.name.removesuffix(".tar")
+            if not path.is_file() and not path.is_dir():
+                raise InputError(f"{path} is no regular file; remove it")  # a pipe has no end
             if stem in found:
                 raise InputError(f"{folder} has {stem} as tar and as folder; keep one of them")
             found[stem] = Shard(path, None)
@@ -104,9 +108,9 @@ def read_shard(shard: Shard, ignored: list[str]) -> pd.DataFrame:
 
 def _recorded(records: Path, files: Path | None) -> pd.DataFrame:
     """Rows by a .parquet: the tar beside it is opened only for the ending of its pictures."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    require(records, AGAIN)
     try:
         with pq.ParquetFile(records) as file:
             absent = [name for name in COLUMNS if name not in file.schema_arrow.names]
@@ -115,22 +119,28 @@ def _recorded(records: Path, files: Path | None) -> pd.DataFrame:
                     f"{records} has no column {absent[0]}; it is not what img2dataset writes "
                     "beside a shard: remove it, or run img2dataset with --caption_col"
                 )
-            rows = file.read(columns=list(COLUMNS)).to_pandas(ignore_metadata=True)
-    except (pa.ArrowException, OSError) as error:
-        problem = str(error).splitlines()[0]
+            table = file.read(columns=list(COLUMNS))
+            table.validate(full=True)
+            rows = table.to_pandas(ignore_metadata=True)[list(COLUMNS)].astype("str")
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        problem = first_line(error)
         raise InputError(f"{records} is not a whole Parquet file ({problem}); {AGAIN}") from None
-    key, status = rows["key"].astype("str"), rows["status"].fillna("not recorded").astype("str")
+    if rows.columns.size > len(COLUMNS) or rows["key"].isna().any():
+        raise InputError(f"{records} has rows without a key, or a column twice; {AGAIN}")
+    key, status = rows["key"], rows["status"].fillna("not recorded")
     check_inside(key, records, "row")
     lacks = pd.Series(np.where(status == "success", "", MISSING + " (" + status + ")"), dtype="str")
     media = pd.Series("", index=rows.index, dtype="str")
     if files is None:
         lacks[lacks == ""] = f"{MISSING} (no shard)"
     elif files.is_dir():
-        media = f"{files}/" + key + _ending(path.name for path in files.iterdir())
+        media = f"{files}/" + key + _ending(sorted(path.name for path in files.iterdir()))
     else:
         media = f"{files}{SEPARATOR}" + key + _ending(m.name for m in _regular(files, []))
     return pd.DataFrame(
-        {"key": key, "caption": rows["caption"].fillna("").astype("str"), "media": media,
+        {"key": key, "caption": rows["caption"].fillna(""), "media": media,
          "lacks": lacks}
     )  # fmt: skip
 
@@ -143,17 +153,15 @@ def _ending(names: Iterable[str]) -> str:
 
 def _regular(tar: Path, ignored: list[str]) -> Iterator[tarfile.TarInfo]:
     """The members that may be read: regular files inside the tar, with allow-listed endings."""
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for member in archive:
-                ending = key_and_ending(member.name)[1]
-                allowed = member.isreg() and ending in (*PICTURES, ".txt", ".json")
-                if allowed and not re.search(ESCAPES, member.name):
-                    yield member
-                elif not member.isdir():
-                    ignored.append(f"{tar}{SEPARATOR}{member.name}")
-    except tarfile.TarError as error:
-        raise InputError(f"{tar} is not a whole, uncompressed tar ({error}); {AGAIN}") from None
+    with opened_tar(tar, AGAIN) as archive:
+        for member in archive:
+            ending = key_and_ending(member.name)[1]
+            allowed = member.isreg() and ending in (*PICTURES, ".txt", ".json")
+            if allowed and not re.search(ESCAPES, member.name):
+                refuse_sparse(tar, member)
+                yield member
+            elif not member.isdir():
+                ignored.append(f"{tar}{SEPARATOR}{member.name}")
 
 
 def _members(tar: Path, ignored: list[str]) -> dict[str, str]:
@@ -168,13 +176,9 @@ def _members(tar: Path, ignored: list[str]) -> dict[str, str]:
                     raise InputError(f"{tar}: the key {key!r} stands twice; write the tar again")
                 pictures[key] = member.name
             elif ending == ".txt":
-                if member.size > CAPTION_BYTES:
-                    raise InputError(
-                        f"{tar}: {member.name} has {member.size:,} bytes, a caption "
-                        f"{CAPTION_BYTES:,} at most; write the tar again"
-                    )
                 file.seek(member.offset_data)
-                texts[key] = _decoded(file.read(member.size), f"{tar}{SEPARATOR}{member.name}")
+                data = file.read(min(member.size, ENOUGH))
+                texts[key] = _decoded(data, f"{tar}{SEPARATOR}{member.name}")
     return _joined(tar, pictures, texts)
 
 
@@ -190,8 +194,9 @@ def _files(folder: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for key in pictures:
         path = folder / f"{key}.txt"
-        if path.exists():
-            texts[key] = _decoded(path.read_bytes()[:CAPTION_BYTES], str(path))
+        if path.is_file():
+            with open(path, "rb") as file:
+                texts[key] = _decoded(file.read(ENOUGH), str(path))
     return _joined(folder, pictures, texts)
 
 
@@ -206,7 +211,8 @@ def _joined(files: Path, pictures: dict[str, str], texts: dict[str, str]) -> dic
 
 
 def _decoded(data: bytes, where: str) -> str:
+    """The text of at most ENOUGH bytes; what is longer is cut, and dropped as too long."""
     try:
-        return data.decode("utf-8")
+        return codecs.getincrementaldecoder("utf-8")().decode(data, final=len(data) < ENOUGH)
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is not UTF-8 (byte {error.start}); save it as UTF-8") from None

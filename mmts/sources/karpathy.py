@@ -13,7 +13,7 @@ from mmts.errors import InputError
 from mmts.files import read_json, require
 from mmts.settings import CocoSource, Flickr30kSource
 from mmts.sources import SourceRows
-from mmts.sources.names import check_inside, check_once
+from mmts.sources.names import check_inside, check_once, is_whole, shown
 from mmts.sources.table import first_per_split
 
 CREDIT = {
@@ -86,17 +86,29 @@ def read_images(path: Path, settings: KarpathySource) -> list[Image]:
     """
     if path.suffix == ".txt":
         return list(_of_lines(path, _one_split(path, settings)))
-    value = read_json(path, f"take it from {ZIP}")
+    value = read_json(path, f"take it from {ZIP}", ours=False)
     if isinstance(value, dict) and "annotations" in value:
         found, what = list(_of_coco(path, value, _one_split(path, settings))), "images[] number"
     else:
         found, what = list(_of_karpathy(path, value, settings.kind)), "images[] number"
     places = [image.place for image in found]
+    for image in found:
+        check_text(image, path)
     names = pd.Series([image.path for image in found], index=places, dtype="str")
     check_inside(names, path, what)
     check_once(names, path, what)
     check_once(pd.Series([image.name for image in found], index=places, dtype="str"), path, what)
     return found
+
+
+def check_text(image: Image, path: Path) -> None:
+    """InputError where a name or a caption is no text, or holds half a character."""
+    for text in (image.name, image.path, *image.captions):
+        if not isinstance(text, str) or not is_whole(text):
+            raise InputError(
+                f"{path} images[] number {image.place}: {shown(text)} is no text; mend it, or take "
+                "the file anew"
+            )
 
 
 def _one_split(path: Path, settings: KarpathySource) -> str:
@@ -110,9 +122,10 @@ def _one_split(path: Path, settings: KarpathySource) -> str:
 def _of_lines(path: Path, split: str) -> Iterator[Image]:
     """Five consecutive lines an image; a blank one would shift all that follow."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
     for number, line in enumerate(lines, 1):
         if not line.strip():
             raise InputError(f"{path} line {number} is blank; an image has {LINES} lines: mend it")
@@ -182,7 +195,8 @@ def _of_coco(path: Path, value: dict[str, Any], split: str) -> Iterator[Image]:
         ) from None
     folder = path.stem.removeprefix("captions_")
     for place, (number, file) in enumerate(files.items()):
-        yield Image(place, names[number], f"{folder}/{file}", split, captions[number])
+        name = f"{folder}/{file}" if isinstance(file, str) else file
+        yield Image(place, names[number], name, split, captions[number])
 
 
 def find_images(folder: Path, images: list[Image]) -> dict[str, str]:

@@ -19,6 +19,21 @@ def key_and_ending(name: str) -> tuple[str, str]:
     return (key, f".{ending.lower()}") if dot else (name, "")
 
 
+def is_whole(text: str) -> bool:
+    """Whether UTF-8 can hold the text: JSON may have half a character (a lone surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object, most: int = 100) -> str:
+    """A value as an error shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def check_inside(names: pd.Series, path: Path, what: str = "line") -> None:
     """InputError naming the first name that is absolute, climbs out of its folder, or is no name.
 
@@ -30,8 +45,9 @@ def check_inside(names: pd.Series, path: Path, what: str = "line") -> None:
     bad = names.str.contains(ESCAPES, regex=True)
     if bad.any():
         at = names.index[bad.to_numpy()][0]
+        name = shown(names[bad].iloc[0])
         raise InputError(
-            f"{path} {what} {at}: the image {names[bad].iloc[0]!r} lies outside of its folder; "
+            f"{path} {what} {at}: the image {name} lies outside of its folder; "
             "name it by a path inside it"
         )
 
@@ -43,5 +59,6 @@ def check_once(names: pd.Series, path: Path, what: str = "line") -> None:
         name = names[twice].iloc[0]
         first, second = names.index[(names == name).to_numpy()][:2]
         raise InputError(
-            f"{path} {what} {second}: the image {name!r} stands in {what} {first} too; keep one"
+            f"{path} {what} {second}: the image {shown(name)} stands in {what} {first} "
+            "too; keep one"
         )

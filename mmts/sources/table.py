@@ -7,12 +7,15 @@ import os
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import read_parquet, require
 from mmts.settings import TableSource
 from mmts.sources import SourceRows
+from mmts.sources.names import is_whole, shown
 
 SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -49,7 +52,7 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
     if settings.split_column:
         rows["split"] = splits(table[settings.split_column], path, settings.split_column)
     for column in settings.class_columns:
-        rows[f"class_{column}"] = table[column].astype("string").fillna("").to_numpy(dtype=object)
+        rows[f"class_{column}"] = _classes(table, column, path)
     if settings.limit is not None and "split" not in rows:
         kept = rows["sample_id"].drop_duplicates().iloc[: settings.limit]
         rows = rows[rows["sample_id"].isin(kept)]
@@ -67,7 +70,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if suffix == ".jsonl":
         return pd.DataFrame([json_row(path, n, line) for n, line in numbered_lines(path)])
     if suffix == ".parquet":
-        return read_parquet(path, "write it again")
+        return read_parquet(path, "write it again", ours=False)
     raise InputError(f"{path} ends in {suffix or 'nothing'}; a table ends in one of {FORMATS}")
 
 
@@ -105,16 +108,14 @@ def json_row(path: Path, number: int, line: str) -> dict[str, object]:
     """One line of JSON Lines as a dict."""
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} line {number} is not JSON ({error}); mend that line") from None
     if not isinstance(row, dict):
         raise InputError(f"{path} line {number} is no JSON object; write one object a line")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+    if not is_whole(json.dumps(row, ensure_ascii=False)):
         raise InputError(
             f"{path} line {number} holds half a character (a lone surrogate); mend that line"
-        ) from None
+        )
     return row
 
 
@@ -124,8 +125,16 @@ def text_column(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
     values = ["" if no else value for no, value in zip(absent, table[column].tolist(), strict=True)]
     for row, value in enumerate(values, 1):
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise InputError(f"{path} row {row}: {column} is {value!r}; it must be text")
+            raise InputError(f"{path} row {row}: {column} is {shown(value)}; it must be text")
     return pd.Series([str(value) for value in values], dtype="str")
+
+
+def _classes(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.object_]:
+    """What a column of any type says, as text; an absent value counts as empty."""
+    try:
+        return table[column].astype("string").fillna("").to_numpy(dtype=object)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: {column} holds bytes that are not UTF-8; write text") from None
 
 
 def splits(values: pd.Series, path: Path, column: str) -> list[str]:
@@ -135,7 +144,7 @@ def splits(values: pd.Series, path: Path, column: str) -> list[str]:
         split = SPLIT_WORDS.get(str(value).strip().lower())
         if split is None:
             raise InputError(
-                f"{path} row {number}: {column} is {value!r}; it must be train, val or test"
+                f"{path} row {number}: {column} is {shown(value)}; it must be train, val or test"
             )
         found.append(split)
     return found

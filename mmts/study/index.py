@@ -66,4 +66,7 @@ def read_index(folder: Path, dataset: str) -> Index:
 
 
 def _entries(found: list[dict[str, Any]]) -> tuple[Entry, ...]:
-    return tuple(Entry(e["name"], e["changes"], e["varied"], tuple(e["keys"])) for e in found)
+    entries = tuple(Entry(e["name"], e["changes"], e["varied"], tuple(e["keys"])) for e in found)
+    if not all(isinstance(key, str) for entry in entries for key in entry.keys):
+        raise TypeError
+    return entries

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.disk import room
 from mmts.errors import InputError
 from mmts.files import output_file, read_parquet
 from mmts.metrics.recall import KS
@@ -40,9 +42,12 @@ class Records:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-                float(record["validation"]["val/rsum"])
-                self.by_key[record["key"]] = record
-            except (ValueError, KeyError, TypeError):
+                rsum, key = float(record["validation"]["val/rsum"]), record["key"]
+                if not isfinite(rsum) or not isinstance(key, str):
+                    raise ValueError
+                _line(record)  # that it can be kept
+                self.by_key[key] = record
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 raise InputError(
                     f"{self.path} line {number} is no record; remove the line and run the study "
                     "again"
@@ -50,14 +55,21 @@ class Records:
 
     def add(self, record: dict[str, Any]) -> None:
         """Keep a record; it is on the disk on return."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
-            if self._cut:
-                file.truncate(file.tell() - self._cut)
+        again = "run the study again: it goes on from its records"
+        with room(self.path, again):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab", buffering=0) as file:
+                end = file.tell() - self._cut
+                file.truncate(end)
                 self._cut = 0
-            file.write(_line(record))
-            file.flush()
-            os.fsync(file.fileno())
+                try:
+                    rest = memoryview(_line(record))
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(end)  # the next record must not go on in this one's line
+                    raise
         self.by_key[record["key"]] = record
 
     def keep_queries(self, queries: pd.DataFrame) -> None:
@@ -105,8 +117,17 @@ def packed(levels: Levels) -> str:
 
 
 def unpacked(text: str, queries: int) -> Levels:
-    """The levels of so many queries."""
-    bytes_ = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)
-    four = bytes_[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
+    """The levels of so many queries; InputError where the text does not have as many."""
+    size = -(-queries // 4)
+    try:
+        data = zlib.decompressobj().decompress(base64.b64decode(text), size + 1)
+    except (TypeError, ValueError, zlib.error):
+        data = b""
+    if len(data) != size:
+        raise InputError(
+            f"the levels of a record are damaged, or not those of {queries:,} queries; remove the "
+            "record and run the study again"
+        )
+    four = np.frombuffer(data, np.uint8)[:, None] >> np.array([0, 2, 4, 6], np.uint8) & 3
     found: Levels = four.reshape(-1)[:queries].astype(np.uint8)
     return found

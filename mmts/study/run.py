@@ -20,9 +20,10 @@ from mmts.study.cell import Cell
 from mmts.study.data import StudyData
 from mmts.study.records import levels_of, packed
 from mmts.training.batches import steps_per_epoch
+from mmts.training.device import pick_device
 from mmts.training.distributed import World
 from mmts.training.fingerprint import CODE, code_hash, digest_of
-from mmts.training.loop import pick_device, train
+from mmts.training.loop import train
 from mmts.training.prepared import started
 from mmts.training.validation import encode_split
 

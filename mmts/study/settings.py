@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mmts.errors import InputError
 from mmts.params import known, read_params, validated
-from mmts.settings import Name, Positive, Seed, Settings
+from mmts.settings import END, Name, Positive, Seed, Settings
 
 Changes = dict[str, Any]
 """What a cell has other than its method in params.yaml; the keys are those of `Grid`."""
@@ -78,12 +78,12 @@ class Ablation(Settings):
 class Tail(Settings):
     """How long-tailed training splits are drawn."""
 
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(ge=2, lt=END)]
     """Classes that the sizes are of, by K-Means on the training captions."""
     largest_ratio: Annotated[float, Field(ge=1)]
     """Of the largest class's size to the smallest's. All splits have one number of items, the most
     that this ratio allows."""
-    batch_size: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2, lt=END)]
     steps: Positive
     """Of a training, about: it has as many epochs as come nearest."""
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmts.errors import InputError
+from mmts.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,8 @@ def read_released(
     source: Path, drop: tuple[str, ...] = ()
 ) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     """The tensors under our names, and the facts; arguments and errors as in `convert`."""
-    from mmts.files import require, sha256_file
+    from mmts.files import require
+    from mmts.sealed import sha256_file
     from mmts.towers.checkpoint import read_checkpoint, tensors
     from mmts.towers.key_maps import family_of, rename
     from mmts.weights import load_state
@@ -200,7 +201,7 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError) as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mmts.errors import InputError
-from mmts.files import read_json
+from mmts.files import artifact, read_json
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
@@ -69,7 +69,7 @@ def load_vision(folder: Path, **changes: Any) -> VideoViT:
         InputError: the folder holds no converted checkpoint, or a key does not exist.
     """
     facts = read_facts(folder)
-    state = load_state(folder / WEIGHTS, "vision.")
+    state = load_state(artifact(folder / WEIGHTS, CONVERT), "vision.")
     try:
         with torch.device("meta"):
             tower = TOWERS[facts["attention"]](video_config({**facts["vision"], **changes}))
@@ -91,7 +91,7 @@ def load_text(folder: Path, **changes: Any) -> ClipText:
         InputError: the folder holds no converted checkpoint, or a key does not exist.
     """
     facts = read_facts(folder)
-    state = load_state(folder / WEIGHTS, "text.")
+    state = load_state(artifact(folder / WEIGHTS, CONVERT), "text.")
     try:
         with torch.device("meta"):
             tower = ClipText(ClipTextConfig(**{**facts["text"], **changes}))

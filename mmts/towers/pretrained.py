@@ -80,14 +80,40 @@ def _named(name: str) -> Any:
     return getattr(importlib.import_module("transformers"), name)
 
 
+LAYERS = ("num_hidden_layers", "n_layers", "num_layers", "layers", "depths")
+"""Words of configurations for their number; ResNet's is a list."""
+MOST_LAYERS = 1_024
+
+
+def check_layers(facts: Any, where: str, remedy: str) -> None:
+    """InputError where a configuration, or one that it holds, has more layers than can be built in
+    seconds."""
+    most = _most_layers(facts, 4)
+    if most > MOST_LAYERS:
+        raise InputError(f"{where} has {most:,} layers, {MOST_LAYERS:,} at most; {remedy}")
+
+
+def _most_layers(facts: Any, depth: int) -> float:
+    """The largest number of layers in a configuration and those that it holds."""
+    found: list[float] = [0]
+    for name, value in facts.items() if isinstance(facts, dict) and depth else ():
+        if name in LAYERS:
+            counts = value if isinstance(value, list) else [value]
+            found += [count for count in counts if isinstance(count, (int, float))]
+        else:
+            found.append(_most_layers(value, depth - 1))
+    return max(found)
+
+
 def check_type(kind: Kind, spec: str, folder: Path) -> None:
-    """InputError unless config.json is of that kind of model."""
-    facts = read_json(folder / "config.json", kind.remedy)
+    """InputError unless config.json is of that kind of model, with layers that can be built."""
+    facts = read_json(folder / "config.json", kind.remedy, ours=False)
     found = facts.get("model_type") if isinstance(facts, dict) else None
     if found not in kind.types:
         raise InputError(
             f"{spec} holds no {kind.what} model (its model_type is {found}); {kind.remedy}"
         )
+    check_layers(facts, f"config.json of {spec}", kind.remedy)
 
 
 def load_model(kind: Kind, spec: str) -> Loaded:
@@ -96,7 +122,6 @@ def load_model(kind: Kind, spec: str) -> Loaded:
     Raises:
         InputError: there is none, it is of another kind, damaged, or lacks weights.
     """
-    from safetensors import SafetensorError
     from transformers.utils import logging
 
     folder = transformers_folder(spec, kind.remedy)
@@ -108,7 +133,7 @@ def load_model(kind: Kind, spec: str) -> Loaded:
         model, facts = _named(kind.model).from_pretrained(
             folder, output_loading_info=True, local_files_only=True, **kind.more
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a damaged configuration may raise anything
         problem = " ".join(str(error).split())[:160]
         raise InputError(f"{spec} holds no {kind.what} model ({problem}); {kind.remedy}") from None
     finally:
@@ -151,14 +176,31 @@ def colours(folder: Path) -> dict[str, Colour]:
     for name in PROCESSORS:
         if not (folder / name).is_file():
             continue
-        found = read_json(folder / name, "get the model again")
-        found = found.get("image_processor", found)
+        found = read_json(folder / name, "get the model again", ours=False)
+        found = found.get("image_processor", found) if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            raise InputError(f"{folder / name} is no mapping of settings; get the model again")
         if found.get("do_normalize") is False:
             return {"mean": (0.0, 0.0, 0.0), "std": (255.0, 255.0, 255.0)}
         if "image_mean" in found and "image_std" in found:
-            mean, std = (tuple(255 * v for v in found[f"image_{k}"]) for k in ("mean", "std"))
-            return {"mean": mean, "std": std}
+            return {k: _colour(folder / name, found, f"image_{k}") for k in ("mean", "std")}
     return {}
+
+
+def _colour(path: Path, found: dict[str, Any], key: str) -> Colour:
+    """Three numbers from 0 to 1 as three on the scale 0 to 255."""
+    value = found[key]
+    least = 0.0 if key == "image_mean" else 1e-6
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(type(v) in (int, float) and least <= v <= 1e6 for v in value)
+    ):
+        raise InputError(
+            f"{path}: {key} is {value!r}; it must be three numbers: get the model again"
+        )
+    red, green, blue = (255.0 * v for v in value)
+    return red, green, blue
 
 
 class Pixels(Tower):

@@ -71,7 +71,7 @@ def _distilbert(
     if settings.weights != "random":
         folder = model_files(settings.weights, ("config.json",), DISTILBERT.remedy)
         check_type(DISTILBERT, settings.weights, folder)
-        facts = read_json(folder / "config.json", DISTILBERT.remedy)
+        facts = read_json(folder / "config.json", DISTILBERT.remedy, ours=False)
         pad = facts.get("pad_token_id", pad)
         context = facts.get("max_position_embeddings", context)
     given = settings.tokenizer

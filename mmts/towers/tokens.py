@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tokenizers import (
 from torch import Tensor
 
 from mmts.errors import InputError
+from mmts.files import artifact, first_line
 from mmts.towers.small import MAX_TOKENS, PAD
 from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files
@@ -30,6 +32,7 @@ END = "[END]"
 FILE = "tokenizer.json"
 PROBES = ("", "a", "a red ball")
 TEXTS_AT_ONCE = 10_000
+MOST_IDS = 2_000_000  # twice what the largest known have
 
 
 def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenizer:
@@ -82,10 +85,7 @@ def _read(spec: str) -> Tokenizer:
     folder = model_files(
         spec, (FILE,), f"give a folder with the {FILE} that the text tower was trained with"
     )
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / FILE))
-    except Exception as error:  # the library raises no narrower one
-        raise InputError(f"{folder / FILE} is damaged ({error}); get it again") from None
+    tokenizer = _loaded(folder / FILE, "get it again")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -122,8 +122,21 @@ def distilbert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
 
 
 def _probes(tokenizer: Tokenizer) -> list[Any]:
-    found: list[Any] = tokenizer.encode_batch(list(PROBES))
+    with telling():
+        found: list[Any] = tokenizer.encode_batch(list(PROBES))
     return found
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """InputError where a tokenizer fails in the block: it lacks the piece for what is unknown."""
+    try:
+        yield
+    except Exception as error:  # the library raises no narrower one
+        raise InputError(
+            f"the text tower's tokenizer cannot take every text ({first_line(error)}); get it "
+            "again, or name another one"
+        ) from None
 
 
 def pad_with(tokenizer: Tokenizer, pad: int) -> None:
@@ -143,14 +156,23 @@ def cut_to(tokenizer: Tokenizer, tokens: int) -> None:
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """A tokenizer that was saved beside a model."""
-    if not path.exists():
-        raise InputError(f"{path} is not there; run `dvc repro` from the train stage on")
+    artifact(path, "run `dvc repro`")
+    return _loaded(path, "run `dvc repro`")
+
+
+def _loaded(path: Path, remedy: str) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower one
+        raise InputError(f"{path} is damaged ({error}); {remedy}") from None
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest < 0:
+        raise InputError(f"{path} has no pieces; {remedy}")
+    if highest >= MOST_IDS:
         raise InputError(
-            f"{path} is damaged ({error}); run `dvc repro` from the train stage on"
-        ) from None
+            f"{path} has a piece with the id {highest:,}, {MOST_IDS:,} ids at most; {remedy}"
+        )
+    return tokenizer
 
 
 def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
@@ -160,12 +182,20 @@ def tokens_of(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
     if tokenizer.padding is not None:
         tokenizer = Tokenizer.from_str(tokenizer.to_str())
         tokenizer.no_padding()
-    kind = np.uint16 if vocabulary_size(tokenizer) <= 1 << 16 else np.int32
+    size = vocabulary_size(tokenizer)
+    kind = np.uint16 if size <= 1 << 16 else np.int32
     ids, lengths = [np.empty(0, kind)], [np.empty(0, np.int64)]
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         part = list(texts[start : start + TEXTS_AT_ONCE])
-        rows = [found.ids[:limit] for found in tokenizer.encode_batch_fast(part)]
-        ids.append(np.fromiter(chain.from_iterable(rows), kind))
+        with telling():
+            rows = [encoded.ids[:limit] for encoded in tokenizer.encode_batch_fast(part)]
+        found = np.fromiter(chain.from_iterable(rows), np.int64)
+        if found.max(initial=-1) >= size:  # a post-processor may add what it pleases
+            raise InputError(
+                f"the text tower's tokenizer has no id above {size - 1:,} and gives texts "
+                f"{found.max():,}; get it again, or name another one"
+            )
+        ids.append(found.astype(kind))
         lengths.append(np.fromiter(map(len, rows), np.int64))
     return Tokens(np.concatenate(ids), np.concatenate(lengths), pad)
 

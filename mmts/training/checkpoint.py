@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from mmts.errors import InputError
-from mmts.files import discard, make_folder
+from mmts.files import discard, make_folder, seal
+from mmts.sealed import SUMS, check_seal
 from mmts.training import checkpoint_files as files
 from mmts.training.fingerprint import FREE, Facts, difference, digest_of
 from mmts.training.processes import Processes
 from mmts.training.rng import random_states, restore_random_states
-from mmts.training.sealed import check_seal, seal
 
 
 class Position(NamedTuple):
@@ -173,7 +173,14 @@ class Checkpoints:
             return f"{chosen} cannot be read ({reason}); delete it to go on from the one before"
 
         with self._processes.together(unreadable):
-            check_seal(chosen, {self._rank_file, files.FACTS}, others=self._first)
+            if not (chosen / SUMS).is_file():
+                raise InputError(
+                    f"{chosen} is no checkpoint: that is a folder step-NUMBER with {SUMS}, which "
+                    "nothing but training writes"
+                )
+            remedy = f"delete {chosen} to go on from the checkpoint before it"
+            needed = {self._rank_file, files.FACTS}
+            check_seal(chosen, needed, remedy, others=self._first)
             position = self._accepted(chosen, named=path is not None)
             files.read(chosen, weights, state)
             states = files.read_tensors(chosen / self._rank_file)
@@ -188,8 +195,11 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the checkpoints with these facts: the run is complete."""
-        if self._first and self.folder.exists():
+        if not self._first:
+            return
+        if self.folder.exists():
             discard(self.folder)
+        self._sweep()
 
     @property
     def _rank_file(self) -> str:

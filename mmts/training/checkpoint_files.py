@@ -19,7 +19,9 @@ from mmts.weights import refused_name
 
 FACTS = "facts.json"
 POSITION = {"step", "epoch", "batch"}
-ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError)
+ODD = (
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError
+)  # fmt: skip
 """What a state of another kind raises where it is put back."""
 
 
@@ -111,12 +113,13 @@ def read_tensors(path: Path) -> Any:
 
 def read_facts(folder: Path) -> Any:
     """facts.json, if it has what is read of it."""
-    found = read_json(folder / FACTS, f"delete {folder}")
+    found = read_json(folder / FACTS, f"delete {folder}", ours=False)
     keys = ("position", "facts")
     fits = isinstance(found, dict) and all(isinstance(found.get(k), dict) for k in keys)
     if fits:
         position = found["position"]
-        fits = set(position) == POSITION and all(type(n) is int for n in position.values())
+        fits = set(position) == POSITION
+        fits = fits and all(type(n) is int and n >= 0 for n in position.values())
     if not fits:
         raise InputError(f"{folder / FACTS} is of another kind; delete {folder}")
     return found

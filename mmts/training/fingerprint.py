@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
-from tokenizers import Tokenizer
-from torch import nn
 
 import mmts
-from mmts.files import require, sha256_file
+from mmts.files import require
+from mmts.sealed import sha256_file
 from mmts.settings import Towers
 from mmts.weights import fingerprint
 
@@ -30,9 +29,10 @@ LEFT_OUT = ("train.workers", "train.device", "train.checkpoint", "train.launcher
 resolves to counts, see `facts`; log_every counts because the curves are a result; workers count
 where shards are streamed, since each reads its own."""
 
-CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py", "embed.py",
-        "jpeg.py", "media.py", "metrics/mir.py", "metrics/recall.py", "metrics/relevancy.py",
-        "picture.py", "schedule.py")  # fmt: skip
+CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py",
+        "clusters.py", "embeddings.py", "jpeg.py", "media.py", "metrics/mir.py",
+        "metrics/recall.py", "metrics/relevancy.py", "picture.py", "schedule.py",
+        "tars.py")  # fmt: skip
 """What training runs of this package: what `dvc.yaml` has as the stage's dependencies."""
 
 FREE = "code."
@@ -59,6 +59,9 @@ def facts(
         device: the type that is trained on, cpu or cuda.
         world_size: number of processes.
     """
+    from tokenizers import Tokenizer
+    from torch import nn
+
     found: Facts = {}
     for name, part in settings.items():
         found |= _flat(name, part.model_dump(mode="json"))

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from mmts.embed import Embeddings, read_embeddings
+from mmts.columns import check_columns
+from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
 from mmts.settings import Towers
@@ -48,7 +49,8 @@ class Inputs:
         self.towers = towers
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
-        ids = read_parquet(data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`")
+        path, remedy = data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`"
+        ids = check_columns(read_parquet(path, remedy), IDS, path, remedy)
         self._captions, self._samples = ids["caption_id"], ids["sample_id"].drop_duplicates()
         if len(ids) != len(self.embeddings.caption_text):
             raise InputError(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from signal import SIG_DFL, SIGCHLD, signal, strsignal
+from signal import SIG_DFL, SIGCHLD, SIGINT, raise_signal, signal, strsignal
 from traceback import clear_frames
 from typing import Any, TypeVar
 
@@ -22,6 +25,8 @@ from mmts.training.signals import deaf
 T = TypeVar("T")
 CPU = torch.device("cpu")
 REMEDY = "lower train.workers (in evaluate: evaluate.workers) or give more memory, /dev/shm too"
+LONGEST = 70
+"""Bytes of the name of the folder of temporary files: sockets in it have about 107 for theirs."""
 DEATH = re.compile(
     r"DataLoader worker .*(?:(signal: [\w ]+)|exited unexpectedly(?: with (exit code \d+))?)"
 )
@@ -34,9 +39,11 @@ def loaded(
     """What a dataset gives for each of `batches`, or, for None, of its own accord.
 
     Raises:
-        InputError: that of a worker process, as one line.
+        InputError: that of a worker process, as one line; or there is no place for its sockets.
         RuntimeError: a worker process died, see `deaths_told`.
     """
+    if workers:
+        _check_sockets()
     loader: DataLoader[T] = DataLoader(
         dataset,
         batch_size=1 if batches is not None else None,
@@ -58,6 +65,17 @@ def loaded(
         raise InputError(told) from None
 
 
+def _check_sockets() -> None:
+    """InputError where a worker process cannot hand over a batch: it would be awaited forever."""
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) > LONGEST:
+        raise InputError(
+            f"the folder of temporary files, {folder}, has a name above {LONGEST} bytes, too long "
+            "for worker processes; set TMPDIR to another, or train.workers (in evaluate: "
+            "evaluate.workers) to 0"
+        )
+
+
 @contextmanager
 def deaths_told() -> Iterator[None]:
     """InputError where a worker process died; torch raises wherever this process then is."""
@@ -73,10 +91,15 @@ def deaths_told() -> Iterator[None]:
 def _known_deaths(loader: DataLoader[T]) -> Iterator[T]:
     """What it gives; where its connection to a process breaks, it is awaited that one has ended."""
     others = active_children()
-    batches = iter(loader)
-    processes = [process for process in active_children() if process not in others]
+    processes: list[BaseProcess] = []
     try:
+        with _ctrl_c_later():
+            batches = iter(loader)
+            processes += [process for process in active_children() if process not in others]
         yield from batches
+    except (KeyboardInterrupt, GeneratorExit):
+        _end(processes)  # what they are at would be waited for
+        raise
     except BaseException as error:
         broken = isinstance(error, ConnectionError | EOFError)
         how = _end_of_one(processes, 2 if broken else 0)
@@ -90,21 +113,52 @@ def _end_of_one(processes: list[BaseProcess], seconds: float) -> str:
 
     It may have held the lock of the queue that they share, and they do not hear SIGTERM.
     """
-    before = signal(SIGCHLD, SIG_DFL)  # torch would raise in here
-    try:
+    with _handled(SIGCHLD, SIG_DFL):  # torch would raise in here
         ended = wait([process.sentinel for process in processes], seconds)
         for process in processes:
             if process.sentinel in ended:
                 process.join()
         codes = [process.exitcode for process in processes if process.exitcode]
-        for process in processes if codes else []:
-            process.kill()
-            process.join()
-    finally:
-        signal(SIGCHLD, before)
+        if codes:
+            _end(processes)
     if not codes:
         return ""
     return f"signal: {strsignal(-codes[0])}" if codes[0] < 0 else f"exit code {codes[0]}"
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    """Kill processes whose batches nobody takes any more."""
+    with _handled(SIGCHLD, SIG_DFL):  # torch would raise in here
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """It has to wait; processes that begin meanwhile never end by it.
+
+    A terminal sends it to all of them; this process answers, and ends the others.
+    """
+    heard: list[int] = []
+    with _handled(SIGINT, lambda number, _: heard.append(number)):
+        yield
+    if heard:
+        raise_signal(SIGINT)
+
+
+@contextmanager
+def _handled(number: int, handler: Any) -> Iterator[None]:
+    """Another handler of a signal; the main thread alone hears it, and alone can set one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal(number, handler)
+    try:
+        yield
+    finally:
+        signal(number, before)
 
 
 def _death(how: str) -> InputError:

@@ -14,9 +14,11 @@ from tqdm import tqdm
 from mmts.errors import InputError
 from mmts.losses import Objective
 from mmts.settings import Train
+from mmts.towers.threads import of_training, threads
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import Plan, steps_per_epoch
 from mmts.training.checkpoint import Checkpoints
+from mmts.training.device import pick_device
 from mmts.training.distributed import GlobalLoss, World
 from mmts.training.feed import feed
 from mmts.training.log import RunLog
@@ -37,15 +39,6 @@ class Trained(NamedTuple):
     total_steps: int
     seconds: float
     speed: Speed | None
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; `auto` takes CUDA where there is one."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("train.device is cuda but there is no CUDA device; set it to auto or cpu")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def train(
@@ -85,6 +78,7 @@ def train(
     at = run.resume(resume_from)
     started = time.perf_counter()
     with (
+        threads(of_training(model, settings), world.device),
         GracefulStop() as stop,
         tqdm(
             total=run.total, initial=at.step, desc="train", unit="step", mininterval=0.5,

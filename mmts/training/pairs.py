@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmts.augment import random_augment
+from mmts.clusters import CLASS
 from mmts.errors import InputError
 from mmts.picture import Picture, read_square
 from mmts.settings import Augment
@@ -25,7 +26,6 @@ from mmts.training.rows import Features, Rows, found
 from mmts.video.clips import centre_crop, consistent_crop, frame_indices
 
 Ints = NDArray[np.int64]
-CLASS = "class_"
 """Start of the names of the columns whose classes give the relevancy."""
 
 NO_CLUSTER = "caption {} has no cluster; run `dvc repro -sf cluster`"

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from mmts.files import read_parquet
+from mmts.clusters import read_method_clusters, read_shifts
 from mmts.losses import Objective
 from mmts.method import Method
 from mmts.settings import Towers, Train
@@ -58,13 +58,13 @@ def prepare(
         world: the ranks.
     """
     with world.first_then_others():
-        shifts = read_parquet(
-            shift / "shift.parquet",
+        remedy = (
             f"run `dvc repro` with {shift.name} in grid.methods, or "
-            f"`python -m stages.shift --dataset {dataset} --method {shift.name}`",
+            f"`python -m stages.shift --dataset {dataset} --method {shift.name}`"
         )
+        shifts = read_shifts(shift / "shift.parquet", remedy)
         other = shift / "clusters.parquet"
-        clusters = read_parquet(other) if other.exists() else None
+        clusters = read_method_clusters(other, remedy) if other.exists() else None
         inputs = Inputs(data, dataset, towers, train.stream is not None)
         samples = read_manifest(inputs.shards)["samples"]
         for split in ("train", "val") if samples["val"] else ("train",):

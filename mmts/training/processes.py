@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError
 
+from mmts.disk import reason
 from mmts.errors import InputError
 
 DISK = (OSError, RuntimeError, SafetensorError)
@@ -44,13 +45,8 @@ class Processes(NamedTuple):
         try:
             yield
         except DISK as error:
-            problem = error if told is None else InputError(told(_reason(error)))
+            problem = error if told is None else InputError(told(reason(error)))
         except Exception as error:
             problem = error
         if self.highest(int(problem is not None)):
             raise (problem or Elsewhere(1)) from None
-
-
-def _reason(error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) else None
-    return reason or " ".join(str(error).split())[:160]

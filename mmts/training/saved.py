@@ -9,18 +9,22 @@ state.safetensors beside it has the state of the objective and of the modulator.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from mmts.errors import InputError
-from mmts.files import read_json, require, write_json
-from mmts.losses import Objective
+from mmts.files import artifact, read_json, write_json
 from mmts.settings import Head, Towers
+from mmts.towers.pretrained import check_layers
 from mmts.towers.tokens import read_tokenizer
 from mmts.towers.two_tower import TwoTower
 
-REMEDY = "run `dvc repro` from the train stage on"
+if TYPE_CHECKING:
+    from mmts.losses import Objective
+
+REMEDY = "run `dvc repro`"
 
 
 def save_model(
@@ -48,19 +52,19 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
     Raises:
         InputError: a file is missing, damaged, or of another model.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     facts = read_json(folder / "model.json", REMEDY)
-    path = require(folder / "model.safetensors", REMEDY)
+    path = artifact(folder / "model.safetensors", REMEDY)
+    check_layers(facts, str(folder / "model.json"), REMEDY)
     try:
         towers = Towers.model_validate(facts["towers"])
         head = None if facts["head"] is None else Head.model_validate(facts["head"])
         model = TwoTower(towers, head, facts["dims"], facts.get("shapes", {}))
         model.load_state_dict(load_file(path))
-    except (
-        AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError
-    ) as error:  # fmt: skip
+    except Exception as error:  # facts of another kind may raise anything
+        if isinstance(error, OSError):
+            raise
         problem = " ".join(str(error).split())[:160]
         raise InputError(f"{path} and model.json do not fit ({problem}); {REMEDY}") from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")
@@ -90,7 +94,7 @@ def load_state(folder: Path, objective: Objective, modulator: nn.Module) -> None
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = require(folder / "state.safetensors", REMEDY)
+    path = artifact(folder / "state.safetensors", REMEDY)
     try:
         state = load_file(path)
         for name, part in (("objective", objective), ("modulator", modulator)):

@@ -19,7 +19,10 @@ class GracefulStop:
 
     Attributes:
         asked: the number of the first such signal, 0 for none.
+        noted: whether any has come to this process.
     """
+
+    noted = False
 
     def __init__(self) -> None:
         self.asked = 0
@@ -40,6 +43,7 @@ class GracefulStop:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.asked = self.asked or number
+        GracefulStop.noted = True
 
 
 def leave(number: int, step: int, total: int, checkpoint: Path) -> NoReturn:

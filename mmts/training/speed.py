@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmts.files import write_json
+from mmts.files import output_file, write_json
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower
 from mmts.towers.video_vit import VideoViT
@@ -186,5 +186,5 @@ def told(speed: Speed) -> str:
 
 def write(path: Path, digest: str, speed: Speed) -> None:
     """Write it; `digest`: of the facts of the run."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"digest": digest, **speed._asdict()})
+    with output_file(path) as work:
+        write_json(work, {"digest": digest, **speed._asdict()})

@@ -41,7 +41,8 @@ class StreamedBatches(IterableDataset[Batch]):
             at: where to begin; what comes before in its epoch is read and left.
 
         Raises:
-            InputError: the vision tower is frozen; there are fewer shards than readers.
+            InputError: the vision tower is frozen; there are fewer shards than readers; the first
+                of them does not come.
         """
         stream, shards = settings.stream, pairs.shards
         if stream is None or pairs.features is not None or not isinstance(shards, StreamedReader):
@@ -58,6 +59,7 @@ class StreamedBatches(IterableDataset[Batch]):
             stream.url, "train", seed=plan.seed, buffer=-(-stream.buffer // workers),
             rank=world.rank, ranks=world.size, workers=workers, shards=shards.shards,
         )  # fmt: skip
+        self._stream.reach()
 
     def __iter__(self) -> Iterator[Batch]:
         info = get_worker_info()

@@ -6,6 +6,7 @@ import torch
 
 from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall
+from mmts.towers.threads import of_encoding, threads
 from mmts.towers.two_tower import TwoTower, encode_all
 from mmts.training.batches import vision_batches
 from mmts.training.loading import deaths_told
@@ -62,8 +63,9 @@ def encode_split(
         InputError: one of them was killed.
     """
     model.eval()
-    pictures = vision_batches(pairs, batch_size, workers, device)
-    vision = encode_all(model.encode_vision, pictures, device)
+    inputs = vision_batches(pairs, batch_size, workers, device)
+    with threads(of_encoding(model, pairs.clip_length is None), device):
+        vision = encode_all(model.encode_vision, inputs, device)
     texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
     text = encode_all(model.encode_text, texts, device)
     return vision, text

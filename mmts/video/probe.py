@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mmts.errors import InputError
+from mmts.picture import MAX_PIXELS
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 """What is opened: containers of video, none that names other files or addresses to read."""
+
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+"""A path is never an address either."""
 
 
 class VideoFacts(NamedTuple):
@@ -71,16 +75,21 @@ def open_video(path: Path | str) -> tuple[InputContainer, VideoStream]:
     if not Path(path).is_file():
         raise InputError(f"{path} is not there or no file; mend the path or the video folder")
     try:
-        container = av.open(str(path), options={"format_whitelist": FORMATS})
-    except (av.FFmpegError, OSError, ValueError) as error:
+        container = av.open(str(path), options=OPTIONS, metadata_errors="replace")
+    except Exception as error:  # FFmpeg's, or of a header that PyAV takes for something else
         with open(path, "rb") as file:  # how an mp4 begins
             short = file.read(12)[4:8] in (b"ftyp", b"moov")
         problem = "is cut short or damaged" if short else "is not a video"
         raise InputError(f"{path} {problem} ({reason(error)}); copy it again") from None
     cover = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
+        if stream.codec_context is None:
+            continue  # of no codec that is known
         if not stream.disposition & cover:
             stream.codec_context.thread_count = 1  # who packs runs several processes
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+            if stream.time_base is None:
+                break
             return container, stream
     empty = len(container.streams) == 0
     container.close()

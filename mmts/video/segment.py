@@ -1,25 +1,28 @@
 """A segment of a video in one byte string, each frame of which can be read alone.
 
-JPEG files one after another, then their sizes (uint32, little endian), then the number of frames
-(uint32) and 8 bytes that mark the format. Players of raw MJPEG play it. JPEG because Pillow alone
-reads it, it decodes faster than H.264 with key frames only (`python -m benchmarks.video`), and the
-H.264 encoder in PyAV's wheels is under the GPL. Its price is more bytes for the same quality.
+JPEG files one after another, then their sizes and their CRC-32 (uint32, little endian), then the
+number of frames (uint32) and 8 bytes that mark the format. Players of raw MJPEG play it. JPEG
+because Pillow alone reads it, it decodes faster than H.264 with key frames only
+(`python -m benchmarks.video`), and the H.264 encoder in PyAV's wheels is under the GPL. Its price
+is more bytes for the same quality.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator, Sequence
 from mmap import mmap
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from mmts.errors import InputError
+from mmts.picture import in_our_words, open_picture
 
-MARK = b"mmtsseg1"
+MARK = b"mmtsseg2"
+REMEDY = "cut it again (`dvc repro -sf pack`)"
 TAIL = struct.Struct("<I8s")
 
 
@@ -27,8 +30,8 @@ def write_segment(jpegs: Sequence[bytes]) -> bytes:
     """One byte string of JPEG files, at least one, all of one size in pixels."""
     if not jpegs:
         raise InputError("a segment has no frames; it needs one at least")
-    sizes = np.array([len(jpeg) for jpeg in jpegs], dtype="<u4")
-    return b"".join([*jpegs, sizes.tobytes(), TAIL.pack(len(jpegs), MARK)])
+    table = np.array([[len(jpeg) for jpeg in jpegs], [crc32(jpeg) for jpeg in jpegs]], dtype="<u4")
+    return b"".join([*jpegs, table.tobytes(), TAIL.pack(len(jpegs), MARK)])
 
 
 class SegmentReader:
@@ -36,23 +39,26 @@ class SegmentReader:
 
     Args:
         data: the segment, or a part of a memory-mapped file.
+        name: of the segment, for errors.
 
     Raises:
         InputError: the bytes are no segment, or cut short.
     """
 
-    def __init__(self, data: bytes | memoryview | mmap) -> None:
+    def __init__(self, data: bytes | memoryview | mmap, name: str = "a video segment") -> None:
+        self._name = name
         self._data = memoryview(data)
         end = len(self._data) - TAIL.size
         count, mark = TAIL.unpack(self._data[end:]) if end >= 0 else (0, b"")
-        first = end - 4 * count
+        first = end - 8 * count
         if mark != MARK or count == 0 or first < 0:
-            raise InputError("not a video segment, or one cut short; cut it again")
-        sizes = np.frombuffer(self._data[first:end], dtype="<u4")
+            raise InputError(f"{name} is no video segment, or one cut short; {REMEDY}")
+        sizes, sums = np.frombuffer(self._data[first:end], dtype="<u4").reshape(2, -1)
+        self._sums = sums.tolist()
         self._starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).tolist()
         if self._starts[-1] != first:
             raise InputError(
-                f"a video segment of {first:,} bytes should have {self._starts[-1]:,}; cut it again"
+                f"{name} has {first:,} bytes of frames, not {self._starts[-1]:,}; {REMEDY}"
             )
 
     def __len__(self) -> int:
@@ -78,26 +84,30 @@ class SegmentReader:
         found = np.empty((len(indices), height, width, 3), dtype=np.uint8)
         for place, image in zip(found, self.images(indices), strict=True):
             if image.size != (width, height):
-                raise InputError(f"frames of {image.size} and {(width, height)} in one segment")
+                raise InputError(f"frames of {image.size} and {(width, height)} in {self._name}")
             place[...] = np.asarray(image)
         return found
 
     def jpeg(self, index: int) -> bytes:
         """The bytes of one frame."""
         if not 0 <= index < len(self):
-            raise InputError(f"frame {index} of a segment that has 0 to {len(self) - 1}")
-        return bytes(self._data[self._starts[index] : self._starts[index + 1]])
+            raise InputError(f"frame {index} of {self._name}, that has 0 to {len(self) - 1}")
+        data = bytes(self._data[self._starts[index] : self._starts[index + 1]])
+        if crc32(data) != self._sums[index]:
+            raise InputError(f"frame {index} of {self._name} is damaged; {REMEDY}")
+        return data
 
     def _open(self, index: int) -> Image.Image:
         try:
-            return Image.open(io.BytesIO(self.jpeg(index)), formats=["JPEG"])
-        except OSError as error:
-            raise InputError(f"frame {index} of a segment is no JPEG ({error})") from None
+            return open_picture(self.jpeg(index), ("JPEG",))
+        except InputError as error:
+            raise InputError(f"frame {index} of {self._name} is no JPEG ({error})") from None
 
     def _decode(self, index: int) -> Image.Image:
         image = self._open(index)
         try:
-            image.load()
-        except OSError as error:
-            raise InputError(f"frame {index} of a segment is damaged ({error})") from None
-        return image if image.mode == "RGB" else image.convert("RGB")
+            with in_our_words():
+                image.load()
+                return image if image.mode == "RGB" else image.convert("RGB")
+        except InputError as error:
+            raise InputError(f"frame {index} of {self._name} is damaged ({error})") from None

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -19,6 +18,7 @@ from mmts.losses import InfoNCE, info_nce, max_margin
 from mmts.losses.clip_loss import ClipLoss
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.ranks import Ranks, gather_with_gradient
+from tests.ranks import run_ranks
 
 N = 12
 LOSSES: dict[str, Callable[..., Tensor]] = {"info_nce": info_nce, "max_margin": max_margin}
@@ -194,7 +194,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reports")
     for ranks in CHECKS:
         (folder / str(ranks)).mkdir()
-        spawn(rank_main, (ranks, str(folder / str(ranks))), nprocs=ranks)
+        run_ranks(rank_main, (ranks, str(folder / str(ranks))), ranks)
     return folder
 
 

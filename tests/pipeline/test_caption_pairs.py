@@ -19,7 +19,7 @@ from tests.conftest import Project as Stages
 from tests.making import changed, write_sentence_model
 from tests.making_objects import THINGS, write_cc3m, write_flickr8k, write_karpathy
 from tests.making_transformers import write_distilbert, write_resnet
-from tests.pipeline.project import ROOT, Project, commit, copy_project
+from tests.pipeline.project import ROOT, Project, commit, copy_project, only
 
 pytestmark = pytest.mark.long
 METHODS = ("info_nce", "info_nce_mmts")
@@ -27,9 +27,10 @@ QUERIES = {"coco": len(THINGS), "flickr30k": 24}
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def pairs(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
     """`cc3m` with small models that are trained from made-up weights, run once."""
     project = copy_project(tmp_path_factory.mktemp("pairs"))
+    project.use(warm_commands)
     models, raw = project.folder / "data/weights", project.folder / "data/raw/cc3m"
     raw.mkdir(parents=True)
     write_cc3m(raw, 320, 40, np.random.default_rng(0))
@@ -37,7 +38,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Project:
     write_karpathy(raw, "flickr30k", "images/flickr30k", THINGS[-24:], seed=2)
     tree = project.params()
     tree["grid"] = {"datasets": ["cc3m"], "methods": list(METHODS), "seeds": [0]}
-    dataset = tree["datasets"]["cc3m"]
+    (dataset,) = only(tree, "cc3m")
     dataset["embed"]["model"] = str(write_sentence_model(models / "sentence"))
     small = {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [1, 1]}
     resnet = write_resnet(models / "resnet", layer_type="basic", **small)

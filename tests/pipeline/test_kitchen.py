@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,22 +13,23 @@ from ruamel.yaml import YAML
 from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
 from mmts.shards import ShardReader
 from tests.making_kitchen import write_kitchen
-from tests.pipeline.project import Project, commit, copy_project
+from tests.pipeline.project import Project, commit, copy_project, only
 
 pytestmark = pytest.mark.long
 METHODS = ("max_margin", "max_margin_mmts")
 
 
 @pytest.fixture(scope="module")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def kitchen(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
     """The project with 20 videos as its data, run once."""
     project = copy_project(tmp_path_factory.mktemp("kitchen"))
+    project.use(warm_commands)
     write_kitchen(project.folder / "data/raw/ek100")
     tree = project.params()
     tree["grid"] = {
         "datasets": ["ek100"], "methods": list(METHODS), "seeds": [0],
     }  # fmt: skip
-    dataset = tree["datasets"]["ek100"]
+    (dataset,) = only(tree, "ek100")
     dataset["captions"]["sources"]["ek100"]["val_share"] = 0.13
     dataset["towers"]["vision"].update(
         weights="random", image_size=32, clip_length=4, drop_path=0.0,

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from mmts.reporting.cells import Dataset, load_dataset
+from mmts.reporting.cells import Dataset
+from mmts.reporting.load import load_dataset
 from mmts.reporting.report import Report, dataset_report
 from tests.reporting import graded
 
@@ -84,6 +85,7 @@ def write_tree(
     vectors = np.random.default_rng(3).normal(size=(len(captions), 8)).astype(np.float32)
     np.save(data / "embed" / name / "text.npy", vectors)
     np.save(data / "embed" / name / "caption_text.npy", np.arange(len(captions)))
+    captions[["caption_id", "sample_id"]].to_parquet(data / "embed" / name / "ids.parquet")
     if clips:
         graded.write_clusterings(data / "cluster" / name, clusters)
         clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")

@@ -11,7 +11,9 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.reporting.cells import Dataset
+from mmts.reporting.read import CURVES
 from mmts.reporting.report import Report
+from mmts.training.log import COLUMNS
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,7 @@ def test_a_dataset_is_publishable_only_if_all_its_sources_are(
     summary["sources"]["b"]["publishable"] = False
     file.write_text(json.dumps(summary))
     assert not tree.loaded(tmp_path, "two").publishable
+
+
+def test_the_report_knows_the_columns_that_training_logs() -> None:
+    assert CURVES == COLUMNS

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mmts.errors import InputError
 from mmts.reporting.cells import Dataset
 from mmts.reporting.gallery import FRAME, GAP, SIDE, gallery, strip, thumbnail
 from mmts.reporting.results import write_results
@@ -34,7 +35,7 @@ def test_thumbnails_are_small_and_lie_on_white() -> None:
 def test_other_formats_than_the_packed_ones_are_not_opened() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "BMP")
-    with pytest.raises(UnidentifiedImageError):
+    with pytest.raises(InputError, match="not a picture of a known format"):
         thumbnail(buffer.getvalue())
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from mmts import captions
 from mmts.errors import InputError
-from mmts.files import sha256_file
 from mmts.media import MediaReader, decode_image
+from mmts.sealed import sha256_file
 from mmts.settings import Captions, OpenMojiSource, Split
 from mmts.sources import openmoji
 

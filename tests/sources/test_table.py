@@ -100,6 +100,13 @@ def test_typed_columns_of_parquet(tmp_path: Path) -> None:
     assert found["class_noun"].tolist() == ["3", "4"]
 
 
+def test_classes_that_are_no_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"image": ["a.png"], "caption": ["x"], "noun": [b"\xff"]})
+    frame.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"x\.parquet: noun holds bytes that are not UTF-8; write"):
+        rows(tmp_path, "x.parquet", class_columns=["noun"])
+
+
 def test_absent_values_are_empty(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text(
         '{"image": "a", "caption": null}\n{"image": "b"}\n{"caption": "c"}'

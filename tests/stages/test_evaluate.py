@@ -11,7 +11,7 @@ import pytest
 
 from mmts.metrics.mir import relevancy
 from tests.conftest import CELL, Project
-from tests.making import COLOURS, SHAPES
+from tests.making import COLOURS, SHAPES, take_in_hand
 from tests.metrics import mir_reference
 
 BASE = (*CELL, "base", "--seed", "0")
@@ -25,7 +25,7 @@ CLASSES = {
 @pytest.fixture
 def graded(project: Project) -> Project:
     """The tiny project, packed with one caption an item: the colour as verb, the shape as noun."""
-    path = project.root / "data/captions/tiny/captions.parquet"
+    path = take_in_hand(project.root / "data/captions/tiny/captions.parquet")
     rows = pd.read_parquet(path).drop_duplicates("sample_id")
     words = rows["caption"].str.split().str[1:3].str.join(" ")
     rows["verb_class"] = [CLASSES[both][0] for both in words]

@@ -136,7 +136,7 @@ def test_clusters_that_do_not_fit(run: Run, annotations: Path, tmp_path: Path) -
         assert ran.code == 1 and ran.out == ""
         said.append(error_of(ran))
     assert said[0].startswith(f"error: {path} lacks 2 of 13 captions, the first ek100/{names[-2]};")
-    assert said[1].startswith(f"error: {path} has no column cluster_id; give a table of the clus")
+    assert said[1].startswith(f"error: {path} lacks cluster_id; give a table of the cluster")
     assert said[2].startswith(f"error: {path} is not a Parquet file (")
 
 

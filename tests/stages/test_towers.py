@@ -16,7 +16,7 @@ from mmts.shards import ShardReader
 from mmts.training.batches import Plan
 from tests import reference
 from tests.conftest import CELL, CHAIN, Project
-from tests.making import write_sentence_model
+from tests.making import take_in_hand, write_sentence_model
 from tests.making_towers import write_converted, write_hub_cache, write_tokenizer
 from tests.making_transformers import write_distilbert, write_resnet
 from tests.stages.test_bad_input import refused
@@ -139,7 +139,7 @@ def test_towers_that_do_not_fit_what_was_packed(project: Project) -> None:
 
 def test_a_frozen_picture_tower_on_videos(project: Project) -> None:
     project.set()
-    path = project.root / "data/captions/tiny/captions.parquet"
+    path = take_in_hand(project.root / "data/captions/tiny/captions.parquet")
     captions = pd.read_parquet(path)
     captions.insert(8, "start", 0.5)
     captions.insert(9, "stop", 2.5)

@@ -9,17 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Project
-from tests.stages import test_train_processes as processes
-from tests.stages.test_train_processes import TRAIN, TWO, finished, kill_after_a_checkpoint, weights
+from tests.faults.ranks import ended, pair, saved, undisturbed, until, written
 
 pytestmark = pytest.mark.long
 EPOCHS, STEPS, SAVED = 6, 4, 7  # each seventh of 24 steps is in mid-epoch
 
 
-def test_killed_and_gone_on_with_is_bit_equal(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "TRAIN", ("-m", "torch.distributed.run", *TWO[1:], *TRAIN))
+def test_killed_and_gone_on_with_is_bit_equal(project: Project, tmp_path: Path) -> None:
     shards = sorted(Path("data/shards/tiny").glob("train-*.tar"))
     away = project.root / "away"
     away.mkdir()
@@ -36,13 +32,15 @@ def test_killed_and_gone_on_with_is_bit_equal(
         "train__checkpoint": {"every_steps": SAVED, "every_minutes": None},
     }  # fmt: skip
     project.set(**{f"{tiny}{key}": value for key, value in settings.items()})
-    code, said = finished()
-    assert code == 0 and "processes: 2" in said and f"{EPOCHS * STEPS} steps in" in said, said
-    undisturbed = weights()
-    kill_after_a_checkpoint(2, signal.SIGKILL)
-    assert weights() == undisturbed  # nothing half-written
-    code, said = finished()
-    assert code == 0, said
-    found = re.search(r"goes on from data/cache/checkpoints/tiny/mmts/0/\S*step-(\d+)", said)
-    assert found is not None and int(found[1]) % STEPS != 0, said
-    assert weights() == undisturbed
+    wanted = undisturbed(tmp_path / "told")
+    both = pair(tmp_path / "told")
+    until(saved, both[0])
+    for rank in both:
+        rank.signal_all(signal.SIGKILL)
+    assert [ran.code for ran in ended(both)] == [-signal.SIGKILL] * 2
+    assert written() == wanted  # nothing half-written
+    first, second = ended(pair(tmp_path / "told"))
+    assert first.code == second.code == 0, (first, second)
+    found = re.search(r"goes on from data/cache/checkpoints/tiny/mmts/0/\S*step-(\d+)", first.out)
+    assert found is not None and int(found[1]) % STEPS != 0, first
+    assert f"{EPOCHS * STEPS} steps in" in first.out and written() == wanted

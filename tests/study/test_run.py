@@ -18,6 +18,7 @@ from mmts.study.data import StudyData
 from mmts.study.records import levels_of, unpacked
 from mmts.study.run import controlled, opened, recipe, run_cell
 from tests.conftest import CELL, Project
+from tests.making import take_in_hand
 from tests.study.conftest import planned
 
 
@@ -146,7 +147,7 @@ def test_clusterings_are_made_once(study: Project, monkeypatch: pytest.MonkeyPat
 
 
 def test_data_that_a_study_cannot_use(study: Project) -> None:
-    manifest = Path("data/shards/tiny/manifest.json")
+    manifest = take_in_hand(Path("data/shards/tiny/manifest.json"))
     said = json.loads(manifest.read_text())
     said["samples"]["val"] = 0
     manifest.write_text(json.dumps(said))

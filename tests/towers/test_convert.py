@@ -157,6 +157,7 @@ def test_there_and_back(family: str, legacy: bool, tmp_path: Path) -> None:
     stored = load_file(tmp_path / "out/towers.safetensors")
     assert facts["shapes"] == {name: list(stored[name].shape) for name in sorted(stored)}
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "SHA256SUMS",
         "towers.json",
         "towers.safetensors",
     ]

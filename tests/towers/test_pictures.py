@@ -267,3 +267,14 @@ def test_loading_is_silent(folders: dict[str, Path]) -> None:
     code = f"from mmts.towers.pictures import ResNet; ResNet.load({str(folders['resnet'])!r})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (ran.stdout, ran.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "odd", [{"depths": [1, 100_000]}, {"num_hidden_layers": 10**9}, {"vision": {"n_layers": 1e9}}]
+)
+def test_a_configuration_of_too_many_layers(tmp_path: Path, odd: dict[str, Any]) -> None:
+    folder = write_resnet(tmp_path / "resnet")
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+    with pytest.raises(InputError, match=r"of \S+ has [\d,.]+ layers, 1,024 at most; "):
+        ResNet.load(str(folder))

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer, models, processors
 
 from mmts.errors import InputError
 from mmts.towers.small import MAX_TOKENS
@@ -133,6 +134,28 @@ def test_a_given_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(InputError, match=r"tokenizer\.json is damaged .*; get it again"):
         given_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "special", "said"),
+    [
+        ({}, None, r"tokenizer\.json has no pieces; run `dvc repro`$"),
+        ({"a": 2**31}, None, r"a piece with the id 2,147,483,648, 2,000,000 ids at most; run `dvc"),
+        ({"a": 0}, 2**31, r"has no id above 0 and gives texts 2,147,483,648; get it again"),
+        ({"a": 0}, 1, r"has no id above 0 and gives texts 1; get it again"),
+    ],
+)
+def test_ids_that_no_text_tower_has(
+    tmp_path: Path, pieces: dict[str, int], special: int | None, said: str
+) -> None:
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="a"))
+    if special is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A end", special_tokens=[("end", special)]
+        )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match=said):
+        encode(read_tokenizer(tmp_path / "tokenizer.json"), ["a", ""])
 
 
 def test_tokenizers_whose_end_of_text_is_not_their_highest_id(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.files import sha256_file
+from mmts.sealed import sha256_file
 from mmts.training.checkpoint import Wish
 from mmts.training.log import RunLog
 from tests.making_run import FACTS, SmallRun, checkpoints, in_a_fork
@@ -269,7 +269,7 @@ def test_a_full_disk(saved: tuple[Path, Path], limit: int) -> None:
         if limit == 5_000:
             run.resume(keeper)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        with pytest.raises(InputError, match=r"could not be written \(.*File too large") as caught:
+        with pytest.raises(InputError, match=r"could not be written \(the disk is full") as caught:
             run.steps(1).save(keeper)
         assert f"then goes on from {path}" in one_line(caught)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 
 from mmts.errors import InputError
 from mmts.losses import info_nce, max_margin
@@ -29,6 +29,7 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
+from tests.ranks import run_ranks
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
 
@@ -164,7 +165,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for one in free:
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in free]
-    spawn(rank_main, (str(folder), ports), nprocs=2)
+    run_ranks(rank_main, (str(folder), ports), 2)
     return folder
 
 
@@ -234,6 +235,19 @@ def test_one_rank_tells(
     )
     if tells:
         assert not joining.tells(InputError("the same"), 2, store)
+
+
+@pytest.mark.parametrize("better", [InputError("x"), RuntimeError("CUDA out of memory")])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_rank_that_failed_tells_and_not_the_one_that_it_left(
+    monkeypatch: pytest.MonkeyPatch, better: Exception, rank: int
+) -> None:
+    monkeypatch.setattr(joining, "HEARING", 0.2)
+    store, left = dist.HashStore(), RuntimeError("[gloo/transport] connection closed by peer")
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(joining.tells, left, 1 - rank, store)
+        assert pool.submit(joining.tells, better, rank, store).result()
+        assert not other.result()
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:

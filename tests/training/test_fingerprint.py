@@ -30,7 +30,7 @@ CHANGED: dict[str, Any] = {
     "warmup_from": 1e-5, "warmup_steps": 3, "weight_decay": 0.2, "clip_grad_norm": 1.0,
     "head": Head(dim=9), "positive_relevancy": 0.1, "augment": True, "log_every": 3,
     "validate_every": 2, "precision": "bf16", "compile": True, "channels_last": True,
-    "micro_batch_size": 4, "ema_decay": 0.9, "stream": Stream(url="x"),
+    "micro_batch_size": 4, "ema_decay": 0.9, "stream": Stream(url="x"), "threads": 2,
 }  # fmt: skip
 """Another value of each setting that counts."""
 

@@ -14,6 +14,7 @@ from mmts.errors import InputError
 from mmts.settings import Towers
 from mmts.training.inputs import Inputs
 from tests.conftest import Project
+from tests.making import take_in_hand
 from tests.making_towers import write_converted, write_tokenizer
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
@@ -72,7 +73,7 @@ def test_other_text_towers_get_what_they_got(project: Project) -> None:
 
 
 def test_ids_of_other_captions(project: Project) -> None:
-    path = project.root / "data/embed/tiny/caption_text.npy"
+    path = take_in_hand(project.root / "data/embed/tiny/caption_text.npy")
     np.save(path, np.load(path)[:-1])
     with pytest.raises(InputError, match=r"has \d+ ids but \d+ rows in caption_text\.npy; run"):
         inputs(project, TEXT)

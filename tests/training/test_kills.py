@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mmts.training import sealed
+from mmts import files
+from mmts.sealed import check_seal
 from mmts.training.checkpoint_files import steps
-from mmts.training.sealed import check_seal
 from tests.making_run import SmallRun, checkpoints, die, in_a_fork
 
 
@@ -25,7 +25,7 @@ def whole(cell: Path) -> list[int]:
     """The steps of the checkpoints of a cell, each of them checked."""
     found = sorted(steps(checkpoints(cell).folder))
     for path in found:
-        check_seal(path, {"rank-0.pt", "facts.json", "model.safetensors", "state.pt"})
+        check_seal(path, {"rank-0.pt", "facts.json", "model.safetensors", "state.pt"}, "-")
     return [int(path.name[5:]) for path in found]
 
 
@@ -100,12 +100,13 @@ def test_all_is_on_the_disk_before_the_name(
     """The order of syncs and of the rename: what a failing machine leaves is whole too."""
     done: list[str] = []
     rename = Path.rename
-    monkeypatch.setattr(sealed, "sync", lambda path: done.append(f"sync {Path(path).name}"))
+    monkeypatch.setattr(files, "sync", lambda path: done.append(f"sync {Path(path).name}"))
     monkeypatch.setattr(
         Path, "rename", lambda a, b: (done.append(f"rename {Path(b).name}"), rename(a, b))[1]
     )
     path = SmallRun().steps(1).save(checkpoints(tmp_path))
     assert done == [
+        f"sync {tmp_path.name}",  # which has the new folder
         *[f"sync {p.name}" for p in sorted(path.iterdir()) if p.name != "SHA256SUMS"],
         "sync SHA256SUMS", "sync .step-000000001.partial", "rename step-000000001",
         f"sync {path.parent.name}",

@@ -19,8 +19,9 @@ from mmts.modulators import ScheduledShift
 from mmts.settings import Head, Towers, Train
 from mmts.towers.tokens import encode, train_tokenizer
 from mmts.towers.two_tower import TwoTower
+from mmts.training.device import pick_device
 from mmts.training.log import RunLog
-from mmts.training.loop import Trained, pick_device, train
+from mmts.training.loop import Trained, train
 from mmts.training.pairs import Pairs
 from mmts.training.run import learning_rate
 from mmts.training.saved import load_model, save_model

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from mmts.errors import InputError
-from mmts.files import sha256_file
+from mmts.sealed import sha256_file
 from mmts.training.checkpoint import Wish
 from mmts.training.processes import Elsewhere, Processes
 from tests.making_run import FACTS, SmallRun, checkpoints, in_forks

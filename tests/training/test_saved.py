@@ -134,3 +134,7 @@ def test_shapes_that_are_damaged(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"model\.json do not fit \(.*\); run") as caught:
             load_model(tmp_path)
         assert "\n" not in str(caught.value)
+    for many in ({"text": {"layers": 5_000}}, {"vision": {"config": {"n_layers": 10**9}}}):
+        path.write_text(json.dumps({**good, "shapes": many}))
+        with pytest.raises(InputError, match=r"model\.json has [\d,]+ layers, 1,024 at most; run"):
+            load_model(tmp_path)

@@ -1,0 +1,168 @@
+"""What the JSON files that the report reads must have; what else is in them does not matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mmts.errors import InputError
+from mmts.files import read_json
+from mmts.kinds import Objective
+from mmts.method import MAX_TAU
+from mmts.settings.base import Count, Name, Positive
+
+REMEDY = "run `dvc repro`"
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+Tau = Annotated[float, Field(ge=0, le=MAX_TAU)]
+Rows = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+def _objective(name: str) -> str:
+    kinds = [of.model_fields["kind"].annotation for of in get_args(get_args(Objective)[0])]
+    if not any(name in get_args(kind) for kind in kinds):
+        raise ValueError(f"there is no objective {name}")
+    return name
+
+
+class Facts(BaseModel):
+    """Base of what a file must have."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class _Used(Facts):
+    shift: str
+    relevancy: list[str]
+
+
+class Run(Facts):
+    """run.json of a training."""
+
+    objective: Annotated[str, AfterValidator(_objective)]
+    modulator: str
+    alpha: Tau
+    oscillations: Annotated[float, Field(gt=0, le=MAX_TAU)]
+    shift_min: Tau
+    shift_max: Tau
+    shift_mapping: str
+    update_every: Literal["step", "epoch"]
+    clustering: _Used
+    epochs: Positive
+    total_steps: Positive
+    period: Annotated[float, Field(ge=1e-7)]
+
+
+class _Tower(Facts):
+    name: str
+
+
+class _Towers(Facts):
+    vision: _Tower
+
+
+class Model(Facts):
+    """model.json of a training."""
+
+    towers: _Towers
+
+
+Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
+"""metrics.json of an evaluation, by source."""
+
+
+class _Coverage(Facts):
+    listed: Rows
+    there: Rows
+
+
+class _Source(Facts):
+    kind: str
+    publishable: bool
+    credit: str | None = None
+    coverage: dict[str, _Coverage] = {}
+
+
+class Summary(Facts):
+    """summary.json of the captions."""
+
+    sources: dict[Name, _Source]
+    dropped: dict[str, Rows] = {}
+
+
+class _Clips(Facts):
+    lost: Count = 0
+
+
+class Manifest(Facts):
+    """manifest.json of the shards, the part that the shards' own reader does not check."""
+
+    clips: _Clips = _Clips()
+
+
+class _KMeans(Facts):
+    kind: Literal["kmeans"]
+
+
+class _Column(Facts):
+    kind: Literal["column"]
+    column: str
+
+
+Clustering = Annotated[_KMeans | _Column, Field(discriminator="kind")]
+"""The JSON beside a clustering."""
+
+
+class _Picture(Facts):
+    sample_id: str
+    match: bool = False
+    relevancy: Number | None = None
+
+
+class _Text(_Picture):
+    text: str
+
+
+class _Retrieval(Facts):
+    source: str
+    query_id: str
+    sample_id: str
+    query: str
+
+
+class _OfPictures(_Retrieval):
+    direction: Literal["t2v"]
+    top: list[_Picture]
+
+
+class _OfTexts(_Retrieval):
+    direction: Literal["v2t"]
+    top: list[_Text]
+
+
+Retrievals = list[Annotated[_OfPictures | _OfTexts, Field(discriminator="direction")]]
+"""retrievals.json of an evaluation."""
+
+
+def read_facts(path: Path, kind: Any) -> Any:
+    """The JSON value in `path`, as it stands there.
+
+    Args:
+        path: of a file that a stage wrote.
+        kind: what it must be: a class of Facts, or one of the types above.
+
+    Raises:
+        InputError: the file is missing or damaged, or the value is something else.
+    """
+    found = read_json(path, REMEDY)
+    try:
+        TypeAdapter(kind).validate_python(found, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        where = f"{path}: {place}" if place else str(path)
+        raise InputError(
+            f"{where} is not as a stage writes it ({first['msg']}); {REMEDY}"
+        ) from None
+    return found

@@ -1,0 +1,166 @@
+"""Reads the artifacts of a dataset and of the cells that the grid names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmts.errors import InputError
+from mmts.files import artifact
+from mmts.reporting.cells import Cell, Dataset, Source
+from mmts.reporting.facts import (
+    REMEDY,
+    Clustering,
+    Manifest,
+    Metrics,
+    Model,
+    Run,
+    Summary,
+    read_facts,
+)
+from mmts.reporting.measure import measure_of
+from mmts.reporting.read import (
+    read_class_sizes,
+    read_clustered,
+    read_curves,
+    read_method_shifts,
+    read_queries,
+)
+
+
+def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequence[int]) -> Dataset:
+    """The dataset and the cells `methods` x `seeds`, read from the folder `data`.
+
+    Raises InputError naming the first missing or damaged file, before anything is read; then the
+    first that is not as a stage writes it, or not of the same captions or sources as another.
+    """
+    keys = [(method, seed) for method in methods for seed in seeds]
+    _check_files(data, name, methods, keys)
+    cells = {key: _cell(data, name, *key) for key in keys}
+    captions = read_clustered(data, name)
+    _check_sources(name, cells)
+    path = data / "captions" / name / "summary.json"
+    summary = read_facts(path, Summary)
+    sources = tuple(
+        Source(
+            source, about["kind"], about["publishable"], about.get("credit") or "",
+            about.get("coverage", {}),
+        )
+        for source, about in summary["sources"].items()
+    )  # fmt: skip
+    used = {*captions["source"], *next(iter(cells.values())).metrics}
+    if not used <= summary["sources"].keys():
+        lost = min(used - summary["sources"].keys())
+        raise InputError(f"{path} has no source {lost}, which captions or cells are of; {REMEDY}")
+    columns = _class_columns(data / "cluster" / name)
+    return Dataset(
+        name=name,
+        sources=sources,
+        captions=captions,
+        vectors=data / "embed" / name / "text.npy",
+        shards=data / "shards" / name,
+        methods=tuple(methods),
+        seeds=tuple(seeds),
+        shifts={
+            m: read_method_shifts(data / "shift" / name / m / "shift.parquet") for m in methods
+        },
+        columns=columns,
+        class_sizes=_class_sizes(data / "cluster" / name, columns),
+        unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
+        cells=cells,
+    )
+
+
+def _unused(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Counts by the first words of a reason: what follows may be of single files."""
+    found: dict[str, int] = {}
+    for reason, rows in summary.get("dropped", {}).items():
+        kind = re.split(r" *[:(]", reason, maxsplit=1)[0]
+        found[kind] = found.get(kind, 0) + int(rows)
+    lost = int(manifest.get("clips", {}).get("lost", 0))
+    return found | ({"lost in cutting": lost} if lost else {})
+
+
+def _class_columns(folder: Path) -> dict[str, str]:
+    """The class column of each clustering by one, by the clustering's name."""
+    facts = {file.stem: read_facts(file, Clustering) for file in sorted(folder.glob("*.json"))}
+    return {name: of["column"] for name, of in facts.items() if of["kind"] == "column"}
+
+
+def _class_sizes(folder: Path, columns: Mapping[str, str]) -> dict[str, NDArray[np.int64]]:
+    """The training rows of each class, falling, by column: that with the fewest classes first."""
+    found = {}
+    for name, column in columns.items():
+        if column not in found:
+            found[column] = read_class_sizes(folder / f"{name}.parquet")
+    return dict(sorted(found.items(), key=lambda item: len(item[1])))
+
+
+def _check_files(
+    data: Path, name: str, methods: Sequence[str], keys: Sequence[tuple[str, int]]
+) -> None:
+    files = [
+        data / "captions" / name / "captions.parquet",
+        data / "captions" / name / "summary.json",
+        data / "embed" / name / "ids.parquet",
+        data / "embed" / name / "text.npy",
+        data / "embed" / name / "caption_text.npy",
+        data / "cluster" / name / "default.parquet",
+        data / "shards" / name / "manifest.json",
+    ]
+    files += [data / "shift" / name / method / "shift.parquet" for method in methods]
+    for method, seed in keys:
+        trained, evaluated = _folders(data, name, method, seed)
+        files += [trained / f for f in ("run.json", "model.json", "curves.csv")]
+        files += [evaluated / f for f in ("metrics.json", "queries.parquet", "retrievals.json")]
+    for file in files:
+        artifact(file, "run `dvc repro`: the grid names it")
+
+
+def _check_sources(name: str, cells: Mapping[tuple[str, int], Cell]) -> None:
+    """All cells were evaluated on the same sources, by the same measure, with all its numbers."""
+    first = next(iter(cells.values()))
+    measure = first.measure
+    for cell in cells.values():
+        if list(cell.metrics) != list(first.metrics):
+            raise InputError(
+                f"{name}: {cell.method} seed {cell.seed} was evaluated on {list(cell.metrics)}, "
+                f"{first.method} seed {first.seed} on {list(first.metrics)}; run dvc repro"
+            )
+        for source, metrics in cell.metrics.items():
+            missing = sorted(measure.needed - metrics.keys())
+            if missing:
+                raise InputError(
+                    f"{cell.retrievals.with_name('metrics.json')} lacks {missing[0]} of {source}; "
+                    f"{REMEDY}"
+                )
+
+
+def _folders(data: Path, name: str, method: str, seed: int) -> tuple[Path, Path]:
+    """What a cell's training and its evaluation wrote."""
+    trained, evaluated = (data / s / name / method / str(seed) for s in ("train", "evaluate"))
+    return trained, evaluated
+
+
+def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
+    trained, evaluated = _folders(data, name, method, seed)
+    run = read_facts(trained / "run.json", Run)
+    metrics = read_facts(evaluated / "metrics.json", Metrics)
+    measure = measure_of(next(iter(metrics.values())))
+    return Cell(
+        method=method,
+        seed=seed,
+        run=run,
+        curves=read_curves(
+            trained / "curves.csv", measure, learned=run["modulator"] != "scheduled"
+        ),
+        metrics=metrics,
+        queries=read_queries(evaluated / "queries.parquet", measure),
+        retrievals=evaluated / "retrievals.json",
+        vision=read_facts(trained / "model.json", Model)["towers"]["vision"]["name"],
+    )

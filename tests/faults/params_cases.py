@@ -1,0 +1,185 @@
+"""Every mistake that params.yaml can have in one key, generated from the settings' own schema."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mmts.params import spelt
+from mmts.settings.base import NAME
+from tests.making import PARAMS, changed
+
+Key = tuple[Any, ...]
+SHORT = {"objective": "string", "modulator": "string", "clustering": "string", "augment": "boolean"}
+"""Keys that take another type too, as a short form."""
+VALUES: tuple[tuple[str, Any], ...] = (
+    ("null", None), ("boolean", True), ("boolean", False), ("integer", 3), ("integer", 0),
+    ("number", 2.5), ("string", "2.5"), ("string", ""), ("string", "x y"), ("array", []),
+    ("array", [1]), ("array", [None]), ("array", [{}]), ("object", {}), ("object", {"a": 1}),
+    ("never", float("nan")), ("never", float("inf")), ("never", float("-inf")), ("never", 10**400),
+    ("never", datetime.date(2020, 1, 2)), ("never", b"bytes"), ("never", {1}),
+)  # fmt: skip
+ENDS = (("minimum", -1), ("exclusiveMinimum", -1), ("maximum", 1), ("exclusiveMaximum", 1))
+BAD_NAMES = ("", " ", "a b", "../evil", "a/b", ".a", "a.b", "-a", "a\n", "é", "a" * 65)
+
+
+class Case(NamedTuple):
+    """One mistake: `value` set at `key` (`...` removes it), and the key that must be named."""
+
+    what: str
+    key: Key
+    value: Any
+    meant: str = ""
+
+    @property
+    def named(self) -> str:
+        """The key as errors show it."""
+        return ".".join(spelt(str(part)) for part in self.key)
+
+    def of(self, tree: Any) -> Any:
+        """A copy of the tree with the mistake."""
+        return _put(tree, self.key, self.value)
+
+
+def _put(tree: Any, key: Key, value: Any) -> Any:
+    first, *rest = key
+    copy: Any = dict(tree) if isinstance(tree, dict) else list(tree)
+    if value is ... and not rest:
+        del copy[first]
+    else:
+        copy[first] = _put(copy[first], tuple(rest), value) if rest else value
+    return copy
+
+
+def everything() -> dict[str, Any]:
+    """Sound settings with every kind of source, clustering, objective and modulator."""
+    tree = changed(PARAMS, {"datasets.full": _full()})
+    plain = {**PARAMS["methods"]["base"], "shift_min": 0.02, "shift_max": 0.04}
+    level = {**plain, "shift_max": 0.02}
+    methods = tree["methods"]
+    for kind in ("info_nce", "siglip", "cyclip", "arctanh"):
+        methods[kind] = {**plain, "objective": {"kind": kind}, "modulator": {"kind": "scheduled"}}
+    methods["max_margin"] = {**plain, "objective": {"kind": "max_margin"}}
+    methods["learnable"] = {**level, "modulator": {"kind": "learnable"}}
+    for kind in ("individual", "tempnet"):
+        methods[kind] = {**plain, "objective": {"kind": "sogclr"}, "modulator": {"kind": kind}}
+    relevant = {"shift": "default", "relevancy": ["default"]}
+    methods["relevant"] = {**plain, "clustering": relevant, "relevancy_threshold": 0.1}
+    for dataset in tree["datasets"].values():
+        dataset["methods"] = {name: {} for name in methods}
+    tree["datasets"]["tiny"]["methods"]["base"] = dict(methods["base"])
+    tree["grid"]["methods"] = list(methods)
+    return tree
+
+
+def _full() -> dict[str, Any]:
+    part = {"tsv": "a.tsv", "images": "a", "names": "column"}
+    tiny = PARAMS["datasets"]["tiny"]
+    sources = {
+        "openmoji": {"kind": "openmoji", "split": {}},
+        "table": tiny["captions"]["sources"]["pairs"],
+        "flickr8k": {"kind": "flickr8k"},
+        "ek100": {"kind": "ek100"},
+        "cc3m": {"kind": "cc3m", "train": part, "val": part, "test": part},
+        "coco": {"kind": "coco", "splits": ["test"]},
+        "flickr30k": {"kind": "flickr30k"},
+    }
+    vision = {"name": "video_vit", "image_size": 32, "clip_length": 4}
+    new = {"weights": "random", "frozen": False, "shape": {}}
+    towers = {"vision": vision | new, "text": {"name": "clip_text"} | new, "frozen_parts": ["a"]}
+    train = {
+        "augment": {"crop_area": [0.5, 1.0]}, "stream": {"url": "x"}, "checkpoint": {},
+        "launcher": ["a", "b"],
+    }  # fmt: skip
+    changes = {"captions.sources": sources, "towers": towers}
+    return changed(tiny, changes | {f"train.{key}": train[key] for key in train})
+
+
+def cases(schema: dict[str, Any], tree: Any, key: Key, seen: set[str]) -> Iterator[Case]:
+    """The mistakes of all that stands at and below a key.
+
+    Args:
+        schema: JSON schema of what may stand there, as pydantic writes it.
+        tree: a sound value.
+        key: where it stands.
+        seen: gets the titles of the schemas that were met.
+    """
+    return _node(schema, schema.get("$defs", {}), tree, key, seen)
+
+
+def _node(schema: dict[str, Any], defs: Any, tree: Any, key: Key, seen: set[str]) -> Iterator[Case]:
+    options = list(_options(schema, defs))
+    if key:
+        yield from _wrong_types(options, key)
+    for option in options:
+        if "const" not in option:
+            yield from (Case("range", key, value) for value in _out_of_range(option))
+        if option.get("type") == "object" and isinstance(tree, dict) and _is_kind(option, tree):
+            seen.add(option.get("title", ""))
+            yield from _mapping(option, defs, tree, key, seen)
+        elif option.get("type") == "array" and isinstance(tree, list):
+            for place, item in enumerate(tree):
+                items = option["prefixItems"][place] if "prefixItems" in option else option["items"]
+                yield from _node(items, defs, item, (*key, place), seen)
+
+
+def _options(schema: dict[str, Any], defs: Any) -> Iterator[dict[str, Any]]:
+    """The members of a union, or the one schema."""
+    schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    several = schema.get("anyOf", schema.get("oneOf"))
+    if several is None:
+        yield schema
+        return
+    for option in several:
+        yield from _options(option, defs)
+
+
+def _is_kind(option: dict[str, Any], tree: dict[str, Any]) -> bool:
+    kind = option.get("properties", {}).get("kind", {}).get("const")
+    return kind is None or kind == tree["kind"]
+
+
+def _wrong_types(options: list[dict[str, Any]], key: Key) -> Iterator[Case]:
+    takes = {option.get("type") for option in options} | {SHORT.get(str(key[-1]))}
+    takes |= {"integer"} if "number" in takes else set()
+    if {} not in options:  # of any type
+        yield from (Case("type", key, value) for kind, value in VALUES if kind not in takes)
+
+
+def _out_of_range(option: dict[str, Any]) -> list[Any]:
+    kind = option.get("type")
+    if kind in ("integer", "number"):
+        step = 1 if kind == "integer" else 1e-9
+        bad = [option[end] + step * way for end, way in ENDS if end in option]
+        bad += [option[end] for end in ("exclusiveMinimum", "exclusiveMaximum") if end in option]
+        bad += [-(10**30)] if any("inimum" in name for name in option) else []
+        bad += [10**30] if kind == "integer" or any("aximum" in name for name in option) else []
+        return bad + ([17] if "enum" in option else [])
+    if "enum" in option:
+        first = option["enum"][0]
+        return [f"{first}x", first.upper(), f"{first} "]
+    bad = [""] * (option.get("minLength", 0) > 0) + [[]] * (option.get("minItems", 0) > 0)
+    if "pattern" in option:
+        bad += BAD_NAMES if option["pattern"] == NAME else ["a\0b"]
+    return bad
+
+
+def _mapping(
+    option: dict[str, Any], defs: Any, tree: dict[str, Any], key: Key, seen: set[str]
+) -> Iterator[Case]:
+    yield from (Case("odd", (*key, odd), 1) for odd in (5, None, True, 2.5))
+    if "patternProperties" in option:
+        (schema,) = option["patternProperties"].values()
+        for name in BAD_NAMES:
+            yield Case("name", (*key, name), next(iter(tree.values())))
+        for name in tree:
+            yield from _node(schema, defs, tree[name], (*key, name), seen)
+        return
+    fields = option.get("properties", {})
+    for name, schema in fields.items():
+        for typo in {f"{name}s", name.upper(), name.replace("_", "-"), name[:-1]} - {*fields, ""}:
+            yield Case("misspelt", (*key, typo), 1, meant=name)
+        if name in option.get("required", ()):
+            yield Case("missing", (*key, name), ...)
+        yield from _node(schema, defs, tree.get(name), (*key, name), seen)

@@ -1,0 +1,214 @@
+"""Params: each wrong key is one line that names it, exit code 1, and nothing is run or written."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import resource
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmts.config import STAGES, Sections, check, check_tree
+from mmts.errors import InputError
+from mmts.method import Method
+from mmts.params import check_keys, read_params, validated
+from mmts.settings import Dataset, Grid, Report
+from mmts.study.settings import Study
+from tests.conftest import CELL, Project
+from tests.faults import started
+from tests.faults.params_cases import Case, cases, everything
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--dataset", "tiny")
+BASE = (*CELL, "base")
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "captions": TINY, "embed": TINY, "cluster": TINY, "shift": BASE, "pack": TINY,
+    "train": (*BASE, "--seed", "0"), "evaluate": (*BASE, "--seed", "0"), "report": (), "check": (),
+}  # fmt: skip
+
+
+@cache
+def all_cases() -> tuple[list[Case], set[str], set[str]]:
+    """The mistakes of the whole tree; classes of settings that have some, and that there are."""
+    tree, seen, titles, found = everything(), set(), set(), []
+
+    def add(schema: dict[str, Any], node: Any, *key: str) -> None:
+        titles.update(schema.get("$defs", {}), (schema["title"],))
+        found.extend(cases(schema, node, key, seen))
+
+    add(Sections.model_json_schema(), tree)
+    add(Grid.model_json_schema(), tree["grid"], "grid")
+    add(Report.model_json_schema(), tree["report"], "report")
+    for name, dataset in tree["datasets"].items():
+        add(Dataset.model_json_schema(), dataset, "datasets", name)
+    for name, method in tree["methods"].items():
+        add(Method.model_json_schema(), method, "methods", name)
+    own = tree["datasets"]["tiny"]["methods"]["base"]
+    add(Method.model_json_schema() | {"required": []}, own, "datasets", "tiny", "methods", "base")
+    return found, seen, titles
+
+
+def wrong(message: str | None, case: Case) -> str:
+    """What is wrong with an error of a case, or nothing."""
+    if message is None:
+        return "accepted"
+    if "\n" in message or len(message) > 1000:
+        return "not one line"
+    rest = message.removeprefix(f"p: {case.named}")
+    if not message.startswith(f"p: {case.named}") or rest[:1].isalnum():
+        return "the key is not named"
+    if case.meant and f"did you mean {case.meant}?" not in message:
+        return "no suggestion"
+    return ""
+
+
+def refusal(tree: Any, model: Any = None) -> str | None:
+    try:
+        check_keys(tree, "p")
+        validated(model, tree, {(): ""}, "p") if model else check_tree(tree, "p")
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def test_a_tree_with_everything_is_sound() -> None:
+    check_tree(everything(), "p")
+    _, seen, titles = all_cases()
+    assert titles <= seen, f"no mistakes are made in {titles - seen}"
+
+
+@pytest.mark.parametrize("what", ["type", "range", "missing", "misspelt", "odd", "name"])
+def test_every_mistake_names_its_key(what: str) -> None:
+    tree = everything()
+    chosen = [case for case in all_cases()[0] if case.what == what]
+    assert len(chosen) > 50
+    told = [(case, refusal(case.of(tree))) for case in chosen]
+    bad = [(wrong(message, case), case, message) for case, message in told if wrong(message, case)]
+    assert not bad, f"{len(bad)} of {len(chosen)}, such as {bad[:5]}"
+
+
+def test_every_mistake_of_a_study_names_its_key() -> None:
+    tree = read_params(ROOT / "study/params.yaml")
+    found = list(cases(Study.model_json_schema(), tree, (), set()))
+    assert len(found) > 500
+    told = [(case, refusal(case.of(tree), Study)) for case in found]
+    bad = [(wrong(message, case), case, message) for case, message in told if wrong(message, case)]
+    assert not bad, f"{len(bad)} of {len(found)}, such as {bad[:5]}"
+
+
+def facts(root: Path) -> dict[str, tuple[int, int]]:
+    paths = [path for path in root.rglob("*") if path.name != "params.yaml"]
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in paths}
+
+
+@pytest.mark.parametrize("stage", list(ARGUMENTS))
+def test_a_stage_refuses_before_any_work(project: Project, stage: str) -> None:
+    keys = STAGES[stage].keys.values() if stage in STAGES else ("grid", "datasets", "methods")
+    own = [tuple(key.format(dataset="tiny", method="base").split(".")) for key in keys]
+    dataset = cases(Dataset.model_json_schema(), project.params["datasets"]["tiny"],
+                    ("datasets", "tiny"), set())  # fmt: skip
+    method = cases(Method.model_json_schema(), project.params["methods"]["base"],
+                   ("methods", "base"), set())  # fmt: skip
+    report = cases(Report.model_json_schema(), {}, ("report",), set())
+    mine = [
+        case for case in (*dataset, *method, *report)
+        if any(case.key[: len(key)] == key for key in own) and as_json(case.value)
+        and all(isinstance(part, str) for part in case.key)
+    ]  # fmt: skip
+    before = facts(project.root)
+    for case in random.Random(stage).sample(mine, 12):
+        (project.root / "params.yaml").write_text(json.dumps(case.of(project.params)))
+        ran = project.run(stage, *ARGUMENTS[stage])
+        assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1), (case, ran)
+        assert ran.err.startswith(f"error: params.yaml: {case.named}"), (case, ran)
+    assert facts(project.root) == before
+
+
+def as_json(value: Any) -> bool:
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return value is ... or type(value) in (type(None), bool, int, float, str, list, dict)
+
+
+GOOD = (ROOT / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "p: it is empty; write a mapping of keys to settings"),
+        (b"# nothing\n", "p: it is empty; "),
+        (b"- a\n", "p: it is a list; write a mapping"),
+        (b"text", "p: it is a str; write a mapping"),
+        (b"grid: [1,\n", "p line 2: not valid YAML: "),
+        (b"grid:\n\tseeds: [0]\n", "p line 2: not valid YAML: found character '\\t'"),
+        (b"a: 1\na: 2\n", 'p line 2: not valid YAML: found duplicate key "a"'),
+        (b"a: b: c\n", "p line 1: not valid YAML: "),
+        (b"a: *b\n", "p line 1: not valid YAML: found undefined alias"),
+        (b"a: 1\n---\nb: 2\n", "p line 2: not valid YAML: but found another document"),
+        (b"a: !!python/object/apply:os.system [ls]\n", "p line 1: not valid YAML: could not deter"),
+        (b"a: !mine 3\n", "p line 1: not valid YAML: could not determine a constructor"),
+        (b"a: 1\nb: \x00\n", "p line 2: not valid YAML: unacceptable character"),
+        (b"a: 1\nb: caf\xe9\n", "p line 2: not UTF-8; save it as that"),
+        ("a: é\n".encode("utf-16"), "p line 1: not UTF-8; save it as that"),
+        (b"a: " + b"9" * 5000, "p: not valid YAML: Exceeds the limit (4300 digits)"),
+        (b"a: 2020-13-45\n", "p: not valid YAML: month must be in 1..12"),
+        (b"a: !!int x\n", "p: not valid YAML: invalid literal for int()"),
+        (b"a: !!bool x\n", "p: not valid YAML: 'x'"),
+        (b"a: " + b"[" * 1000, "p: not valid YAML: it is nested too deeply"),
+        (b"grid: {5: 1}\n", "p: grid.5 has the key 5, which is no text; write it in quotes"),
+        (b"grid: {seeds: !!set {1}}\n", "p: grid.seeds is a set; write a list, such as [a, b]"),
+        (b"grid: &a {datasets: *a}\n", "p has more than 200,000 values, an alias's each time"),
+        (b'"a\\e[2Jb": 1\n', "p: 'a\\x1b[2Jb' is not a setting; there are: grid"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p").write_bytes(data)
+    with pytest.raises(InputError) as caught:
+        check("p")
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_a_file_from_another_system(tmp_path: Path) -> None:
+    path = tmp_path / "p"
+    for data in (b"\xef\xbb\xbf" + GOOD, GOOD.replace(b"\n", b"\r\n")):
+        path.write_bytes(data)
+        assert check(path).datasets == ("openmoji",)
+
+
+def test_what_aliases_repeat_is_told_briefly(project: Project, tmp_path: Path) -> None:
+    nine = [f"    - &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(30)]
+    grid = "grid: {datasets: [tiny], methods: [base], seeds: [0]}\n"
+    Path("params.yaml").write_text(f"{grid}report:\n  seed:\n    - &a0 [x]\n{''.join(nine)}")
+
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (2**32, 2**32))
+
+    ran = started.run("report", told=tmp_path / "told", prepare=prepare, seconds=30)
+    assert (ran.code, ran.err.count("\n")) == (1, 1) and len(ran.err) < 500, ran
+    assert ran.err.startswith("error: params.yaml has more than 200,000 values, an al"), ran
+
+
+def test_a_folder_or_nothing_in_its_place(project: Project) -> None:
+    Path("params.yaml").unlink()
+    for make, told in ((lambda path: None, "is not there; run from the project's folder"),
+                       (Path.mkdir, "Is a directory")):  # fmt: skip
+        make(Path("params.yaml"))
+        ran = project.run("captions", *TINY)
+        assert (ran.code, ran.err.count("\n")) == (1, 1)
+        assert ran.err.startswith("error: params.yaml") and ran.err.endswith(f"{told}\n")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../evil", "a.b", "tiny.pack", "a\x1b[2J", "a" * 65])
+def test_a_name_on_the_command_line_that_is_none(project: Project, name: str) -> None:
+    for arguments in (("captions", "--dataset", name), ("shift", *CELL, name)):
+        ran = project.run(*arguments)
+        told = f"error: params.yaml: {name!r} cannot be the name of a {arguments[-2][2:]}; "
+        assert ran.code == 1 and ran.err.startswith(told), ran

@@ -1,0 +1,82 @@
+"""Two processes that make the same output at the same time; two `dvc repro`: tests/pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import CELL, Project
+from tests.faults.started import run, start
+
+TINY = ("--dataset", "tiny")
+STAGES = {
+    "captions": (TINY, "data/captions/tiny"),
+    "embed": (TINY, "data/embed/tiny"),
+    "pack": (TINY, "data/shards/tiny"),
+    "train": ((*CELL, "base", "--seed", "0"), "data/train/tiny/base/0"),
+}
+
+
+def files(folder: str) -> dict[str, bytes]:
+    found = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def held(gate: Path) -> Callable[[], None]:
+    """What makes a command wait with all that it has written until there is a file `gate`."""
+
+    def patch() -> None:
+        import mmts.files as module
+
+        def wait(*given: Any) -> Any:
+            while not gate.exists():
+                time.sleep(0.01)
+            return write_sums(*given)
+
+        write_sums, module.write_sums = module.write_sums, wait
+
+    return patch
+
+
+def impatient() -> None:
+    """A command that waits for another a tenth of a second."""
+    import mmts.files as module
+
+    module.PATIENCE = 0.1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, stage: str) -> None:
+    (arguments, output), told, gate = STAGES[stage], tmp_path / "told", tmp_path / "gate"
+    undisturbed = files(output)
+    first = start(stage, *arguments, told=told, prepare=held(gate))
+    work = Path(output).parent / f".{Path(output).name}.partial"
+    until = time.monotonic() + 30
+    while not work.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    second = run(stage, *arguments, told=told, prepare=impatient)
+    assert second.code == 1
+    assert second.err == (
+        f"error: {output} is being written by another process; wait for its end, or stop it\n"
+    )
+    assert first.poll() is None and work.exists()
+    gate.touch()
+    ran = first.wait()
+    assert ran.code == 0, ran.err
+    assert files(output) == undisturbed
+    left = [path.name for path in Path(output).parent.iterdir() if path.name.startswith(".")]
+    assert left == []
+
+
+def test_the_second_waits_for_one_that_is_about_to_end(project: Project, tmp_path: Path) -> None:
+    undisturbed = files("data/embed/tiny")
+    gate = tmp_path / "gate"
+    both = [start("embed", *TINY, told=tmp_path / "told", prepare=held(gate)) for _ in range(2)]
+    time.sleep(0.5)
+    gate.touch()
+    assert [one.wait().code for one in both] == [0, 0]
+    assert files("data/embed/tiny") == undisturbed
