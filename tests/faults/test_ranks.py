@@ -22,10 +22,12 @@ from tests.faults.test_disk_full import PAGE, on_a_full_disk
 pytestmark = pytest.mark.long
 AGAIN = "the same command goes on from the last checkpoint"
 LONG: dict[str, Any] = {
-    "datasets__tiny__train__epochs": 30, "datasets__tiny__train__batch_size": 8,
+    "datasets__tiny__train__epochs": 120, "datasets__tiny__train__batch_size": 8,
     "datasets__tiny__train__log_every": 50, "datasets__tiny__train__validate_every": 15,
     "datasets__tiny__train__checkpoint": {"every_steps": 7, "every_minutes": None},
 }  # fmt: skip
+LONGER = {**LONG, "datasets__tiny__train__epochs": 400}  # for one process, which is quicker
+ENDLESS = {**LONG, "datasets__tiny__train__epochs": 2000, "datasets__tiny__train__launcher": TWO}
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ def test_a_rank_is_killed_and_both_go_on(slow: Project, told: Path) -> None:
 
 
 def test_alone_it_is_killed_and_goes_on(slow: Project, told: Path) -> None:
+    slow.set(**LONGER)
     assert run(*TRAIN, told=told).code == 0
     wanted = written()
     process = start(*TRAIN, told=told)
@@ -105,7 +108,7 @@ def test_a_rank_that_hangs_counts_as_lost(slow: Project, told: Path) -> None:
 
 def test_torchrun_loses_a_rank_then_is_killed_itself(slow: Project, told: Path) -> None:
     """One line instead of torchrun's page, and no rank that goes on without it."""
-    slow.set(**{**LONG, "datasets__tiny__train__epochs": 2000}, datasets__tiny__train__launcher=TWO)
+    slow.set(**ENDLESS)
     launcher = start(*TRAIN, told=told)
     until(saved, launcher)
     of = ranks.beneath(launcher)
@@ -143,7 +146,7 @@ def test_torchrun_on_a_full_disk(slow: Project, told: Path) -> None:
 
 
 def test_a_signal_to_torchrun_saves_and_ends_with_143(slow: Project, told: Path) -> None:
-    slow.set(**{**LONG, "datasets__tiny__train__epochs": 2000}, datasets__tiny__train__launcher=TWO)
+    slow.set(**ENDLESS)
     launcher = start(*TRAIN, told=told)
     until(saved, launcher)
     of = ranks.beneath(launcher)
@@ -154,6 +157,7 @@ def test_a_signal_to_torchrun_saves_and_ends_with_143(slow: Project, told: Path)
 
 
 def test_sigterm_saves_and_ends_with_143(slow: Project, told: Path) -> None:
+    slow.set(**LONGER)
     process = start(*TRAIN, told=told)
     until(saved, process)
     process.signal(signal.SIGTERM)

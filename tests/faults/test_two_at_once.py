@@ -42,11 +42,15 @@ def held(gate: Path) -> Callable[[], None]:
     return patch
 
 
-def impatient() -> None:
-    """A command that waits for another a tenth of a second."""
-    import mmts.files as module
+def patience(seconds: float) -> Callable[[], None]:
+    """What makes a command wait for another so long."""
 
-    module.PATIENCE = 0.1
+    def patch() -> None:
+        import mmts.files as module
+
+        module.PATIENCE = seconds
+
+    return patch
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -58,7 +62,7 @@ def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, 
     until = time.monotonic() + 30
     while not work.exists() and time.monotonic() < until:
         time.sleep(0.01)
-    second = run(stage, *arguments, told=told, prepare=impatient)
+    second = run(stage, *arguments, told=told, prepare=patience(0.1))
     assert second.code == 1
     assert second.err == (
         f"error: {output} is being written by another process; wait for its end, or stop it\n"
@@ -75,7 +79,12 @@ def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, 
 def test_the_second_waits_for_one_that_is_about_to_end(project: Project, tmp_path: Path) -> None:
     undisturbed = files("data/embed/tiny")
     gate = tmp_path / "gate"
-    both = [start("embed", *TINY, told=tmp_path / "told", prepare=held(gate)) for _ in range(2)]
+
+    def prepare() -> None:
+        held(gate)()
+        patience(30)()  # about to, on a busy machine
+
+    both = [start("embed", *TINY, told=tmp_path / "told", prepare=prepare) for _ in range(2)]
     time.sleep(0.5)
     gate.touch()
     assert [one.wait().code for one in both] == [0, 0]

@@ -146,9 +146,9 @@ def test_pixels() -> None:
 def test_forward_and_backward_are_quick() -> None:
     made = tower().train()
     made(video()).sum().backward()
-    start = time.perf_counter()
+    start = time.process_time()
     made(video()).square().sum().backward()
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.parameters())
 
 
