@@ -211,6 +211,24 @@ def load_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name.startswith(prefix)}
 
 
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a .safetensors file; tensors that share memory become tensors of their own.
+
+    Whoever may read its folder may read it: the library alone lets nobody but the owner.
+    """
+    from safetensors.torch import save_file
+
+    seen: set[int] = set()
+    found = {}
+    for name, value in tensors.items():
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    save_file(found, path)
+    path.chmod(path.parent.stat().st_mode & 0o666)
+
+
 def refused_name(error: Exception) -> str | None:
     """The object that a pickle wanted, where that is why torch did not read it."""
     found = re.search(r"GLOBAL (\S+)", str(error))

@@ -1,4 +1,5 @@
 import pickle
+import stat
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,28 @@ from mmts.weights import (
     load_state,
     model_files,
     package_folder,
+    save_tensors,
     sentence_model,
     weight_file,
 )
 from tests.making_towers import write_hub_cache
 
 STATE = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3), "c": torch.ones(2).bfloat16()}
+
+
+@pytest.mark.parametrize(("folder", "file"), [(0o700, 0o600), (0o750, 0o640), (0o775, 0o664)])
+def test_save_tensors(tmp_path: Path, folder: int, file: int) -> None:
+    """As they were, on the CPU; open to whom the folder is open."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(folder)
+    path = tmp_path / "out/a.safetensors"
+    weight = torch.arange(6.0, requires_grad=True)
+    save_tensors(path, STATE | {"same": STATE["a"], "part": weight[::2], "empty": torch.ones(0)})
+    assert stat.S_IMODE(path.stat().st_mode) == file
+    found = load_state(path)
+    assert all(torch.equal(found[name], value) for name, value in STATE.items())
+    assert torch.equal(found["same"], STATE["a"]) and found["part"].tolist() == [0, 2, 4]
+    assert found["empty"].numel() == 0 and len(found) == len(STATE) + 3
 
 
 def test_package_folder() -> None:

@@ -30,15 +30,14 @@ def convert(source: Path, output: Path, drop: tuple[str, ...] = ()) -> dict[str,
         InputError: the file cannot be read safely, is of no known family, has tensors that have no
             place here, or lacks some; or `output` exists.
     """
-    from safetensors.torch import save_file
-
     from mmts.files import output_folder, write_json
+    from mmts.weights import save_tensors
 
     if output.exists():
         raise InputError(f"{output} exists; name a folder that does not")
     state, facts = read_released(source, drop)
     with output_folder(output) as work:
-        save_file(state, work / WEIGHTS)
+        save_tensors(work / WEIGHTS, state)
         write_json(work / FACTS, facts)
     return facts
 

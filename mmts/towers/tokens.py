@@ -145,8 +145,8 @@ def pad_with(tokenizer: Tokenizer, pad: int) -> None:
 
 
 def vocabulary_size(tokenizer: Tokenizer) -> int:
-    """The highest id and one."""
-    return 1 + max(tokenizer.get_vocab().values())
+    """The highest id and one; 0 for no pieces."""
+    return 1 + max(tokenizer.get_vocab().values(), default=-1)
 
 
 def cut_to(tokenizer: Tokenizer, tokens: int) -> None:
@@ -165,12 +165,12 @@ def _loaded(path: Path, remedy: str) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises no narrower one
         raise InputError(f"{path} is damaged ({error}); {remedy}") from None
-    highest = max(tokenizer.get_vocab().values(), default=-1)
-    if highest < 0:
+    size = vocabulary_size(tokenizer)
+    if size == 0:
         raise InputError(f"{path} has no pieces; {remedy}")
-    if highest >= MOST_IDS:
+    if size > MOST_IDS:
         raise InputError(
-            f"{path} has a piece with the id {highest:,}, {MOST_IDS:,} ids at most; {remedy}"
+            f"{path} has a piece with the id {size - 1:,}, {MOST_IDS:,} ids at most; {remedy}"
         )
     return tokenizer
 

@@ -9,13 +9,13 @@ from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from mmts import __version__
 from mmts.errors import InputError
 from mmts.files import read_json, write_json
 from mmts.training.fingerprint import Facts
-from mmts.weights import refused_name
+from mmts.weights import refused_name, save_tensors
 
 FACTS = "facts.json"
 POSITION = {"step", "epoch", "batch"}
@@ -57,11 +57,9 @@ def write(
     position: Mapping[str, int], facts: Facts,
 ) -> None:  # fmt: skip
     """All files but those of the ranks."""
-    from safetensors.torch import save_file
-
     for name, module in weights.items():
         if module is not None:
-            save_file(_plain(module.state_dict()), work / f"{name}.safetensors")
+            save_tensors(work / f"{name}.safetensors", module.state_dict())
     write_tensors(work / "state.pt", {k: part.state_dict() for k, part in _stateful(state)})
     write_json(work / FACTS, {
         "position": dict(position), "facts": facts,
@@ -138,18 +136,6 @@ def check_finite(weights: Mapping[str, nn.Module | None], step: int, last: Path 
 
 def _stateful(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     return ((name, part) for name, part in state.items() if hasattr(part, "state_dict"))
-
-
-def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and contiguous; tensors that share memory become tensors of their own."""
-    seen: set[int] = set()
-    found = {}
-    for name, value in state.items():
-        tensor = value.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        found[name] = tensor.clone() if place in seen else tensor
-        seen.add(place)
-    return found
 
 
 def does_not_fit(path: Path, error: Exception, part: str = "") -> NoReturn:

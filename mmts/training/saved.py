@@ -20,6 +20,7 @@ from mmts.settings import Head, Towers
 from mmts.towers.pretrained import check_layers
 from mmts.towers.tokens import read_tokenizer
 from mmts.towers.two_tower import TwoTower
+from mmts.weights import save_tensors
 
 if TYPE_CHECKING:
     from mmts.losses import Objective
@@ -35,10 +36,7 @@ def save_model(
 
     A picture model with random or frozen towers has neither shapes nor loaded weights.
     """
-    from safetensors.torch import save_file
-
-    save_file({k: v.contiguous().cpu() for k, v in model.state_dict().items()},
-              folder / "model.safetensors")  # fmt: skip
+    save_tensors(folder / "model.safetensors", model.state_dict())
     facts = {"towers": towers.model_dump(), "head": head and head.model_dump(), "dims": dims}
     facts |= {k: v for k, v in (("shapes", model.shapes), ("loaded", model.loaded)) if v}
     write_json(folder / "model.json", facts)
@@ -73,15 +71,13 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
 
 def save_state(folder: Path, objective: Objective, modulator: nn.Module) -> None:
     """Write parameters and buffers of both into state.safetensors, as `objective.*` and so on."""
-    from safetensors.torch import save_file
-
-    save_file(
+    save_tensors(
+        folder / "state.safetensors",
         {
-            f"{name}.{key}": value.contiguous().cpu()
+            f"{name}.{key}": value
             for name, part in (("objective", objective), ("modulator", modulator))
             for key, value in _state(part).items()
         },
-        folder / "state.safetensors",
     )
 
 
