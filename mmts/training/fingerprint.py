@@ -32,7 +32,7 @@ where shards are streamed, since each reads its own."""
 CODE = ("losses", "modulators", "towers", "training", "shards", "video", "augment.py",
         "clusters.py", "embeddings.py", "jpeg.py", "media.py", "metrics/mir.py",
         "metrics/recall.py", "metrics/relevancy.py", "picture.py", "schedule.py",
-        "tars.py")  # fmt: skip
+        "tars.py", "weights.py")  # fmt: skip
 """What training runs of this package: what `dvc.yaml` has as the stage's dependencies."""
 
 FREE = "code."
