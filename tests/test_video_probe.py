@@ -6,11 +6,14 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mmts.errors import InputError
 from mmts.video import SegmentReader, VideoFacts, cut, cut_many, probe
+from mmts.video.probe import upright_size
 from tests.making import write_picture
 from tests.making_video import read_number, turn, write_sound, write_video
 
@@ -35,6 +38,25 @@ def test_pixels_that_are_no_squares(tmp_path: Path) -> None:
     segment = SegmentReader(cut(path, 0, 0.12, short_side=32))
     assert segment.size == (64, 32) and read_number(segment.frames([2])[0]) == 2
     assert probe(turn(path, 90))[:2] == (64, 128)
+
+
+@pytest.mark.parametrize("pixel", [Fraction(1, 17), Fraction(17, 1)])
+def test_pixels_that_are_no_shape_of_a_pixel(tmp_path: Path, pixel: Fraction) -> None:
+    """The widest would fill the memory."""
+    path = write_video(tmp_path / "a.mp4", range(3), pixel=pixel)
+    shown = f"is shown as {round(96 * pixel)} x 64 pixels, by its header, and has 96 x 64"
+    for read in (probe, lambda path: cut(path, 0, 0.12, short_side=32)):
+        with pytest.raises(InputError, match=f"{shown}; re-encode it with square pixels"):
+            read(path)
+
+
+def test_a_video_without_width_or_of_too_many_pixels() -> None:
+    """As damaged headers say; the encoder writes none of these."""
+    for width, height, ratio in ((7, 7, Fraction(1, 15)), (9000, 9000, Fraction(2))):
+        frame: Any = SimpleNamespace(width=width, height=height, rotation=0)
+        stream: Any = SimpleNamespace(sample_aspect_ratio=ratio)
+        with pytest.raises(InputError, match="a is shown as"):
+            upright_size(frame, stream, "a")
 
 
 def write_cut_short(path: Path, index_first: bool) -> Path:

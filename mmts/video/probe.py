@@ -19,6 +19,9 @@ FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg"
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 """A path is never an address either."""
 
+MAX_RATIO = 16
+"""Of the sides of a pixel; those of real videos are below 3."""
+
 
 class VideoFacts(NamedTuple):
     """What a video file holds.
@@ -116,9 +119,18 @@ def frame_rate(stream: VideoStream) -> float:
 
 
 def upright_size(frame: VideoFrame, stream: VideoStream, name: str) -> tuple[int, int]:
-    """Width and height as shown: with square pixels, turned upright."""
-    ratio = stream.sample_aspect_ratio
-    width = round(frame.width * float(ratio)) if ratio else frame.width
+    """Width and height as shown: with square pixels, turned upright.
+
+    Raises:
+        InputError: the header's pixels are no shape of a pixel, or too many when they are square.
+    """
+    ratio = float(stream.sample_aspect_ratio or 1)
+    width = round(frame.width * ratio)
+    if not (1 / MAX_RATIO <= ratio <= MAX_RATIO and 0 < width * frame.height <= MAX_PIXELS):
+        raise InputError(
+            f"{name} is shown as {width} x {frame.height} pixels, by its header, and has "
+            f"{frame.width} x {frame.height}; re-encode it with square pixels"
+        )
     return (frame.height, width) if quarter_turns(frame, name) % 2 else (width, frame.height)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from mmts.errors import InputError
 from mmts.picture import MAX_PIXELS, decode_image, read_square
 from mmts.video.decoder import VideoDecoder
+from mmts.video.encode import FrameEncoder
 from mmts.video.probe import probe
 from mmts.video.segment import SegmentReader, write_segment
 from tests.fuzz.hostile import damaged, write
@@ -105,10 +106,12 @@ def videos(folder: Path) -> list[bytes]:
 
 def _read(path: Path) -> int:
     with VideoDecoder(path) as decoder:
-        count = 0
+        encode, count = FrameEncoder(16, 90), 0
         for time, frame in decoder.between(0.0, 1.0):
             assert frame is None or (np.isfinite(time) and time >= 0)
-            count += frame is not None
+            if frame is not None:
+                assert encode(frame, decoder).startswith(b"\xff\xd8")
+                count += 1
         return count
 
 
