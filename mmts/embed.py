@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mmts.towers.tower import Tower
 
 PROBE_TEXT = "a probe of two or more words"
+AGAIN = "get the model again"
 PICTURES_A_TRANSACTION = 512
 PICTURES_A_BATCH = {"cpu": 8, "cuda": 256}  # on a CPU, activations that fit its cache win
 
@@ -94,6 +95,10 @@ def load_sentence_model(spec: str):  # type: ignore[no-untyped-def]
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
+    from mmts.towers.pretrained import check_layers
+
+    for path in sorted(Path(folder).rglob("config.json")):
+        check_layers(read_json(path, AGAIN, ours=False), str(path), AGAIN)
     logging.disable_progress_bar()
     try:
         return SentenceTransformer(folder).eval()
@@ -110,7 +115,7 @@ def check_modules(folder: Path) -> None:
     Versions before 6 import them from the folder: that runs code of the model's author.
     """
     path = folder / "modules.json"
-    modules = read_json(path, "get the model again", ours=False) if path.exists() else []
+    modules = read_json(path, AGAIN, ours=False) if path.exists() else []
     for module in modules if isinstance(modules, list) else [modules]:
         kind = module.get("type") if isinstance(module, dict) else None
         if not isinstance(kind, str) or not kind.startswith("sentence_transformers."):

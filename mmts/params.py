@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError, one_line
+from mmts.errors import InputError
 from mmts.files import first_line
 from mmts.settings import Settings
 
@@ -37,7 +37,7 @@ def read_params(path: Path | str) -> dict[str, Any]:
         line = mark.line if mark else text[:position].count("\n") if position is not None else None
         place = "" if line is None else f" line {line + 1}"
         problem = getattr(error, "problem", None) or first_line(error)
-        raise InputError(f"{path}{place}: not valid YAML: {one_line(problem)}") from None
+        raise InputError(f"{path}{place}: not valid YAML: {problem}") from None
     if not isinstance(tree, dict):
         found = "it is empty" if tree is None else f"it is a {type(tree).__name__}"
         raise InputError(f"{path}: {found}; write a mapping of keys to settings")

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import socket
 import sqlite3
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from mmts.captions import build
+from mmts.embed import load_sentence_model
 from mmts.embeddings import read_embeddings
 from mmts.errors import InputError, one_line
 from mmts.files import read_json, read_parquet
@@ -231,6 +233,25 @@ def test_the_terminal_gets_words_alone(project: Project) -> None:
     for text in (ran.out, ran.err, told.out, told.err):
         assert text.replace("\n", "").isprintable()
     assert one_line("a\ud800\t b\u200bé") == "a\\ud800 b\\u200bé"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("sentence_bert_config.json", "transformer_task"),
+        ("config_sentence_transformers.json", "default_prompt_name"),
+    ],
+)
+def test_an_error_that_quotes_a_file_can_be_printed(
+    tmp_path: Path, sentence_folder: Path, name: str, key: str
+) -> None:
+    """A library's words on a sentence model that holds half a character."""
+    made = shutil.copytree(sentence_folder, tmp_path / "model")
+    facts = json.loads((made / name).read_text())
+    (made / name).write_text(json.dumps(facts | {key: "\ud800\nb"}))
+    with pytest.raises(InputError, match="cannot be loaded") as caught:
+        load_sentence_model(str(made))
+    assert str(caught.value).isprintable() and "ud800" in str(caught.value)
 
 
 # --- pipes and devices, which may have no end ----------------------------------------------------

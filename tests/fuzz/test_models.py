@@ -249,6 +249,16 @@ def test_a_sentence_model_with_code_of_its_own_is_refused(
     assert isinstance(found, Refused) and "modules.json" in found.line
 
 
+def test_a_sentence_model_of_millions_of_layers_is_refused(
+    folder: Path, sentence_folder: Path
+) -> None:
+    made = shutil.copytree(sentence_folder, folder / "deep")
+    facts = json.loads((made / "config.json").read_text())
+    write(made / "config.json", json.dumps(facts | {"num_hidden_layers": 10**7}).encode())
+    found = outcome(load_sentence_model, str(made))
+    assert isinstance(found, Refused) and "10,000,000 layers, 1,024 at most" in found.line
+
+
 @given(st.data())
 @fewer(4)
 def test_sentence_model(folder: Path, sentence_folder: Path, data: st.DataObject) -> None:
