@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 WORDS = re.compile(
@@ -35,7 +35,7 @@ def reason(error: BaseException) -> str:
     if is_full(error):
         return "the disk is full"
     said = error.strerror if isinstance(error, OSError) else None
-    return said or " ".join(str(error).split())[:160]
+    return said or in_short(error)
 
 
 @contextmanager

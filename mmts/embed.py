@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from mmts.errors import InputError
-from mmts.files import first_line, read_json
+from mmts.errors import InputError, first_line
+from mmts.files import read_json
 from mmts.media import MediaReader, decode_image, square
 from mmts.picture import Pixels
 from mmts.settings import VisionTower

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.columns import Kind, check_columns
-from mmts.errors import InputError
-from mmts.files import artifact, first_line, read_parquet
+from mmts.errors import InputError, first_line
+from mmts.files import artifact, read_parquet
 from mmts.vector_cache import Vectors
 
 IDS: dict[str, Kind] = {"caption_id": "text", "sample_id": "text"}

@@ -17,3 +17,13 @@ def one_line(text: str) -> str:
     """Text from outside for a terminal: on one line, what is no printable character escaped."""
     line = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what it adds on further lines; its type where that is nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def in_short(error: BaseException) -> str:
+    """What an error says on all its lines, its first 160 characters; as `first_line` otherwise."""
+    return " ".join(str(error).split())[:160] or type(error).__name__

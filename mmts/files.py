@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmts.disk import room
-from mmts.errors import InputError
+from mmts.errors import InputError, first_line
 from mmts.sealed import check_file, write_sums
 
 if TYPE_CHECKING:
@@ -274,11 +274,6 @@ def check_texts(table: pd.DataFrame) -> None:
     for _, values in table.items():
         if isinstance(values.dtype, pd.StringDtype):
             pa.array(values).validate(full=True)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without what it adds on further lines; its type where that is nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def sync(path: Path | str) -> None:

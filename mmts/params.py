@@ -11,8 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError
-from mmts.files import first_line
+from mmts.errors import InputError, first_line
 from mmts.settings import Settings
 
 T = TypeVar("T", bound=Settings)

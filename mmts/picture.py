@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmts import jpeg
-from mmts.errors import InputError
-from mmts.files import first_line
+from mmts.errors import InputError, first_line
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmts.clusters import read_clusters
-from mmts.errors import InputError
-from mmts.files import first_line, require
+from mmts.errors import InputError, first_line
+from mmts.files import require
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.shards import cluster_sizes
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 
 LONGEST = 1 << 20
 """Bytes of a header that belongs to another member: a name, or what pax adds."""
@@ -110,5 +110,6 @@ def opened_tar(path: Path | str, remedy: str, stream: IO[bytes] | None = None) -
     except InputError:
         raise
     except DAMAGE as error:
-        problem = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{path} is not a whole, uncompressed tar ({problem}); {remedy}") from None
+        raise InputError(
+            f"{path} is not a whole, uncompressed tar ({in_short(error)}); {remedy}"
+        ) from None

@@ -13,8 +13,8 @@ from mmts.captions import read_captions
 from mmts.clusters import read_clusters, read_shifts
 from mmts.columns import Kind, check_columns
 from mmts.embeddings import check_embedded, read_texts
-from mmts.errors import InputError
-from mmts.files import first_line, read_parquet
+from mmts.errors import InputError, first_line
+from mmts.files import read_parquet
 from mmts.method import MAX_TAU
 from mmts.reporting.facts import REMEDY
 from mmts.reporting.measure import Measure

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmts.errors import InputError
-from mmts.files import first_line, require
+from mmts.errors import InputError, first_line
+from mmts.files import require
 from mmts.shards.items import Item, sample_of
 
 ROWS = 1 << 17

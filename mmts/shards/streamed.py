@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from mmts.errors import InputError
-from mmts.files import first_line, read_json
+from mmts.errors import InputError, first_line
+from mmts.files import read_json
 from mmts.shards.reader import REMEDY, ShardReader
 from mmts.shards.remote import Streamed
 from mmts.video import SegmentReader

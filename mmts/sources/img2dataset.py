@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mmts.errors import InputError
-from mmts.files import first_line, require
+from mmts.errors import InputError, first_line
+from mmts.files import require
 from mmts.media import SEPARATOR
 from mmts.sources import CAPTION_BYTES, MISSING
 from mmts.sources.names import ESCAPES, PICTURES, check_inside, key_and_ending

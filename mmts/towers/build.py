@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.settings import TextTower, VisionTower
 from mmts.settings.towers import TextShape, VideoShape
 from mmts.towers.clip_frames import ClipFrames
@@ -79,9 +79,8 @@ def _load(tower: Tower, settings: VisionTower) -> None:
     try:
         tower.load_state_dict(state)
     except RuntimeError as error:
-        problem = " ".join(str(error).split())[:160]
         raise InputError(
-            f"{settings.weights} holds no {settings.name} weights ({problem})"
+            f"{settings.weights} holds no {settings.name} weights ({in_short(error)})"
         ) from None
 
 

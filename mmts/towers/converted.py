@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
@@ -122,5 +122,4 @@ def _fill(tower: Tower, state: dict[str, torch.Tensor], side: str) -> None:
 
 
 def _other_kind(folder: Path, error: Exception) -> InputError:
-    problem = " ".join(str(error).split())[:160]
-    return InputError(f"{folder} holds no converted towers of that kind ({problem})")
+    return InputError(f"{folder} holds no converted towers of that kind ({in_short(error)})")

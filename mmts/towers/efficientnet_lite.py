@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.towers.tower import Tower
 
 
@@ -118,5 +118,6 @@ class EfficientNetLite0(Tower):
         try:
             self.load_state_dict(wanted)
         except RuntimeError as error:
-            problem = " ".join(str(error).split())[:160]
-            raise InputError(f"{where} holds no EfficientNet-Lite0 weights ({problem})") from None
+            raise InputError(
+                f"{where} holds no EfficientNet-Lite0 weights ({in_short(error)})"
+            ) from None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.settings import TextTower, VisionTower
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from mmts.towers.tower import Tower
@@ -25,10 +25,9 @@ def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, OSError, RuntimeError) as error:  # torchvision raises the last one
-        problem = " ".join(str(error).split())[:160]
         raise InputError(
-            f"the package {name} cannot be imported ({problem}); run `pip install 'mmts[{name}]'` "
-            "beside a torchvision of torch's own version"
+            f"the package {name} cannot be imported ({in_short(error)}); run "
+            f"`pip install 'mmts[{name}]'` beside a torchvision of torch's own version"
         ) from None
 
 
@@ -39,8 +38,9 @@ def _create(package: str, model: str, **settings: Any) -> Any:
     except InputError:
         raise
     except Exception as error:  # each package raises what it pleases, without a network too
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{package} has no such model: {model}, {settings} ({problem})") from None
+        raise InputError(
+            f"{package} has no such model: {model}, {settings} ({in_short(error)})"
+        ) from None
 
 
 class OutsideVision(Pixels):
@@ -67,10 +67,9 @@ class OutsideVision(Pixels):
             with torch.no_grad():
                 found = model.eval()(torch.zeros(1, 3, image_size, image_size))
         except (AssertionError, RuntimeError, ValueError) as error:
-            problem = " ".join(str(error).split())[:160]
             raise InputError(
                 f"towers.vision.image_size is {image_size}, which towers.vision.model does not "
-                f"take ({problem}); change it"
+                f"take ({in_short(error)}); change it"
             ) from None
         if not isinstance(found, Tensor) or found.ndim != 2:
             raise InputError("towers.vision.model does not pool its features; name another one")
@@ -137,8 +136,9 @@ def _fill(model: nn.Module, spec: str) -> None:
     try:
         model.load_state_dict({k: v for k, v in state.items() if k in own})
     except RuntimeError as error:
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{spec} holds other weights than the model's ({problem})") from None
+        raise InputError(
+            f"{spec} holds other weights than the model's ({in_short(error)})"
+        ) from None
 
 
 def _open_clip(settings: VisionTower | TextTower, known: bool, **more: Any) -> Any:

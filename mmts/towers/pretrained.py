@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.files import read_json
 from mmts.towers.tower import Tower
 from mmts.towers.video_vit import Colour
@@ -134,8 +134,9 @@ def load_model(kind: Kind, spec: str) -> Loaded:
             folder, output_loading_info=True, local_files_only=True, **kind.more
         )
     except Exception as error:  # a damaged configuration may raise anything
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{spec} holds no {kind.what} model ({problem}); {kind.remedy}") from None
+        raise InputError(
+            f"{spec} holds no {kind.what} model ({in_short(error)}); {kind.remedy}"
+        ) from None
     finally:
         logging.set_verbosity(loud)
     missing = sorted(facts["missing_keys"])

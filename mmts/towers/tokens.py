@@ -20,8 +20,8 @@ from tokenizers import (
 )
 from torch import Tensor
 
-from mmts.errors import InputError
-from mmts.files import artifact, first_line
+from mmts.errors import InputError, first_line
+from mmts.files import artifact
 from mmts.towers.small import MAX_TOKENS, PAD
 from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files

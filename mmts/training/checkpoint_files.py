@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from mmts import __version__
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.files import read_json, write_json
 from mmts.training.fingerprint import Facts
 from mmts.weights import refused_name, save_tensors
@@ -140,7 +140,6 @@ def _stateful(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def does_not_fit(path: Path, error: Exception, part: str = "") -> NoReturn:
     """InputError of a file whose contents are of another model."""
-    problem = " ".join(str(error).split())[:160]
     raise InputError(
-        f"{path} is of another model ({part}{problem}); delete {path.parent} to begin anew"
+        f"{path} is of another model ({part}{in_short(error)}); delete {path.parent} to begin anew"
     ) from None

@@ -17,8 +17,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from mmts.errors import InputError
-from mmts.files import first_line
+from mmts.errors import InputError, first_line
 from mmts.training.distributed import World
 from mmts.training.processes import Elsewhere
 from mmts.training.pulse import REMEDY, Pulse

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json, write_json
 from mmts.settings import Head, Towers
 from mmts.towers.pretrained import check_layers
@@ -63,8 +63,9 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
     except Exception as error:  # facts of another kind may raise anything
         if isinstance(error, OSError):
             raise
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} and model.json do not fit ({problem}); {REMEDY}") from None
+        raise InputError(
+            f"{path} and model.json do not fit ({in_short(error)}); {REMEDY}"
+        ) from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")
     return model, towers, tokenizer
 
@@ -101,8 +102,7 @@ def load_state(folder: Path, objective: Objective, modulator: nn.Module) -> None
             elif own:
                 raise KeyError(f"{name} has no state, the file has {min(own)}")
     except (KeyError, RuntimeError, SafetensorError) as error:
-        problem = " ".join(str(error).split())[:160]
-        raise InputError(f"{path} does not fit ({problem}); {REMEDY}") from None
+        raise InputError(f"{path} does not fit ({in_short(error)}); {REMEDY}") from None
 
 
 def _state(part: object) -> dict[str, Tensor]:
