@@ -14,13 +14,17 @@ and any `class_<name>`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mmts.columns import Kind, check_columns
 from mmts.errors import InputError
@@ -70,6 +74,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     """
     kept, dropped = [], []
     facts: dict[str, dict[str, Any]] = {}
+    ours: dict[str, Split] = {}
     may_lack = set(SPLITS)
     reader = MediaReader()
     for name, source in settings.sources.items():
@@ -85,11 +90,20 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
         rows, lost = clean(name, found, reader, settings.max_bad_share, work, final)
         if counted:
             facts[name]["coverage"] = coverage(name, found, lost)
-        split = getattr(source, "split", None)
-        kept.append(with_splits(rows, split))
+        shares: Split | None = getattr(source, "split", None)
+        if "split" in rows:
+            check_untorn(rows)
+        elif shares is None:
+            raise InputError("the source gives no splits and has no `split` setting")
+        else:
+            ours[name] = shares
+            pictures = rows["sample_id"].nunique()
+            rows = merge_identical(rows)
+            facts[name]["merged"] = pictures - rows["sample_id"].nunique()
+        kept.append(rows)
         dropped.append(lost)
         may_lack.intersection_update(found.may_lack)
-    rows = pd.concat(kept, ignore_index=True)
+    rows = assign_splits(pd.concat(kept, ignore_index=True), ours)
     lost = pd.concat(dropped, ignore_index=True)
     classes = [column for column in rows.columns if column.startswith("class_")]
     rows[classes] = rows[classes].fillna("")
@@ -107,9 +121,10 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
             reasons = ", ".join(f"{n} {r}" for r, n in lost["reason"].value_counts().items())
             raise InputError(
                 f"split {split} has no rows ({len(rows)} in all; dropped: {reasons or 'none'}); "
-                "add rows or change the shares of the splits"
+                "add rows, or change the shares or the seed of the splits"
             )
-    return CaptionsTable(rows, lost, {"sources": facts, **counts(rows, lost)})
+    summary = {"sources": facts, **counts(rows, lost), "repeats": repeats(rows)}
+    return CaptionsTable(rows, lost, summary)
 
 
 def clean(
@@ -180,25 +195,107 @@ def look(
     return inspect_videos(references) if kind == "videos" else inspect(references, reader, name)
 
 
-def with_splits(rows: pd.DataFrame, split: Split | None) -> pd.DataFrame:
-    """Add `split` where a source gives none: seeded, by `group` or else by media item."""
-    if "split" in rows:
-        torn = rows.groupby("sample_id", sort=False)["split"].nunique()
-        if (torn > 1).any():
-            raise InputError(
-                f"image {torn[torn > 1].index[0]!r} stands in several splits; its captions must "
-                "all be in one"
-            )
-        return rows
-    if split is None:
-        raise InputError("the source gives no splits and has no `split` setting")
-    groups = rows["group"] if "group" in rows else rows["sample_id"]
-    names = np.array(sorted(groups.unique()), dtype=object)
-    order = np.random.default_rng(split.seed).permutation(len(names))
-    train, val = round(split.train * len(names)), round((split.train + split.val) * len(names))
-    words = np.repeat(SPLITS, [train, val - train, len(names) - val])
-    split_of = dict(zip(names[order], words, strict=True))
-    return rows.assign(split=groups.map(split_of))
+def check_untorn(rows: pd.DataFrame) -> None:
+    """Raise InputError if the captions of one image are in several splits."""
+    torn = rows.groupby("sample_id", sort=False)["split"].nunique()
+    if (torn > 1).any():
+        raise InputError(
+            f"image {torn[torn > 1].index[0]!r} stands in several splits; its captions must all be "
+            "in one"
+        )
+
+
+def merge_identical(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with files of identical bytes made one media item, the first of them.
+
+    Two items with one picture could not be told apart in retrieval, and ties count against both.
+    """
+    known = rows["media_sha256"] != ""
+    first = rows[known].drop_duplicates("media_sha256").set_index("media_sha256")
+    merged = {
+        name: rows["media_sha256"].map(first[name]).where(known, rows[name])
+        for name in ("sample_id", "media")
+    }
+    return rows.assign(**merged)
+
+
+def assign_splits(rows: pd.DataFrame, settings: Mapping[str, Split]) -> pd.DataFrame:
+    """Return the rows with a `split` for the sources that do not bring their own.
+
+    Rows that share a `group` (without such a column, a media item) or the bytes of a file stay
+    together. Their split follows from a hash of the seed and of the smallest of their group names,
+    so rows that are added later move no others.
+
+    Args:
+        rows: of all sources: `source`, `sample_id`, `media_sha256`, perhaps `split` and `group`.
+        settings: shares and seed of each source whose rows have no split.
+    """
+    mine = rows[rows["source"].isin(list(settings))]
+    if mine.empty:
+        return rows if "split" in rows else rows.assign(split="")
+    groups = mine["group"].fillna(mine["sample_id"]) if "group" in mine else mine["sample_id"]
+    alone = "\0" + groups  # where there are no bytes to compare
+    contents = mine["media_sha256"].where(mine["media_sha256"] != "", alone)
+    group, names = pd.factorize(groups, sort=True)
+    content, digests = pd.factorize(contents)
+    size = len(names) + len(digests)
+    links = coo_array((np.ones(len(mine)), (group, len(names) + content)), shape=(size, size))
+    component = connected_components(links, directed=False)[1]
+    numbers, smallest = np.unique(component[: len(names)], return_index=True)  # sorted names
+    source_of = dict(zip(groups[::-1], mine["source"][::-1], strict=True))
+    split_of = {
+        number: _drawn_split(str(name), settings[source_of[name]])
+        for number, name in zip(numbers.tolist(), names[smallest], strict=True)
+    }
+    found = pd.Series([split_of[component[number]] for number in group], index=mine.index)
+    given = rows["split"] if "split" in rows else pd.Series(index=rows.index, dtype="str")
+    return rows.assign(split=found.reindex(rows.index).fillna(given))
+
+
+def _drawn_split(name: str, split: Split) -> str:
+    """The split of a group: a number in [0, 1) from its name and the seed, against the shares."""
+    digest = hashlib.sha256(f"{split.seed}/{name}".encode("utf-8", "surrogatepass")).digest()
+    place = int.from_bytes(digest[:8]) / 2**64
+    return "train" if place < split.train else "val" if place < split.train + split.val else "test"
+
+
+def repeats(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how many held-out pictures have the same bytes as another picture.
+
+    Returns:
+        An entry for each pair of splits with such pictures: `split` (val or test), `also_in` (an
+        earlier split, or the same), `pictures` of `split` that are repeats, `of` how many, and
+        `example`, the sample_id of one of them and of a picture with the same bytes.
+    """
+    pictures = rows.loc[rows["media_sha256"] != ""].drop_duplicates("sample_id")
+    found = []
+    for at, split in enumerate(SPLITS):
+        held_out = pictures[pictures["split"] == split]
+        for other in SPLITS[: at + 1] if split != "train" else ():
+            if other == split:
+                same = held_out[held_out["media_sha256"].duplicated(keep=False)]
+                others = same.iloc[1:]
+            else:
+                others = pictures[pictures["split"] == other]
+                same = held_out[held_out["media_sha256"].isin(others["media_sha256"])]
+            if same.empty:
+                continue
+            first = same.iloc[0]
+            twin = others[others["media_sha256"] == first["media_sha256"]].iloc[0]
+            found.append({
+                "split": split, "also_in": other, "pictures": len(same), "of": len(held_out),
+                "example": [first["sample_id"], twin["sample_id"]],
+            })  # fmt: skip
+    return found
+
+
+def repeats_line(
+    split: str, also_in: str, pictures: int, of: int, example: list[str] | None
+) -> str:
+    """Return an entry of `repeats` in words."""
+    where = "another one of it" if also_in == split else f"one of {also_in}"
+    names = "" if example is None else f" ({shown(example[0])} to {shown(example[1])})"
+    return f"{split}: {pictures:,} of {of:,} pictures are identical to {where}{names}"
 
 
 def check_ids(rows: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from mmts.errors import InputError, first_line
 from mmts.files import read_json
-from mmts.media import MediaReader, decode_image, square
+from mmts.media import MediaFacts, MediaReader, decode_image, square
 from mmts.picture import Pixels
 from mmts.settings import VisionTower
 from mmts.vector_cache import (
@@ -132,16 +132,34 @@ def _encoder_facts(encoder: Any) -> str:
 
 
 def embed_pictures(
-    references: Sequence[str], tower: Tower, settings: VisionTower, cache: Path
+    pictures: pd.DataFrame, tower: Tower, settings: VisionTower, cache: Path
 ) -> Embedded:
     """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once.
 
     On a CPU each thread computes batches of its own, so the features are the same for any number.
+
+    Args:
+        pictures: a row a media item: `media`, `sample_id`, `media_bytes` and `media_sha256` of the
+            captions table. Only pictures that the cache does not have are read.
+        tower: the encoder.
+        settings: its entry in params.yaml.
+        cache: folder of the cache; one file a model's weights.
+
+    Raises:
+        InputError: a picture is not what the captions stage saw, or cannot be decoded.
     """
     from mmts.towers.threads import threads
 
     reader = MediaReader()
     run = _PictureEncoder(tower)
+    media, names, digests = (
+        pictures[name].tolist() for name in ("media", "sample_id", "media_sha256")
+    )
+    sizes = pictures["media_bytes"].tolist()
+
+    def read(row: int) -> tuple[str, bytes]:
+        facts = MediaFacts(sizes[row], digests[row])
+        return media[row], reader.read_unchanged(media[row], names[row], facts)
 
     def features(read: list[tuple[str, bytes]]) -> Vectors:
         return run([_pixels(reference, data, settings.image_size) for reference, data in read])
@@ -157,15 +175,14 @@ def embed_pictures(
                 part = missing[start : start + PICTURES_A_TRANSACTION]
                 found: list[Vectors] = []
                 for batches in _rounds(part, run.batch, count):
-                    named = [[references[i] for i in rows] for rows in batches]
-                    found += pool.map(features, [[(n, reader.read(n)) for n in of] for of in named])
+                    found += pool.map(features, [[read(row) for row in rows] for rows in batches])
                     bar.update(sum(map(len, batches)))
                 yield part, np.concatenate(found)
 
     with threads(1, run.device):
         probe = features([("the probe", _probe_picture())])
     mark = model_mark(fingerprint(tower.state_dict()), probe)
-    keys = [content_key(reader.read(reference)) for reference in references]
+    keys = [bytes.fromhex(digest) for digest in digests]  # as content_key of the bytes
     name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
     with VectorCache(cache / name, tower.dim) as store:
         vectors, computed = through_cache(store, keys, compute)

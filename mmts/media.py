@@ -71,6 +71,26 @@ class MediaReader:
             file.seek(offset)
             return file.read(size)
 
+    def read_unchanged(self, reference: str, sample_id: str, facts: MediaFacts) -> bytes:
+        """The file's bytes, which must be those that the captions stage recorded.
+
+        Raises:
+            InputError: the file is gone, cannot be read, or has changed.
+        """
+        try:
+            data = self.read(reference)
+        except OSError as error:
+            raise InputError(
+                f"{reference} ({sample_id}): {error.strerror or error}; it was there in the "
+                "captions stage: put it back, or run `dvc repro -sf captions`"
+            ) from None
+        if MediaFacts.of(data) != facts:
+            raise InputError(
+                f"{reference} ({sample_id}) has changed since the captions stage saw it; run "
+                "`dvc repro -sf captions`"
+            )
+        return data
+
     def index(self, references: list[str]) -> None:
         """Index the tars of `references` now, before threads read from them."""
         for tar in {tar for tar, member in map(parts, references) if member}:

@@ -13,7 +13,7 @@ def main(
     """Read pictures and captions, check every row and picture, assign the splits."""
     from pathlib import Path
 
-    from mmts.captions import build
+    from mmts.captions import build, repeats_line
     from mmts.config import CaptionsStage, load
     from mmts.errors import one_line
     from mmts.files import output_folder, write_json
@@ -33,6 +33,12 @@ def main(
     for source, about in summary["sources"].items():
         for split, counts in about.get("coverage", {}).items():
             print(coverage_line(source, split, **counts))
+        if about.get("merged"):
+            print(
+                f"{source}: {about['merged']} pictures are copies of others and were joined to them"
+            )
+    for repeat in summary["repeats"]:
+        print(one_line(repeats_line(**repeat)))
     for reason, rows in summary["dropped"].items():
         print(f"dropped: {rows} rows, {one_line(reason)} (listed in {final / 'dropped.parquet'})")
 

@@ -51,7 +51,7 @@ def main(
             np.save(work / "text_features.npy", own.vectors)
             facts["text_tower"] = loaded(tower.weights, own.fingerprint)
         if settings.towers.vision.frozen:
-            media = list(captions.drop_duplicates("sample_id")["media"])
+            media = captions.drop_duplicates("sample_id")
             encoder = vision_tower(settings.towers.vision)
             seen = embed_pictures(media, encoder, settings.towers.vision, cache)
             np.save(work / "vision.npy", seen.vectors)

@@ -1,13 +1,22 @@
+import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from mmts.captions import COLUMNS, DROPPED_COLUMNS, build, read_captions
+from mmts.captions import (
+    COLUMNS,
+    DROPPED_COLUMNS,
+    assign_splits,
+    build,
+    read_captions,
+    repeats_line,
+)
 from mmts.errors import InputError
 from mmts.sealed import sha256_file
-from mmts.settings import Captions
+from mmts.settings import Captions, Split
 from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
 
 OUT = Path("data/captions/x")
@@ -53,12 +62,13 @@ def test_the_table(raw: Path) -> None:
     assert found.rows["media_sha256"].iloc[0] == sha256_file(first)
     assert found.dropped.empty and tuple(found.dropped.columns) == DROPPED_COLUMNS
     media = found.rows.drop_duplicates("sample_id")["split"].value_counts().to_dict()
-    assert media == {"train": 16, "val": 8, "test": 8}
+    assert sum(media.values()) == 32 and media["train"] > media["val"] > 0
     assert found.summary == {
-        "sources": {"pairs": {"kind": "table", "publishable": False, "credit": ""}},
+        "sources": {"pairs": {"kind": "table", "publishable": False, "credit": "", "merged": 0}},
         "rows": found.rows["split"].value_counts().to_dict(),
         "media": media,
         "dropped": {},
+        "repeats": [],
     }
 
 
@@ -72,6 +82,108 @@ def test_splits_are_by_image_seeded_and_do_not_depend_on_the_order_of_rows(raw: 
     assert again["split"].tolist() == [of[s] for s in again["sample_id"]]
     other = made(raw, settings(split={"train": 0.5, "val": 0.25, "test": 0.25, "seed": 1})).rows
     assert dict(zip(other["sample_id"], other["split"], strict=True)) != of
+
+
+def split_of(rows: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(rows["sample_id"], rows["split"], strict=True))
+
+
+def test_more_rows_move_no_others(raw: Path) -> None:
+    before = split_of(made(raw).rows)
+    pairs = [{"image": f"first/{n}.png", "caption": f"more {n}", "kind": "ball"} for n in range(40)]
+    for n, row in enumerate(pairs):
+        write_picture(raw / row["image"], 100 + n)
+    write_table(raw / "pairs.csv", [*pairs, *tiny_pairs()])
+    after = split_of(made(raw).rows)
+    assert len(after) == 72 and before.items() <= after.items()
+
+
+def test_the_shares_are_met_on_average() -> None:
+    names = [f"{n}.png" for n in range(20_000)]
+    rows = pd.DataFrame({"source": "a", "sample_id": names, "media_sha256": ""})
+    found = assign_splits(rows, {"a": Split(train=0.7, val=0.1, test=0.2)})["split"]
+    shares = found.value_counts(normalize=True).to_dict()
+    assert shares == pytest.approx({"train": 0.7, "val": 0.1, "test": 0.2}, abs=0.012)  # 4 sigma
+
+
+def test_the_split_is_a_hash_of_seed_and_name() -> None:
+    rows = pd.DataFrame({"source": "a", "sample_id": ["x", "y", "z"], "media_sha256": ""})
+    place = [int(sha256(f"3/{n}".encode()).hexdigest()[:16], 16) / 16**16 for n in "xyz"]
+    settings = Split(train=0.5, val=0.4, test=0.1, seed=3)
+    wanted = ["train" if p < 0.5 else "val" if p < 0.9 else "test" for p in place]
+    assert assign_splits(rows, {"a": settings})["split"].tolist() == wanted
+
+
+def test_identical_pictures_are_one_item_with_all_captions(raw: Path) -> None:
+    """Copies under another name, and a folder that is reached under two names."""
+    (raw / "link").symlink_to(raw / "images", target_is_directory=True)
+    copies = [{**row, "image": row["image"].replace("images", "link")} for row in tiny_pairs()[:9]]
+    shutil.copy(raw / "images/020.jpg", raw / "copy.jpg")
+    more = [*copies, {"image": "copy.jpg", "caption": "a copy", "kind": "ball"}]
+    write_table(raw / "pairs.csv", [*tiny_pairs(), *more])
+    found = made(raw)
+    assert set(found.rows["sample_id"]) == {row["image"] for row in tiny_pairs()}
+    assert found.summary["sources"]["pairs"]["merged"] == len(more) - 2  # two have two captions
+    assert found.rows["caption_id"].is_unique and len(found.rows) == len(tiny_pairs()) + len(more)
+    copy = found.rows[found.rows["caption"] == "a copy"].iloc[0]
+    first = found.rows[found.rows["sample_id"] == "images/020.jpg"].iloc[0]
+    assert (copy["sample_id"], copy["media"]) == (first["sample_id"], first["media"])
+    assert found.summary["repeats"] == []
+    assert split_of(made(raw).rows) == split_of(found.rows)
+
+
+def test_groups_that_share_a_picture_are_in_one_split() -> None:
+    """a and b share one, b and c another: all three are together, and d is alone."""
+    rows = pd.DataFrame(
+        [("s", f"{group}{n}", group, content) for n, (group, content) in enumerate(
+            [("c", "2"), ("b", "1"), ("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
+        )],
+        columns=["source", "sample_id", "group", "media_sha256"],
+    )  # fmt: skip
+    seen = set()
+    for seed in range(30):
+        split = assign_splits(rows, {"s": Split(seed=seed)}).groupby("group")["split"]
+        assert (split.nunique() == 1).all()
+        of = split.first()
+        assert of["a"] == of["b"] == of["c"]
+        seen.add(of["a"] == of["d"])
+    assert seen == {True, False}
+
+
+def test_sources_that_share_a_picture_have_it_in_one_split(raw: Path) -> None:
+    rows = [
+        {"image": f"more/{n}.{'png' if n % 2 else 'jpg'}", "caption": f"{n}"} for n in range(32)
+    ]
+    for n, row in enumerate(rows):
+        write_picture(raw / row["image"], n)  # as images/00n
+    write_table(raw / "more.csv", rows)
+    found = made(raw, two_sources({"path": "pairs.csv"}, {"path": "more.csv"})).rows
+    assert (found.groupby("media_sha256")["split"].nunique() == 1).all()
+    assert found["sample_id"].nunique() == 64 and found["split"].nunique() == 3
+
+
+def test_repeats_across_splits_that_are_given_are_counted(raw: Path) -> None:
+    pairs = [{**row, "part": "train"} for row in tiny_pairs()]
+    for n, (name, part) in enumerate([("20", "test"), ("20", "test"), ("22", "val"), ("9", "val"),
+                                      ("99", "test"), ("99", "test"), ("22", "test")]):  # fmt: skip
+        write_picture(raw / f"more/{n}.jpg", int(name))
+        pairs.append({"image": f"more/{n}.jpg", "caption": f"{n}", "kind": "", "part": part})
+    write_table(raw / "pairs.csv", pairs)
+    found = made(raw, settings(split_column="part"))
+    assert found.summary["repeats"] == [
+        {"split": "val", "also_in": "train", "pictures": 1, "of": 2,
+         "example": ["more/2.jpg", "images/022.jpg"]},
+        {"split": "test", "also_in": "train", "pictures": 3, "of": 5,
+         "example": ["more/0.jpg", "images/020.jpg"]},
+        {"split": "test", "also_in": "val", "pictures": 1, "of": 5,
+         "example": ["more/6.jpg", "more/2.jpg"]},
+        {"split": "test", "also_in": "test", "pictures": 4, "of": 5,
+         "example": ["more/0.jpg", "more/1.jpg"]},
+    ]  # fmt: skip
+    assert "merged" not in found.summary["sources"]["pairs"]
+    assert repeats_line(**found.summary["repeats"][1]) == (
+        "test: 3 of 5 pictures are identical to one of train ('more/0.jpg' to 'images/020.jpg')"
+    )
 
 
 def test_empty_captions_are_dropped_counted_and_listed(raw: Path) -> None:

@@ -15,7 +15,7 @@ from mmts.embed import (
 )
 from mmts.embeddings import distinct, read_embeddings
 from mmts.errors import InputError
-from mmts.media import decode_image, square
+from mmts.media import MediaFacts, decode_image, square
 from mmts.settings import VisionTower
 from mmts.towers.tower import Tower
 from mmts.vector_cache import VectorCache
@@ -170,8 +170,22 @@ class Mean(Tower):
         return pixels.float().mean(dim=(2, 3)) * self.scale
 
 
+def table(paths: list[Path]) -> pd.DataFrame:
+    """Rows of a captions table that have these pictures."""
+    facts = [MediaFacts.of(path.read_bytes()) for path in paths]
+    return pd.DataFrame(
+        {
+            "sample_id": [path.stem for path in paths],
+            "media": [str(path) for path in paths],
+            "media_bytes": [found.size for found in facts],
+            "media_sha256": [found.sha256 for found in facts],
+        }
+    )
+
+
 def test_pictures(tmp_path: Path) -> None:
-    paths = [str(write_picture(tmp_path / f"{n}.png", n % 11)) for n in range(22)]
+    files = [write_picture(tmp_path / f"{n}.png", n % 11) for n in range(22)]
+    paths = table(files)
     settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
     tower = Mean()
     found = embed_pictures(paths, tower, settings, tmp_path / "cache")
@@ -179,7 +193,7 @@ def test_pictures(tmp_path: Path) -> None:
     wanted = [2 * square(decode_image(picture(n % 11)), 16).mean(axis=(0, 1)) for n in range(22)]
     np.testing.assert_allclose(found.vectors, wanted, rtol=1e-5)
     write_picture(tmp_path / "0.png", 99)
-    again = Mean()
+    paths, again = table(files), Mean()
     assert embed_pictures(paths, again, settings, tmp_path / "cache").computed == 1
     assert again.seen == 2
     with torch.no_grad():
@@ -191,7 +205,7 @@ def test_pictures(tmp_path: Path) -> None:
 def test_pictures_that_are_read_otherwise_are_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = [str(write_picture(tmp_path / f"{n}.png", n)) for n in range(3)]
+    paths = table([write_picture(tmp_path / f"{n}.png", n) for n in range(3)])
     settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
     before = embed_pictures(paths, Mean(), settings, tmp_path / "cache")
     monkeypatch.setattr("mmts.embed.square", lambda image, size: 255 - square(image, size))
@@ -232,3 +246,25 @@ def test_arrays_that_are_damaged(tmp_path: Path, data: bytes | None) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"text\.npy is not there; run `dvc repro`"):
         read_embeddings(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["other bytes", "another size", "gone"])
+def test_pictures_that_have_changed_are_refused(tmp_path: Path, change: str) -> None:
+    files = [write_picture(tmp_path / f"{n}.png", n) for n in range(3)]
+    rows = table(files)
+    if change == "gone":
+        files[1].unlink()
+    elif change == "another size":
+        write_picture(files[1], 1, size=(8, 8))
+    else:
+        data = bytearray(files[1].read_bytes())
+        data[-20] ^= 1
+        files[1].write_bytes(data)
+    settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
+    problem = (
+        "it was there in the captions" if change == "gone" else "has changed since the captions"
+    )
+    with pytest.raises(
+        InputError, match=rf"1\.png \(1\).* {problem} stage.*dvc repro -sf captions"
+    ):
+        embed_pictures(rows, Mean(), settings, tmp_path / "cache")

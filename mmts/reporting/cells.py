@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ class Source:
     credit: str
     coverage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """How many images of each split are listed and there, where the source counts them."""
+    merged: int = 0
+    """Pictures that were joined to an earlier one with the same bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,8 @@ class Dataset:
     unused: Mapping[str, int]
     """Rows of the sources that were dropped, and clips that were lost, by the kind of reason."""
     cells: Mapping[tuple[str, int], Cell]
+    repeats: Sequence[Mapping[str, Any]] = ()
+    """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
 
     @property
     def measure(self) -> Measure:

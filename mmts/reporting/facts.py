@@ -82,12 +82,22 @@ class _Source(Facts):
     publishable: bool
     credit: str | None = None
     coverage: dict[str, _Coverage] = {}
+    merged: Rows = 0
+
+
+class _Repeat(Facts):
+    split: str
+    also_in: str
+    pictures: Rows
+    of: Rows
+    example: Annotated[list[str], Field(min_length=2, max_length=2)]
 
 
 class Summary(Facts):
     """summary.json of the captions."""
 
     sources: dict[Name, _Source]
+    repeats: list[_Repeat] = []
     dropped: dict[str, Rows] = {}
 
 

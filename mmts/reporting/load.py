@@ -49,7 +49,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
     sources = tuple(
         Source(
             source, about["kind"], about["publishable"], about.get("credit") or "",
-            about.get("coverage", {}),
+            about.get("coverage", {}), about.get("merged", 0),
         )
         for source, about in summary["sources"].items()
     )  # fmt: skip
@@ -73,6 +73,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         class_sizes=_class_sizes(data / "cluster" / name, columns),
         unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
         cells=cells,
+        repeats=summary.get("repeats", ()),
     )
 
 

@@ -39,7 +39,8 @@ def markdown(
         ]
         for table in (overall, *others):
             lines += [f"**{table.title}**", "", *_table(table), ""]
-    lines += [f"- {escape(note)}" for note in notes(dataset, resamples)] + [""]
+    said = notes(dataset, resamples, names=dataset.publishable)
+    lines += [f"- {escape(note)}" for note in said] + [""]
     for paper in papers:
         lines += [f"**{escape(paper.title)}**", "", *_paper(paper), ""]
     for figure in figures:

@@ -109,7 +109,7 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
         "measure": dataset.measure,
         "sources": [_source(report, tables) for tables in report.tables],
         "papers": report.papers,
-        "notes": notes(dataset, report.resamples),
+        "notes": notes(dataset, report.resamples, names=full),
         "figures": [
             (figure, shown_width(figure), data_uri(figure.png, "image/png")) for figure in figures
         ],

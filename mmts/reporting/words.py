@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
+from mmts.captions import repeats_line
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, query_groups
@@ -59,8 +60,11 @@ def verdict(best: Row) -> str:
     return f"{start}; the 95 % interval, {bounds(gain)}, holds zero, so this may be chance."
 
 
-def notes(dataset: Dataset, resamples: int) -> list[str]:
-    """Further numbers and intervals, and how the numbers were made: seeds, parts, ties."""
+def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]:
+    """Further numbers and intervals, and how the numbers were made: seeds, parts, ties.
+
+    With `names`, pictures may be named in them.
+    """
     measure = dataset.measure
     seeds = ", ".join(str(seed) for seed in dataset.seeds)
     if len(dataset.seeds) > 1:
@@ -88,7 +92,7 @@ def notes(dataset: Dataset, resamples: int) -> list[str]:
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    told = [*_ranks(dataset), *_unused(dataset)]
+    told = [*_ranks(dataset), *_unused(dataset), *_repeats(dataset, names)]
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
 
@@ -103,6 +107,25 @@ def _unused(dataset: Dataset) -> list[str]:
     of = "; ".join(f"{kind}: {number:,}" for kind, number in dataset.unused.items())
     were = "was" if count == 1 else "were"
     return [f"{count:,} of {plural(rows, 'row')} of the sources {were} left out ({of})."]
+
+
+def _repeats(dataset: Dataset, names: bool) -> list[str]:
+    """Lines on pictures with the bytes of another: joined to it, or held out beside it."""
+    lines = []
+    merged = sum(source.merged for source in dataset.sources)
+    if merged:
+        lines.append(
+            f"{plural(merged, 'picture')} with the same bytes as another became one item with it."
+        )
+    for repeat in dataset.repeats:
+        line = repeats_line(**{**repeat, "example": repeat["example"] if names else None})
+        effect = (
+            "they cannot be told apart, so recall is too low"
+            if repeat["also_in"] == repeat["split"]
+            else "recall may be too high"
+        )
+        lines.append(f"{capital(line)}; {effect}.")
+    return lines
 
 
 def _groups(dataset: Dataset) -> list[str]:

@@ -10,7 +10,11 @@ from mmts.settings.base import NO_NUL, Folder, Name, Positive, Seed, Settings, S
 
 
 class Split(Settings):
-    """How rows that come without a split are dealt out: by group, never by caption."""
+    """Shares of the splits, for sources that bring none of their own.
+
+    Each group of rows (an image; of OpenMoji, a base emoji) is in one split, chosen by a hash of
+    its name and of the seed. The shares are met on average, not exactly.
+    """
 
     train: Annotated[float, Field(gt=0, lt=1)] = 0.75
     val: Annotated[float, Field(gt=0, lt=1)] = 0.10

@@ -55,18 +55,8 @@ def write_shards(
 
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:
     """The bytes to pack and their extension: the file itself, or smaller or re-encoded."""
-    try:
-        data = reader.read(item.media)
-    except OSError as error:
-        raise InputError(
-            f"{item.media} ({item.sample_id}): {error.strerror or error}; it was there in the "
-            "captions stage: put it back, or run `dvc repro -sf captions`"
-        ) from None
-    if MediaFacts.of(data) != (item.media_bytes, item.media_sha256):
-        raise InputError(
-            f"{item.media} ({item.sample_id}) has changed since the captions stage saw it; run "
-            "`dvc repro -sf captions`"
-        )
+    facts = MediaFacts(item.media_bytes, item.media_sha256)
+    data = reader.read_unchanged(item.media, item.sample_id, facts)
     try:
         whole = Picture(data)
         extension = EXTENSIONS.get(whole.format)

