@@ -11,8 +11,11 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.reporting.cells import Dataset
+from mmts.reporting.markdown import markdown
 from mmts.reporting.read import CURVES
 from mmts.reporting.report import Report
+from mmts.reporting.tables import overall_table
+from mmts.reporting.words import notes
 from mmts.training.log import COLUMNS
 
 
@@ -86,6 +89,30 @@ def test_a_dataset_is_publishable_only_if_all_its_sources_are(
     summary["sources"]["b"]["publishable"] = False
     file.write_text(json.dumps(summary))
     assert not tree.loaded(tmp_path, "two").publishable
+
+
+@pytest.mark.parametrize("publishable", [True, False])
+def test_pictures_that_repeat_others_are_told_of(
+    tree: SimpleNamespace, tmp_path: Path, publishable: bool
+) -> None:
+    tree.write(tmp_path, "one", publishable=publishable)
+    file = tmp_path / "captions/one/summary.json"
+    summary = json.loads(file.read_text())
+    summary["sources"]["main"]["merged"] = 244
+    repeat = {"split": "test", "pictures": 98, "of": 626, "example": ["a_<b>.png", "b.png"]}
+    summary["repeats"] = [{**repeat, "also_in": "train"}, {**repeat, "also_in": "test"}]
+    file.write_text(json.dumps(summary))
+    dataset = tree.loaded(tmp_path, "one")
+    whole = notes(dataset, 100, names=True)
+    assert "244 pictures with the same bytes as another became one item with it." in whole
+    line = "Test: 98 of 626 pictures are identical to one of train"
+    assert f"{line} ('a_<b>.png' to 'b.png'); recall may be too high." in whole
+    assert f"{line}; recall may be too high." in notes(dataset, 100)
+    assert any(n.endswith("they cannot be told apart, so recall is too low.") for n in whole)
+    text = markdown(
+        dataset, [(overall_table(dataset, "main", resamples=20, seed=0),)], (), resamples=20
+    )
+    assert line in text and ("a\\_\\<b>.png" in text) == publishable
 
 
 def test_the_report_knows_the_columns_that_training_logs() -> None:

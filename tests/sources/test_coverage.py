@@ -100,6 +100,8 @@ def test_what_the_stage_prints(
     assert (
         "cc3m train: 7 of 10 listed images are there (70.0 %)\n"
         "cc3m val: 3 of 3 listed images are there (100.0 %)\n"
+        "val: 2 of 3 pictures are identical to one of train "
+        "('cc3m/val/000000000' to 'cc3m/train/000000000')\n"
         "dropped: 3 rows, missing (failed_to_download) (listed in data/captions/x/dropped.parquet)"
     ) in ran.out
 
