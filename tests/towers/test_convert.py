@@ -320,7 +320,7 @@ def test_a_folder_of_several_files_of_weights(tmp_path: Path) -> None:
     index.write_text('{"weight_map": {"a": "../model.safetensors"}}')
     with pytest.raises(InputError, match="no file beside it"):
         convert(index.parent, tmp_path / "d")
-    with pytest.raises(InputError, match="has none of model.safetensors"):
+    with pytest.raises(InputError, match=r"has none of model\.safetensors"):
         convert(tmp_path, tmp_path / "d")
 
 
