@@ -144,6 +144,8 @@ def _describe(
             "norm_eps": _value(known, "text.norm_eps", 1e-5),
             **_mlp(state, "text", text_width),
         }
+    except InputError:
+        raise
     except KeyError as error:
         raise InputError(f"{source} ({family}) lacks {error.args[0]} (our name for it)") from None
     except (ValueError, RuntimeError) as error:

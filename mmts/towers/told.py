@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,8 +102,11 @@ def _of_config(path: Path, widths: Mapping[str, int]) -> dict[str, Any]:
         if path.name == "config.json":
             return _of_transformers(path, found, widths)
         return _of_open_clip(path, found, widths)
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError, KeyError) as error:
-        raise InputError(f"{path} has odd settings ({error}); get the model again") from None
+    except InputError:
+        raise
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+        problem = in_short(error)
+        raise InputError(f"{path} has odd settings ({problem}); get the model again") from None
 
 
 def _of_transformers(
