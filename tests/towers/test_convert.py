@@ -289,7 +289,10 @@ def test_heads_of_any_width_and_both_gelus_are_read_from_the_config(
     convert(tmp_path / "in", tmp_path / "other", (), wrong)
     assert not same_features(model, tmp_path / "other")
     (tmp_path / "in/config.json").unlink()
-    asked = r"^[^;]* \(transformers\) does not tell .*; put its config\.json .* beside it, or add --vision-heads N .*"
+    asked = (
+        r"^[^;]* \(transformers\) does not tell .*; put its config\.json .* beside it, "
+        r"or add --vision-heads N .*"
+    )
     with pytest.raises(InputError, match=asked + "--text-heads N .*, --quick-gelu "):
         convert(tmp_path / "in", tmp_path / "none")
     given = Given(2, 4, act == "quick_gelu")
