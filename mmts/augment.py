@@ -14,6 +14,7 @@ from mmts.picture import Box, Picture, in_scale, scale_for
 
 AREA = (0.5, 1.0)
 ASPECT = (3 / 4, 4 / 3)
+TRIES = 10
 MAGNITUDES = 30
 """Of RandAugment's scale: 0 leaves a picture nearly as it is, 30 changes it most."""
 GREY = (128, 128, 128)
@@ -22,13 +23,28 @@ Operation = Callable[[Image.Image, float, float], Image.Image]
 
 def random_box(
     width: int, height: int, rng: np.random.Generator, crop_area: tuple[float, float] = AREA
-) -> Box:
-    """Left, top, right and bottom of a crop whose share of the area is in `crop_area`."""
-    area = width * height * rng.uniform(*crop_area)
-    aspect = math.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
-    w = min(width, math.sqrt(area * aspect))
-    h = min(height, math.sqrt(area / aspect))
-    left, top = rng.uniform(0, width - w), rng.uniform(0, height - h)
+) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a random crop, by the rule of RandomResizedCrop.
+
+    An area and an aspect are drawn until the crop fits into the picture, and then its place. After
+    `TRIES` crops that do not fit it is the largest crop in the centre whose aspect is in `ASPECT`.
+
+    Args:
+        width, height: Size of the picture in pixels.
+        rng: Source of the random numbers.
+        crop_area: Bounds of the crop's share of the area.
+    """
+    log_aspect = math.log(ASPECT[0]), math.log(ASPECT[1])
+    for _ in range(TRIES):
+        area = width * height * rng.uniform(*crop_area)
+        aspect = math.exp(rng.uniform(*log_aspect))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = (int(rng.integers(space + 1)) for space in (width - w, height - h))
+            return left, top, left + w, top + h
+    w = min(width, max(1, round(height * ASPECT[1])))
+    h = min(height, max(1, round(width / ASPECT[0])))
+    left, top = (width - w) // 2, (height - h) // 2
     return left, top, left + w, top + h
 
 
@@ -61,7 +77,7 @@ def random_augment(
             f"ops is {ops} and magnitude {magnitude}; ops must be >= 0, magnitude 0..{MAGNITUDES}"
         )
     rng = np.random.default_rng(seed)
-    box = random_box(*image.size, rng, crop_area)
+    box: Box = random_box(*image.size, rng, crop_area)
     if isinstance(image, Picture):
         scale = scale_for(box[2] - box[0], box[3] - box[1], size)
         decoded = image.decode(scale)

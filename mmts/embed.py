@@ -19,7 +19,7 @@ from tqdm import tqdm
 from mmts.errors import InputError, first_line
 from mmts.files import read_json
 from mmts.media import MediaFacts, MediaReader, decode_image, square
-from mmts.picture import Pixels
+from mmts.picture import RULES, Pixels
 from mmts.settings import VisionTower
 from mmts.vector_cache import (
     UNPADDED,
@@ -183,7 +183,7 @@ def embed_pictures(
         probe = features([("the probe", _probe_picture())])
     mark = model_mark(fingerprint(tower.state_dict()), probe)
     keys = [bytes.fromhex(digest) for digest in digests]  # as content_key of the bytes
-    name = f"vision-{settings.name}-{settings.image_size}-{mark[:32]}.sqlite"
+    name = f"vision-{settings.name}-{settings.image_size}-{RULES}-{mark[:32]}.sqlite"
     with VectorCache(cache / name, tower.dim) as store:
         vectors, computed = through_cache(store, keys, compute)
     return Embedded(vectors, computed, mark)

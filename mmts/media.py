@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmts.errors import InputError
-from mmts.picture import decode_image, read_square, square
-from mmts.tars import READ, opened_tar, refuse_sparse
+from mmts.picture import (
+    MAX_BYTES,
+    START_BYTES,
+    decode_image,
+    may_be_picture,
+    read_square,
+    square,
+)
+from mmts.tars import opened_tar, refuse_sparse
 
 __all__ = [
     "SEPARATOR",
@@ -53,6 +60,8 @@ class MediaReader:
     def read(self, reference: str) -> bytes:
         """The file's bytes; FileNotFoundError where there is no such picture.
 
+        Of a file that does not begin as a picture only the first `START_BYTES` bytes are read.
+
         Raises:
             OSError: it is no regular file, cannot be read, or is too large for a picture.
         """
@@ -63,13 +72,8 @@ class MediaReader:
             )
         tar, member = parts(reference)
         if not member:
-            _check_size(_size(reference), reference)
-            return Path(reference).read_bytes()
-        offset, size = self._find(tar, member)
-        _check_size(size, reference)
-        with open(tar, "rb") as file:
-            file.seek(offset)
-            return file.read(size)
+            return _read(reference, 0, _size(reference), reference)
+        return _read(tar, *self._find(tar, member), reference)
 
     def read_unchanged(self, reference: str, sample_id: str, facts: MediaFacts) -> bytes:
         """The file's bytes, which must be those that the captions stage recorded.
@@ -127,9 +131,17 @@ def _size(path: str) -> int:
     return facts.st_size
 
 
-def _check_size(size: int, reference: str) -> None:
-    if size > READ:
+def _read(path: str, offset: int, size: int, reference: str) -> bytes:
+    """Read a picture from a file, or only the start of what cannot be one."""
+    if size > MAX_BYTES:
         raise OSError(errno.EOVERFLOW, "Too large for a picture", reference)
+    with open(path, "rb") as file:
+        file.seek(offset)
+        start = file.read(min(size, START_BYTES))
+        if not may_be_picture(start):
+            return start
+        file.seek(offset)
+        return file.read(size)
 
 
 def _index_tar(path: str) -> dict[str, tuple[int, int]]:

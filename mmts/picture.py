@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,26 @@ Box = tuple[float, float, float, float]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")  # none that starts another program
 MAX_PIXELS = 80_000_000  # beyond any photograph: a decompression bomb
 ORIENTATION = 0x0112
+BITS, PHOTOMETRIC, SAMPLES, SIGNED = 258, 262, 339, 2
+"""Tags of a TIFF, and what the last one says of numbers with a sign."""
+UNKNOWN = {"I": "whole numbers of 32 bits", "F": "floats"}
+"""Modes of Pillow of which black and white are not known."""
+RULES = 2
+"""Version of the rules by which a file becomes pixels. Features are kept under it: count up when
+the pixels of any file change."""
+MAX_BYTES = 1 << 28
+"""Of a file, at most: room for MAX_PIXELS of three bytes."""
+STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|BM|II[*+]\0|MM\0[*+]|II\0\*|MM\*\0",
+    re.DOTALL,
+)
+"""First bytes of files of FORMATS."""
+START_BYTES = 12
+PNG, TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
+"""How a PNG begins, and its chunks of text and of colour profiles."""
+TEXT_BYTES, ALL_TEXT_BYTES = 1 << 20, 1 << 24
+"""Of one of them, unpacked, and of all in a file: no more is given to Pillow, which takes as much
+of the first and four times as much of the second, and refuses pictures with more."""
 SCANS = 60
 """Of a JPEG, at most; encoders write about ten. Each costs a pass over all pixels."""
 SCAN, END = b"\xff\xda", b"\xff\xd9"
@@ -118,12 +139,96 @@ def open_picture(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image
     """The picture as Pillow has it, not decoded yet; InputError as of `Picture`."""
     with in_our_words():
         _check_scans(data)
-        image = Image.open(io.BytesIO(data), formats=formats)
+        image = Image.open(io.BytesIO(_without_long_texts(data)), formats=formats)
         if not 0 < image.width * image.height <= MAX_PIXELS:
             raise InputError(
                 f"{image.width} x {image.height} pixels; a picture has {MAX_PIXELS:,} at most"
             )
+        _check_scale(image)
+        _mend_transparency(image, data)
         return image
+
+
+def may_be_picture(start: bytes) -> bool:
+    """Return whether a file with these first `START_BYTES` bytes may be of one of FORMATS."""
+    return STARTS.match(start) is not None
+
+
+def _without_long_texts(data: bytes) -> bytes:
+    """Return a PNG without the texts and colour profiles for which Pillow would refuse it.
+
+    A file without such chunks, or of another format, is returned as it is.
+    """
+    if not data.startswith(PNG):
+        return data
+    parts, start, at, total = [], 0, len(PNG), 0
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4])
+        kind = data[at + 4 : at + 8]
+        if kind in TEXTS:
+            size = 0 if total > ALL_TEXT_BYTES else _text_bytes(kind, data[at + 8 : end - 4])
+            total += size
+            if total > ALL_TEXT_BYTES or size > TEXT_BYTES:
+                parts.append(data[start:at])
+                start = end
+        at = end
+    return b"".join([*parts, data[start:]]) if parts else data
+
+
+def _text_bytes(kind: bytes, content: bytes) -> int:
+    """Return how large a PNG's text or profile is when it is unpacked.
+
+    Where it is compressed no more than `TEXT_BYTES` are unpacked, and one more is returned where
+    that is not all.
+    """
+    _, _, rest = content.partition(b"\0")  # behind the keyword
+    if kind == b"iTXt":
+        packed = rest[2:].split(b"\0", 2)[-1] if rest.startswith(b"\1") else b""
+    else:
+        packed = b"" if kind == b"tEXt" else rest[1:]
+    unpacking = zlib.decompressobj()
+    try:
+        text = unpacking.decompress(packed, TEXT_BYTES)
+    except zlib.error:  # Pillow takes damaged texts for empty ones
+        return len(content)
+    return max(len(content), len(text)) if not unpacking.unconsumed_tail else TEXT_BYTES + 1
+
+
+def _check_scale(image: Image.Image) -> None:
+    """InputError where it is not known which values of the pixels are black and white."""
+    kind = UNKNOWN.get(image.mode)
+    if image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        if any(sample == SIGNED for sample in tags.get(SAMPLES) or ()):
+            kind = "numbers with a sign"
+        elif image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == 0:
+            kind = "16 bits of which 0 is white"
+        elif image.mode.startswith("I;16") and tags.get(BITS) != (16,):
+            kind = f"{tags.get(BITS)} bits"
+    if kind is not None:
+        raise InputError(f"its pixels are {kind}; save it as a picture of 8 bits")
+
+
+def _mend_transparency(image: Image.Image, data: bytes) -> None:
+    """Bring the transparent colour of a PNG to the scale on which Pillow gives the pixels.
+
+    Raises:
+        InputError: The pixels have lost the bits that tell which of them are transparent.
+    """
+    clear = image.info.get("transparency")
+    if image.format != "PNG" or image.mode not in ("L", "RGB") or clear is None:
+        return
+    bits = data[24]  # of the header, which is the first chunk
+    if bits == 16:
+        raise InputError(
+            "a PNG of 16 bits a colour with a transparent colour; save it with an alpha channel or "
+            "with 8 bits"
+        )
+    most = (1 << bits) - 1
+    if image.mode == "L":
+        image.info["transparency"] = (clear & most) * 255 // most
+    else:
+        image.info["transparency"] = tuple(value & most for value in clear)
 
 
 def _check_scans(data: bytes) -> None:
@@ -144,11 +249,11 @@ def _check_scans(data: bytes) -> None:
 
 
 def upright(data: bytes, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """The picture in its own mode, upright by its EXIF orientation; InputError as `Picture`."""
+    """Return the picture as RGB or RGBA, upright by its EXIF; InputError as `Picture`."""
     image = open_picture(data, formats)
     with in_our_words():
         image.load()
-        return _upright(image)
+        return _eight_bits(_upright(image))
 
 
 def _decoded(image: Image.Image, scale: int) -> Image.Image:
@@ -179,13 +284,34 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    if image.mode.startswith("I;16"):  # 16-bit grey, which a plain conversion would clip to white
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    return image.convert("RGB")
+    image = _eight_bits(image)
+    if image.mode == "RGB":
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB, or as RGBA where it has transparent parts.
+
+    Of 16 bits the upper 8 are taken, as Pillow does with colours.
+    """
+    if image.mode.startswith("I;16"):
+        return _grey(image)
+    if image.mode == "La":
+        image = image.convert("LA")
+    clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    return image.convert("RGBA" if clear else "RGB")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    """Return a grey picture of 16 bits as RGB, or as RGBA where it has a transparent grey."""
+    values = np.asarray(image)
+    whole = Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    clear = image.info.get("transparency")
+    if clear is not None:
+        whole.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return whole
 
 
 def square(image: Image.Image, size: int) -> Pixels:

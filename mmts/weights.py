@@ -24,6 +24,8 @@ SETTINGS_FILES = (
 ANSWER = 8.0
 """Seconds that the hub has to answer, two times: it is asked again where it does not."""
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+WRAPPERS = r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+"""Of DataParallel, torch.compile, FSDP and checkpointing, in any order and number."""
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 # of a model of sentence-transformers, whose modules have folders: no other format of the weights
 SENTENCE_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -209,6 +211,37 @@ def load_state(path: Path, prefix: str = "") -> dict[str, Tensor]:
     ):
         raise InputError(f"{path} holds no mapping of names to tensors; save a state_dict")
     return {name: value for name, value in state.items() if name.startswith(prefix)}
+
+
+def unwrapped(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return tensors without what torch's wrappers of modules put into their names.
+
+    Raises:
+        InputError: Two names are the same without it.
+    """
+    found = {re.sub(WRAPPERS, "", name): value for name, value in state.items()}
+    if len(found) < len(state):
+        raise InputError(f"{path} has tensors twice, with and without `module.`; keep one of each")
+    return found
+
+
+def indexed_files(index: Path) -> list[Path]:
+    """Return the files of weights that an index of transformers (`….index.json`) names.
+
+    Raises:
+        InputError: The index is damaged, or a file is not there.
+    """
+    from mmts.files import read_json, require
+
+    found = read_json(index, "get the model again", ours=False)
+    names = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(names, dict) or not names:
+        raise InputError(f"{index} names no files of weights (weight_map); get the model again")
+    files = sorted(set(map(str, names.values())))
+    for name in files:
+        if "/" in name or "\\" in name or name in ("", ".", ".."):
+            raise InputError(f"{index} names {name!r}, which is no file beside it; get it again")
+    return [require(index.parent / name, f"{index.name} names it; get it too") for name in files]
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,46 @@ def picture(
     buffer = io.BytesIO()
     image.save(buffer, coded)
     return buffer.getvalue()
+
+
+def png(
+    width: int, height: int, bits: int, colour: int, pixels: bytes, *chunks: tuple[bytes, bytes]
+) -> bytes:
+    """A PNG of raw rows; `colour`: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGBA."""
+    stride = len(pixels) // height
+    rows = b"".join(b"\0" + pixels[stride * y : stride * (y + 1)] for y in range(height))
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    parts = ((b"IHDR", head), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
+
+
+def tiff(width: int, bits: tuple[int, ...], photometric: int, row: bytes, **more: int) -> bytes:
+    """A TIFF of one raw row; `more`: sample_format, extra_samples, and big=1 for big-endian."""
+    order = ">" if more.get("big") else "<"
+    bands = len(bits)
+    tags: list[tuple[int, str, list[int]]] = [
+        (256, "I", [width]), (257, "I", [1]), (258, "H", list(bits)), (259, "H", [1]),
+        (262, "H", [photometric]), (273, "I", [0]), (277, "H", [bands]), (278, "I", [1]),
+        (279, "I", [len(row)]),
+    ]  # fmt: skip
+    if "extra_samples" in more:
+        tags.append((338, "H", [more["extra_samples"]]))
+    if "sample_format" in more:
+        tags.append((339, "H", bands * [more["sample_format"]]))
+    behind = 8 + 2 + 12 * len(tags) + 4
+    long = b"".join(struct.pack(f"{order}{bands}H", *v) for _, _, v in tags if len(v) > 2)
+    tags[5] = (273, "I", [behind + len(long)])
+    table, at = struct.pack(f"{order}H", len(tags)), behind
+    for tag, kind, values in tags:
+        raw = struct.pack(f"{order}{len(values)}{kind}", *values).ljust(4, b"\0")
+        if len(raw) > 4:
+            raw, at = struct.pack(f"{order}I", at), at + len(raw)
+        table += struct.pack(f"{order}HHI", tag, {"H": 3, "I": 4}[kind], len(values)) + raw
+    head = b"MM\0*" if order == ">" else b"II*\0"
+    return head + struct.pack(f"{order}I", 8) + table + bytes(4) + long + row
 
 
 def write_picture(path: Path, number: int, **made: Any) -> Path:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 Matrix = Sequence[Sequence[float]]
 
@@ -131,3 +131,31 @@ def cosine_rate(step: int, total: int, top: float, bottom: float, warmup: int) -
         return top * (step + 1) / warmup
     angle = math.pi * (step - warmup) / (total - warmup)
     return bottom + (top - bottom) * (math.cos(angle) + 1) / 2
+
+
+def resized_crop(
+    width: int,
+    height: int,
+    share: tuple[float, float],
+    uniform: Callable[[float, float], float],
+    whole: Callable[[int], int],
+) -> tuple[int, int, int, int]:
+    """Return left, top, width and height of torchvision's RandomResizedCrop, aspects 3/4 to 4/3.
+
+    `uniform(a, b)` draws a number between both, `whole(n)` one of 0 to n.
+    """
+    for _ in range(10):
+        area = uniform(share[0], share[1]) * width * height
+        aspect = math.exp(uniform(math.log(3 / 4), math.log(4 / 3)))
+        w = round(math.sqrt(area * aspect))
+        h = round(math.sqrt(area / aspect))
+        if w < 1 or h < 1 or w > width or h > height:
+            continue
+        return whole(width - w), whole(height - h), w, h
+    if width / height < 3 / 4:  # too tall: all of the width
+        w, h = width, round(width / (3 / 4))
+    elif width / height > 4 / 3:  # too wide: all of the height
+        w, h = round(height * (4 / 3)), height
+    else:
+        w, h = width, height
+    return (width - w) // 2, (height - h) // 2, w, h

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmts.augment import NAMES, OPERATIONS, random_augment
+from mmts.augment import NAMES, OPERATIONS, random_augment, random_box
 from mmts.errors import InputError
+from tests.reference import resized_crop
 
-SUMS = [[6184, 8128, 0], [7352, 9104, 0], [9928, 7856, 0]]
+SUMS = [[5560, 8648, 0], [7048, 7424, 0], [7728, 8464, 0]]
 
 
 def gradient(width: int, height: int) -> Image.Image:
@@ -42,8 +43,38 @@ def test_long_pictures() -> None:
             assert random_augment(gradient(*size), 16, seed).shape == (16, 16, 3)
 
 
-def test_the_crops_that_were_always_drawn() -> None:
-    """The pixels of the first release: a change here changes everyone's training."""
+@pytest.mark.parametrize(
+    "size", [(454, 256), (256, 454), (40, 30), (500, 500), (1000, 20), (20, 999), (1, 1), (1, 2),
+             (2, 1), (3, 40)],
+)  # fmt: skip
+@pytest.mark.parametrize("area", [(0.5, 1.0), (0.08, 1.0), (1.0, 1.0), (0.001, 0.001)])
+def test_the_box_is_that_of_the_written_rule(
+    size: tuple[int, int], area: tuple[float, float]
+) -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        left, top, w, h = resized_crop(*size, area, rng.uniform, lambda n: int(rng.integers(n + 1)))  # noqa: B023
+        found = np.random.default_rng(seed)
+        assert random_box(*size, found, area) == (left, top, left + w, top + h)
+        assert 0 <= left < left + w <= size[0] and 0 <= top < top + h <= size[1]
+        assert found.random() == rng.random()  # what is drawn afterwards is the same
+
+
+def test_crops_of_wide_frames_have_the_area_and_the_aspect_that_were_asked_for() -> None:
+    """As torchvision's: a mean of 0.609; clipping what does not fit gave 0.643."""
+    rng = np.random.default_rng(0)
+    boxes = np.array([random_box(454, 256, rng) for _ in range(40_000)])
+    w, h = (boxes[:, 2] - boxes[:, 0]), (boxes[:, 3] - boxes[:, 1])
+    share = w * h / (454 * 256)
+    assert abs(share.mean() - 0.609) < 0.002
+    assert share.min() > 0.5 - (454 + 256) / (2 * 454 * 256)  # each side is rounded
+    assert ((w - 0.5) / (h + 0.5)).max() <= 4 / 3 and ((w + 0.5) / (h - 0.5)).min() >= 3 / 4
+    places = boxes[w == 300, 0] / (454 - 300)  # uniform over all places
+    assert places.min() == 0 and places.max() == 1 and abs(places.mean() - 0.5) < 0.1
+
+
+def test_the_crops_that_are_drawn() -> None:
+    """A change of these pixels changes everyone's training."""
     found = [random_augment(gradient(61, 47), 8, seed).astype(int) for seed in (0, 1, 2)]
     sums = [[int(crop[..., band].sum()) for band in (0, 1, 2)] for crop in found]
     assert sums == SUMS

@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 
 from mmts.errors import InputError
 from mmts.files import output_file
-from mmts.picture import Picture
+from mmts.picture import MAX_BYTES, Picture
 from mmts.shards.remote import PIECE, Hashed
 from mmts.shards.verified import SETTLED, Mark, mark
 from mmts.tars import content, opened_tar
 
-ABOUT = b"mark 2"
+ABOUT = b"mark 3"
 """Where a kept file has the mark of its tar; count up where other members are kept."""
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png"}
 """Of the formats that are packed as they are."""
@@ -106,8 +106,11 @@ def _read(path: Path) -> Tar:
 
 
 def _plain(member: tarfile.TarInfo) -> bool:
-    """A regular file whose bytes stand in the tar as they are: no link, no device, not sparse."""
-    return member.isreg() and not member.issparse()
+    """A regular file whose bytes stand in the tar as they are: no link, no device, not sparse.
+
+    One that is too large for a picture is none either.
+    """
+    return member.isreg() and not member.issparse() and member.size <= MAX_BYTES
 
 
 def _extension(data: bytes) -> str:

@@ -40,13 +40,13 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear maps, four times as wide between, with GELU or CLIP's quick form of it."""
+    """Two linear maps with GELU or CLIP's quick form of it between, by default 4 times as wide."""
 
-    def __init__(self, width: int, quick_gelu: bool) -> None:
+    def __init__(self, width: int, quick_gelu: bool, inner: int | None = None) -> None:
         super().__init__()
         self.quick_gelu = quick_gelu
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
+        self.fc1 = nn.Linear(width, inner or 4 * width)
+        self.fc2 = nn.Linear(inner or 4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., width] -> the same."""
@@ -78,13 +78,20 @@ class Block(nn.Module):
     """Pre-norm transformer block: attention and MLP, each on a residual branch."""
 
     def __init__(
-        self, width: int, heads: int, *, quick_gelu: bool, norm_eps: float, drop_path: float = 0.0
+        self,
+        width: int,
+        heads: int,
+        *,
+        quick_gelu: bool,
+        norm_eps: float,
+        drop_path: float = 0.0,
+        mlp: int | None = None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=norm_eps)
-        self.mlp = MLP(width, quick_gelu)
+        self.mlp = MLP(width, quick_gelu, mlp)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, causal: bool = False) -> Tensor:

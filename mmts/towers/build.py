@@ -32,6 +32,7 @@ from mmts.weights import (
     load_state,
     model_files,
     revision,
+    unwrapped,
     weight_file,
 )
 
@@ -71,7 +72,8 @@ def vision_tower(settings: VisionTower, shape: Shape | None = None) -> Tower:
 
 def _load(tower: Tower, settings: VisionTower) -> None:
     """Weights of a picture tower."""
-    state = load_state(weight_file(settings.weights))
+    path = weight_file(settings.weights)
+    state = unwrapped(load_state(path), path)
     tower.loaded = fingerprint(state)
     if isinstance(tower, EfficientNetLite0):
         tower.load_released(state, settings.weights)

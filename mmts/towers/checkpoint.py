@@ -9,7 +9,21 @@ from typing import Any
 
 from mmts.errors import InputError
 from mmts.files import require
-from mmts.weights import refused_name
+from mmts.weights import indexed_files, load_state, refused_name, unwrapped
+
+INDEX = ".index.json"
+IN_FOLDERS = tuple(
+    name + end
+    for name in ("model.safetensors", "open_clip_model.safetensors", "pytorch_model.bin",
+                 "open_clip_pytorch_model.bin")
+    for end in ("", INDEX)
+)  # fmt: skip
+"""What weights are called in folders of the hub, the preferred ones first."""
+ARCHIVE = (
+    'is a TorchScript archive, which holds code; write its weights alone with `python -c "import '
+    "sys, torch; torch.save(torch.jit.load(sys.argv[1], 'cpu').state_dict(), sys.argv[2])\" "
+    "{path} weights.pt` where you trust it, and convert that file"
+)
 
 
 class Inert:
@@ -37,6 +51,38 @@ IGNORED = (
 )
 
 
+def find_weights(source: Path) -> tuple[Path, list[Path]]:
+    """Return the file that stands for all weights, and the files they are in.
+
+    Args:
+        source: A file, an index of several (`….index.json`), or a folder with either of them.
+
+    Raises:
+        InputError: There are no weights.
+    """
+    require(source, "name a checkpoint file or a folder of weights")
+    if source.is_dir():
+        found = next((source / n for n in IN_FOLDERS if (source / n).is_file()), None)
+        if found is None:
+            raise InputError(f"{source} has none of {', '.join(IN_FOLDERS[::2])}; name a file")
+        source = found
+    return source, indexed_files(source) if source.name.endswith(INDEX) else [source]
+
+
+def read_weights(files: list[Path]) -> dict[str, Any]:
+    """Return what is in one file, or the tensors of several; errors as of `read_checkpoint`."""
+    parts = [
+        {"state_dict": load_state(path)} if path.suffix == ".safetensors" else read_checkpoint(path)
+        for path in files
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    state: dict[str, Any] = {}
+    for path, part in zip(files, parts, strict=True):
+        state |= tensors(part, path)
+    return {"state_dict": state}
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What `torch.save` wrote: tensors, plain values and an argparse.Namespace, nothing else.
 
@@ -47,6 +93,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     import torch
 
     require(path, "name a checkpoint that torch.save wrote")
+    if _is_archive(path):
+        raise InputError(f"{path} {ARCHIVE.format(path=path)}")
     allowed: list[Any] = [argparse.Namespace, *((Inert, name) for name in IGNORED)]
     try:
         with torch.serialization.safe_globals(allowed):
@@ -60,6 +108,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path} holds a {type(found).__name__}, not a mapping; no checkpoint")
     return found
+
+
+def _is_archive(path: Path) -> bool:
+    """Return whether it is a file of torch.jit.save."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
 
 
 def _problem(error: Exception) -> str:
@@ -76,7 +133,7 @@ def _problem(error: Exception) -> str:
 
 
 def tensors(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The tensors by name: `state_dict` if there is one, without the prefix of DataParallel.
+    """The tensors by name: `state_dict` if there is one, without the prefixes of wrappers.
 
     Raises:
         InputError: there are none.
@@ -89,4 +146,4 @@ def tensors(found: dict[str, Any], path: Path) -> dict[str, Any]:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise InputError(f"{path}: {name!r} is a {type(value).__name__}, not a tensor")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return unwrapped(state, path)

@@ -26,6 +26,8 @@ class ClipTextConfig:
     quick_gelu: bool = False
     norm_eps: float = 1e-5
     gradient_checkpointing: bool = False
+    mlp: int | None = None
+    """Width inside the MLPs; None for four times `width`."""
 
     def __post_init__(self) -> None:
         keys = ("context", "vocabulary", "width", "layers", "heads", "dim")
@@ -50,6 +52,7 @@ class ClipText(Tower):
                 config.heads,
                 quick_gelu=config.quick_gelu,
                 norm_eps=config.norm_eps,
+                mlp=config.mlp,
             )
             for _ in range(config.layers)
         )

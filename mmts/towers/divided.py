@@ -66,7 +66,7 @@ class DividedBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=eps)
         self.attn = GroupedAttention(width, config.heads)
         self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = MLP(width, config.quick_gelu)
+        self.mlp = MLP(width, config.quick_gelu, config.mlp)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:

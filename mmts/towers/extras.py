@@ -15,7 +15,7 @@ from mmts.settings import TextTower, VisionTower
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from mmts.towers.tower import Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD
-from mmts.weights import PACKAGE, fingerprint, load_state, weight_file
+from mmts.weights import PACKAGE, fingerprint, load_state, unwrapped, weight_file
 
 PRETRAINED = "pretrained"
 Shape = dict[str, Any]
@@ -132,7 +132,8 @@ def _fill(model: nn.Module, spec: str) -> None:
             f"towers.vision.weights is {spec}; for timm it must be {PRETRAINED}, random, "
             f"{PACKAGE}<name> or a file"
         )
-    state, own = load_state(weight_file(spec)), model.state_dict()
+    path, own = weight_file(spec), model.state_dict()
+    state = unwrapped(load_state(path), path)
     try:
         model.load_state_dict({k: v for k, v in state.items() if k in own})
     except RuntimeError as error:

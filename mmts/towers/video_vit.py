@@ -44,6 +44,8 @@ class VideoViTConfig:
     drop_path: float = 0.0
     """Stochastic depth, the same rate in all blocks, as AVION has it."""
     gradient_checkpointing: bool = False
+    mlp: int | None = None
+    """Width inside the MLPs; None for four times `width`."""
     mean: Colour = CLIP_MEAN
     """Of uint8 pixels, red, green, blue, on the scale 0 to 255."""
     std: Colour = CLIP_STD
@@ -106,6 +108,7 @@ class VideoViT(Tower):
             quick_gelu=config.quick_gelu,
             norm_eps=config.norm_eps,
             drop_path=config.drop_path,
+            mlp=config.mlp,
         )
 
     def forward(self, video: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ def consistent_crop(
         flip: mirror the clip, all frames or none, half of the time.
     """
     height, width = frames.shape[1:3]
-    left, top, right, bottom = map(round, random_box(width, height, rng, crop_area))
-    cropped = _resized(frames[:, top : max(bottom, top + 1), left : max(right, left + 1)], size)
+    left, top, right, bottom = random_box(width, height, rng, crop_area)
+    cropped = _resized(frames[:, top:bottom, left:right], size)
     return cropped[:, :, ::-1] if flip and rng.random() < 0.5 else cropped
 
 

@@ -1,10 +1,13 @@
 import argparse
+import copy
 import hashlib
 import json
 import math
 import os
 import pickle
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import CLIPConfig, CLIPModel
 
 from mmts.errors import InputError
@@ -22,6 +25,7 @@ from mmts.towers.convert import convert, main
 from mmts.towers.converted import load_towers
 from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position
+from mmts.towers.told import OPENAI, Given
 from mmts.towers.video_vit import AVION_MEAN, CLIP_MEAN, VideoViT, VideoViTConfig
 from tests.towers.test_video_vit import randomise
 
@@ -106,7 +110,8 @@ def published(family: str, made: tuple[VideoViT, ClipText]) -> dict[str, torch.T
         state[f"visual.{renamed(name, LAVILA_NAMES if family == 'lavila' else CLIP_NAMES)}"] = value
     if family == "openai":
         del state["visual.temporal_embedding"]
-        state["context_length"] = torch.tensor(9)
+        for name, value in (("input_resolution", 32), ("context_length", 9), ("vocab_size", 30)):
+            state[name] = torch.tensor(value)
     return {**state, "logit_scale": torch.tensor(SCALE)}
 
 
@@ -152,7 +157,9 @@ def test_there_and_back(family: str, legacy: bool, tmp_path: Path) -> None:
     assert facts["logit_scale"] == pytest.approx(SCALE) and facts["tau"] == pytest.approx(0.07)
     assert facts["dropped"] == {
         "entries": ["args", "best_acc1", "epoch", "optimizer", "scaler"],
-        "tensors": ["context_length"] if family == "openai" else [],
+        "tensors": (
+            ["context_length", "input_resolution", "vocab_size"] if family == "openai" else []
+        ),
     }
     stored = load_file(tmp_path / "out/towers.safetensors")
     assert facts["shapes"] == {name: list(stored[name].shape) for name in sorted(stored)}
@@ -222,7 +229,7 @@ def test_clip_of_transformers(tmp_path: Path) -> None:
         )
     ).eval()
     randomise(model)
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    model.save_pretrained(tmp_path)
     facts = convert(tmp_path / "model.safetensors", tmp_path / "out")
     vision, text, _ = load_towers(tmp_path / "out")
     pixels = torch.randn(2, 3, 32, 32)
@@ -233,6 +240,168 @@ def test_clip_of_transformers(tmp_path: Path) -> None:
         unit = torch.nn.functional.normalize(ours, dim=1)
         torch.testing.assert_close(unit, theirs, atol=1e-5, rtol=1e-5)
     assert facts["tau"] == pytest.approx(math.exp(-model.logit_scale.item()))
+
+
+def clip_model(folder: Path, act: str, **changes: Any) -> CLIPModel:
+    """A CLIP of heads of 40 and 16, with MLPs that are not four times as wide."""
+    torch.manual_seed(0)
+    sides = {
+        "vision": {"hidden_size": 80, "intermediate_size": 200, "num_attention_heads": 2,
+                   "image_size": 32, "patch_size": 8, "layer_norm_eps": 1e-3},
+        "text": {"hidden_size": 64, "intermediate_size": 256, "num_attention_heads": 4,
+                 "vocab_size": 30, "max_position_embeddings": 9, "eos_token_id": 29},
+    }  # fmt: skip
+    more = {"num_hidden_layers": 2, "hidden_act": act}
+    config = {f"{side}_config": {**own, **more} for side, own in sides.items()}
+    model = CLIPModel(CLIPConfig(**config, projection_dim=24)).eval()
+    randomise(model)
+    model.save_pretrained(folder, **changes)
+    return model
+
+
+def same_features(model: CLIPModel, folder: Path) -> bool:
+    """Whether converted towers have the features of transformers."""
+    vision, text, _ = load_towers(folder)
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        both = model(input_ids=TEXTS, pixel_values=pixels)
+        found = vision.eval()(pixels), text.eval()(TEXTS)
+    return all(
+        torch.allclose(torch.nn.functional.normalize(ours, dim=1), theirs, atol=1e-5)
+        for ours, theirs in zip(found, (both.image_embeds, both.text_embeds), strict=True)
+    )
+
+
+@pytest.mark.parametrize("act", ["gelu", "quick_gelu"])
+def test_heads_of_any_width_and_both_gelus_are_read_from_the_config(
+    act: str, tmp_path: Path
+) -> None:
+    model = clip_model(tmp_path / "in", act)
+    (tmp_path / "in/preprocessor_config.json").write_text(
+        '{"image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.1, 0.4]}'
+    )
+    facts = convert(tmp_path / "in/model.safetensors", tmp_path / "out")
+    assert (facts["vision"]["heads"], facts["text"]["heads"]) == (2, 4)
+    assert facts["told_by"]["vision.heads"] == facts["told_by"]["quick_gelu"] == "config.json"
+    assert facts["vision"]["mean"] == pytest.approx([127.5, 102, 76.5])
+    assert same_features(model, tmp_path / "out")
+    wrong = Given(quick_gelu=act == "gelu")
+    convert(tmp_path / "in", tmp_path / "other", (), wrong)
+    assert not same_features(model, tmp_path / "other")
+    (tmp_path / "in/config.json").unlink()
+    asked = (
+        r"^[^;]* \(transformers\) does not tell .*; put its config\.json .* beside it, "
+        r"or add --vision-heads N .*"
+    )
+    with pytest.raises(InputError, match=asked + "--text-heads N .*, --quick-gelu "):
+        convert(tmp_path / "in", tmp_path / "none")
+    given = Given(2, 4, act == "quick_gelu")
+    assert convert(tmp_path / "in", tmp_path / "asked", (), given)["vision"]["heads"] == 2
+
+
+def test_a_folder_of_several_files_of_weights(tmp_path: Path) -> None:
+    model = clip_model(tmp_path / "in", "gelu", max_shard_size="150KB")
+    index = tmp_path / "in/model.safetensors.index.json"
+    files = sorted(path.name for path in index.parent.glob("model-*.safetensors"))
+    assert len(files) > 2
+    for source, out in ((index.parent, "a"), (index, "b")):
+        facts = convert(source, tmp_path / out)
+        assert sorted(facts["source"]["parts"]) == files and same_features(model, tmp_path / out)
+    whole = model.state_dict()
+    half = dict(list(whole.items())[:9])
+    names = {"a.bin": half, "b.bin": {k: v for k, v in whole.items() if k not in half}}
+    (index.parent / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": {k: file for file, part in names.items() for k in part}})
+    )
+    for name, part in names.items():
+        torch.save(part, index.parent / name)
+    convert(index.parent / "pytorch_model.bin.index.json", tmp_path / "c")
+    assert same_features(model, tmp_path / "c")
+    (index.parent / files[1]).unlink()
+    with pytest.raises(InputError, match=f"{files[1]} is not there.*index"):
+        convert(index.parent, tmp_path / "d")
+    index.write_text('{"weight_map": {"a": "../model.safetensors"}}')
+    with pytest.raises(InputError, match="no file beside it"):
+        convert(index.parent, tmp_path / "d")
+    with pytest.raises(InputError, match=r"has none of model\.safetensors"):
+        convert(tmp_path, tmp_path / "d")
+
+
+OPEN_CLIP = {
+    "model_cfg": {
+        "embed_dim": 24, "quick_gelu": True, "vision_cfg": {"width": 128, "head_width": 32},
+        "text_cfg": {"width": 64, "heads": 2},
+    },
+    "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]},
+}  # fmt: skip
+
+
+def test_weights_of_open_clip(tmp_path: Path) -> None:
+    """They are called as OpenAI's, without what tells those."""
+    state = {k: v for k, v in published("openai", towers("openai")).items() if k not in OPENAI}
+    source, config = tmp_path / "open_clip_pytorch_model.bin", tmp_path / "open_clip_config.json"
+    torch.save(state, source)
+    with pytest.raises(InputError, match=r"put its open_clip_config\.json or config\.json beside"):
+        convert(source, tmp_path / "out")
+    config.write_text(json.dumps(OPEN_CLIP))
+    facts = convert(tmp_path, tmp_path / "out")
+    vision, text = facts["vision"], facts["text"]
+    assert (vision["heads"], text["heads"], vision["quick_gelu"]) == (4, 2, True)
+    assert vision["mean"] == vision["std"] == [127.5] * 3 and text["quick_gelu"]
+    model = copy.deepcopy(OPEN_CLIP["model_cfg"])
+    del model["quick_gelu"], model["vision_cfg"]["head_width"]  # type: ignore[attr-defined]
+    config.write_text(json.dumps(model))  # as open_clip's own list of models has them
+    facts = convert(source, tmp_path / "other", (), Given(text_heads=1))
+    assert (facts["vision"]["heads"], facts["text"]["heads"]) == (2, 1)
+    assert not facts["vision"]["quick_gelu"] and facts["told_by"]["text.heads"] == "the option"
+    for change, problem in (
+        ({"width": 64}, "of another model: its vision side is 64 wide, that of the weights 128"),
+        ({"timm_model_name": "vit"}, "has timm_model_name 'vit'"),
+        ({"width": None}, "odd settings"),
+    ):
+        wrong = {**model, "vision_cfg": {"width": 128, **change}}
+        config.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match=f"^{config} (is|has) .*") as caught:
+            convert(source, tmp_path / "none")
+        assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.module."]
+)
+def test_prefixes_of_any_order_and_number(prefix: str, tmp_path: Path) -> None:
+    made = towers("avion")
+    inside = {
+        k.replace("visual.", "visual._orig_mod."): v for k, v in published("avion", made).items()
+    }
+    for number, state in enumerate((published("avion", made), inside)):
+        torch.save({prefix + k: v for k, v in state.items()}, tmp_path / "x.pt")
+        convert(tmp_path / "x.pt", tmp_path / str(number))
+        with torch.inference_mode():
+            found = load_towers(tmp_path / str(number)).vision.eval()(video())
+            assert torch.equal(found, made[0](video()))
+    torch.save({"logit_scale": torch.ones(1), prefix + "logit_scale": torch.ones(1)},
+               tmp_path / "x.pt")  # fmt: skip
+    with pytest.raises(InputError, match="has tensors twice"):
+        convert(tmp_path / "x.pt", tmp_path / "twice")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_torchscript_archive_is_refused_with_a_command_that_reads_it(tmp_path: Path) -> None:
+    """OpenAI's own files are such archives."""
+    module = torch.nn.Linear(2, 3)
+    path = tmp_path / "ViT-B-32.pt"
+    torch.jit.save(torch.jit.script(module), path)
+    with pytest.raises(InputError, match="is a TorchScript archive, which holds code") as caught:
+        convert(path, tmp_path / "out")
+    command = re.search("`python (.*) weights.pt`", str(caught.value))
+    assert command is not None
+    arguments = shlex.split(command[1])
+    assert arguments[-1] == str(path)
+    subprocess.run([sys.executable, *arguments, tmp_path / "weights.pt"], check=True)
+    found = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert torch.equal(found["weight"], module.weight)
 
 
 def test_other_sizes(tmp_path: Path) -> None:
@@ -385,7 +554,11 @@ def test_the_command(
     assert code == 1 and not printed and error.startswith("error: ") and error.count("\n") == 1
     code, printed, error = command(str(source), str(out), "--drop", "mo*")
     assert code == 0 and not error
-    assert printed == "avion: joint attention, 4 frames of 32 px, tau 0.07\n"
+    assert printed == (
+        "avion: joint attention, 4 frames of 32 px, tau 0.07\n"
+        "2 vision heads (by avion's code), 1 text heads (by avion's code), exact GELU (by avion's "
+        "code)\n"
+    )
     code, printed, error = command(str(source), str(out))
     assert (code, printed) == (1, "")
     assert error == f"error: {out} exists; name a folder that does not\n"
