@@ -12,8 +12,8 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
+from mmts.sources.delimited import read_csv
 from mmts.sources.names import shown
-from mmts.sources.table import read_csv
 
 VERBS, NOUNS = 97, 300
 TRAIN_ROWS, TEST_CLIPS, TEST_SENTENCES = 67_217, 9_668, 3_842

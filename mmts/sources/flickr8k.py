@@ -15,7 +15,8 @@ from mmts.files import require
 from mmts.media import SEPARATOR
 from mmts.settings import Flickr8kSource
 from mmts.sources import SourceRows
-from mmts.sources.table import first_per_split, numbered_lines, read_csv
+from mmts.sources.delimited import read_csv
+from mmts.sources.table import first_per_split, numbered_lines
 
 LISTS = {"train": "train", "val": "dev", "test": "test"}
 LAYOUT = "put Images/ (or a tar of it), captions.txt and the three Flickr_8k.*Images.txt there"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from mmts.errors import InputError
 from mmts.files import read_parquet, require
 from mmts.settings import TableSource
 from mmts.sources import SourceRows
+from mmts.sources.delimited import not_utf_8, read_csv
 from mmts.sources.names import is_whole, shown
 
 SPLIT_WORDS = {
@@ -74,33 +74,12 @@ def read_table(path: Path) -> pd.DataFrame:
     raise InputError(f"{path} ends in {suffix or 'nothing'}; a table ends in one of {FORMATS}")
 
 
-def read_csv(path: Path, separator: str) -> pd.DataFrame:
-    """A UTF-8 CSV of strings."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig",
-                index_col=False,
-            )  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except pd.errors.ParserWarning:  # the first row has more fields than the header
-        raise InputError(
-            f"{path} cannot be read as a table: its first row has more fields than its header; put "
-            "captions that hold the separator in double quotes"
-        ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        problem = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise InputError(f"{path} cannot be read as a table: {problem}; mend that line") from None
-
-
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, counted from 1."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise not_utf_8(path) from None
     return [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
 
 
