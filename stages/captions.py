@@ -33,6 +33,8 @@ def main(
     for source, about in summary["sources"].items():
         for split, counts in about.get("coverage", {}).items():
             print(coverage_line(source, split, **counts))
+        for split, images in about.get("uncaptioned", {}).items():
+            print(f"{source} {split}: {images:,} images have no caption and are left out")
     for reason, rows in summary["dropped"].items():
         print(f"dropped: {rows} rows, {one_line(reason)} (listed in {final / 'dropped.parquet'})")
 

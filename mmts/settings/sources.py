@@ -8,7 +8,6 @@ from pydantic import Field, field_validator, model_validator
 
 from mmts.settings.base import NO_NUL, Folder, Name, Positive, Seed, Settings, Share, Text
 
-
 SplitName = Literal["train", "val", "test"]
 
 

@@ -47,7 +47,7 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
         {
             "sample_id": images,
             "caption": text_column(table, settings.caption_column, path),
-            "media": [image if os.path.isabs(image) else start + image for image in images],
+            "media": [image if image.startswith(os.sep) else start + image for image in images],
         }
     )
     rows.index = pd.RangeIndex(1, len(rows) + 1)
