@@ -265,7 +265,7 @@ def read_parquet(
     path = artifact(path, remedy) if ours else require(path, remedy)
     try:
         # else whole numbers lose their last digits where one of them is missing
-        exact = None if ours else {"integer_object_nulls": True}
+        exact: Any = None if ours else {"integer_object_nulls": True}
         table = pd.read_parquet(path, to_pandas_kwargs=exact)
         check_texts(table)
     except Exception as error:  # a damaged file may raise anything

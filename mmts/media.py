@@ -114,10 +114,10 @@ def instead(reference: str) -> str:
         return f"; {tar} has {names[0]!r}" if names else f"; {tar} holds no picture"
     folder = Path(tar).parent
     try:
-        names = sorted(path.name for path in folder.iterdir())
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
     except OSError:
         return f"; there is no folder {folder}"
-    return f"; {folder} has {names[0]!r}" if names else f"; {folder} is empty"
+    return f"; {folder} has {names[0]!r}" if names else f"; {folder} holds no file"
 
 
 def _size(path: str) -> int:

@@ -43,12 +43,12 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
     return facts
 
 
-def _looked(media: str) -> str:
+def _looked(media: object) -> str:
     return f", looked for as {media}" if media else ""
 
 
 def known_missing(rows: pd.DataFrame) -> pd.DataFrame:
-    """sample_id, reason and (empty) media of the rows whose source knows that there is no picture."""
+    """sample_id, reason and no media of the rows whose source knows that there is no picture."""
     if "lacks" not in rows:
         return pd.DataFrame({"sample_id": [], "reason": [], "media": []}, dtype="str")
     lacking = rows[rows["lacks"] != ""]

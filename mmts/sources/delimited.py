@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 
@@ -21,7 +21,9 @@ from mmts.sources.names import shown
 
 DOUBLED = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"')
 """A quoted field with a quote in it: what only a writer that follows the rules writes."""
-PLAIN, QUOTED = csv.QUOTE_NONE, csv.QUOTE_MINIMAL
+Quoting = Literal[0, 3]
+PLAIN: Quoting = csv.QUOTE_NONE
+QUOTED: Quoting = csv.QUOTE_MINIMAL
 UNENDED = "unexpected end of data"  # as the csv module says it
 ELSE = "or save the table as .parquet or .jsonl"
 
@@ -88,7 +90,7 @@ def check_columns_once(names: list[str], path: Path) -> None:
         )
 
 
-def _read(path: Path, separator: str, quoting: int) -> Iterator[Row]:
+def _read(path: Path, separator: str, quoting: Quoting) -> Iterator[Row]:
     """The rows that are not blank, the header first; `text` holds until the next one."""
     text: list[str] = []
 
@@ -171,7 +173,7 @@ def _misquoted(begins: int, line: int, problem: str, text: str) -> _LineError:
     return _LineError(begins, problem, remedy)
 
 
-def _quoting(path: Path) -> tuple[int, str]:
+def _quoting(path: Path) -> tuple[Quoting, str]:
     """Whether the quotes of a TSV file have a meaning; where not, what an error says of it."""
     line, problem = 0, "has a quote in a field that is not in quotes"
     remedy = f"put fields with quotes in quotes, {ELSE}"

@@ -249,5 +249,6 @@ def find_images(folder: Path, images: list[Image]) -> dict[str, str]:
             for name in tried
             if (Path(start + name).is_file() if there is None else name in there)
         ]
-        found[image.path] = start + (known[0] if known else image.path)
+        flat = there is None and not (folder / image.path).parent.is_dir()
+        found[image.path] = start + (known[0] if known else file if flat else image.path)
     return found
