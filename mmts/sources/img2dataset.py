@@ -131,7 +131,8 @@ def _recorded(records: Path, files: Path | None) -> pd.DataFrame:
                 )
             table = file.read(columns=list(COLUMNS))
             table.validate(full=True)
-            numbers = not pa.types.is_string(table.schema.field("key").type)
+            kind = table.schema.field("key").type
+            numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
             rows = table.to_pandas(ignore_metadata=True)[list(COLUMNS)].astype("str")
     except InputError:
         raise
@@ -193,14 +194,15 @@ def key_of(name: str) -> str:
 
 
 def check_once_each(files: Path, pictures: Iterable[str]) -> None:
-    """InputError naming two pictures that differ in their ending alone."""
+    """InputError naming the first picture that stands twice, be it with another ending."""
     first: dict[str, str] = {}
     for name in pictures:
-        other = first.setdefault(stem(name), name)
-        if other != name:
+        if stem(name) in first:
             raise InputError(
-                f"{files}: the key {stem(name)!r} stands twice, as {other} and {name}; keep one"
+                f"{files}: the key {stem(name)!r} stands twice, as {first[stem(name)]} and {name}; "
+                "keep one"
             )
+        first[stem(name)] = name
 
 
 def joined(files: Path, pictures: list[str], texts: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -271,7 +273,7 @@ def _members(tar: Path, ignored: list[str]) -> tuple[list[str], dict[str, str]]:
     with open(tar, "rb") as file:
         for member in _regular(tar, ignored):
             name = plain_name(member.name)
-            if ending(name) in PICTURES and name not in pictures[-1:]:
+            if ending(name) in PICTURES:
                 pictures.append(name)
             elif ending(name) == ".txt":
                 file.seek(member.offset_data)

@@ -136,7 +136,8 @@ def test_a_complete_dataset_with_an_image_less(raw: Path) -> None:
         made(raw, cc3m=CC3M, coco=COCO)
     assert str(caught.value).startswith(
         "source coco test: 1 of 2 listed images are there (50.0 %), below min_coverage 1.0; the "
-        "first is coco/000000000003 (missing): get"
+        f"first is coco/000000000003 (missing, looked for as {raw}/images/val2014/"
+        "COCO_val2014_000000000003.jpg): get"
     )
     found = made(raw, cc3m=CC3M, coco={**COCO, "min_coverage": 0.5})
     assert found.summary["media"]["test"] == 1
