@@ -34,7 +34,7 @@ def main(
         for split, counts in about.get("coverage", {}).items():
             print(coverage_line(source, split, **counts))
         for split, images in about.get("uncaptioned", {}).items():
-            print(f"{source} {split}: {images:,} images have no caption and are left out")
+            print(f"{source} {split}: images left out because they have no caption: {images:,}")
     for reason, rows in summary["dropped"].items():
         print(f"dropped: {rows} rows, {one_line(reason)} (listed in {final / 'dropped.parquet'})")
 

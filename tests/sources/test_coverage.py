@@ -177,3 +177,24 @@ def test_the_line(there: int, listed: int, share: str) -> None:
     assert coverage_line("cc3m", "train", listed, there) == (
         f"cc3m train: {there:,} of {listed:,} listed images are there ({share} %)"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*Karpathy's file")
+def test_images_without_captions_are_printed_and_kept(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = coco_images()
+    images[3]["sentences"] = []
+    write_coco(raw, images)
+    (raw / "data/raw").mkdir(parents=True)
+    (raw / "data/raw/x").symlink_to(raw)
+    sources = {"cc3m": CC3M, "coco": COCO}
+    (raw / "params.yaml").write_text(
+        json.dumps({"datasets": {"x": {"captions": {"sources": sources}}}})
+    )
+    monkeypatch.chdir(raw)
+    ran = Project(raw, capsys.readouterr).run("captions", "--dataset", "x")
+    assert ran.code == 0, ran.err
+    assert "coco test: images left out because they have no caption: 1\n" in ran.out
+    summary = json.loads((raw / "data/captions/x/summary.json").read_text())
+    assert summary["sources"]["coco"]["uncaptioned"] == {"test": 1}
