@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 from mmts.columns import Kind, check_columns
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos
+from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings import Captions, Split
 from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
 from mmts.sources.coverage import coverage, known_missing
@@ -44,7 +44,7 @@ KINDS: dict[str, Kind] = {
     **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "number",
     "verb_class": "whole", "noun_classes": "list", "sentence": "bool", "groups": "list",
 }  # fmt: skip
-DROPPED_COLUMNS = ("source", "row", "sample_id", "reason")
+DROPPED_COLUMNS = ("source", "row", "sample_id", "reason", "media")
 INVISIBLE = re.compile(
     "[\\s\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff"
     "\\U000e0000-\\U000e007f]*"
@@ -84,6 +84,8 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
             "publishable": found.publishable,
             "credit": found.credit,
         }
+        if found.uncaptioned:
+            facts[name]["uncaptioned"] = dict(found.uncaptioned)
         counted = found.min_coverage is not None and found.media != "none"
         if counted:
             coverage(name, found, known_missing(found.rows))  # before all pictures are read
@@ -145,6 +147,12 @@ def clean(
     }
     seen, unusable = look(found.media, list(in_work.values()), reader, name)
     bad = {r: unusable[w] for r, w in in_work.items() if w in unusable}
+    if bad and found.media == "pictures" and list(bad.values()) == [MISSING] * len(references):
+        raise InputError(
+            f"source {name}: none of its {len(references):,} pictures is there; the first was "
+            f"looked for as {references[0]}{instead(references[0])}: mend the names, or the "
+            "setting that says where the pictures are (image_root, images)"
+        )
     counted = [r for r in bad if found.min_coverage is None or bad[r] != MISSING]
     if len(counted) > max_bad_share * len(references):
         first, why = counted[0], bad[counted[0]]
@@ -168,6 +176,7 @@ def clean(
             "row": lost.index.to_numpy(dtype=np.int64),
             "sample_id": lost["sample_id"].to_numpy(),
             "reason": reason[reason != ""].to_numpy(),
+            "media": lost["media"].to_numpy(),  # where it was looked for
         },
         columns=list(DROPPED_COLUMNS),
     )

@@ -235,12 +235,22 @@ def read_json(path: Path | str, remedy: str = "run `dvc repro`", *, ours: bool =
     path = artifact(path, remedy) if ours else require(path, remedy)
     try:
         text = path.read_text(encoding="utf-8")
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=None if ours else once)
         if HALF.search(text):
             json.dumps(value, ensure_ascii=False).encode()  # a half alone fits no file
         return value
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({first_line(error)}); {remedy}") from None
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object as a dict; ValueError where a key stands twice, of which one is lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in found if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
 
 
 def read_parquet(
@@ -254,7 +264,9 @@ def read_parquet(
 
     path = artifact(path, remedy) if ours else require(path, remedy)
     try:
-        table = pd.read_parquet(path)
+        # else whole numbers lose their last digits where one of them is missing
+        exact: Any = None if ours else {"integer_object_nulls": True}
+        table = pd.read_parquet(path, to_pandas_kwargs=exact)
         check_texts(table)
     except Exception as error:  # a damaged file may raise anything
         if isinstance(error, OSError) and error.errno:

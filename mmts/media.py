@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -95,6 +96,12 @@ class MediaReader:
             )
         return data
 
+    def members(self, tar: Path | str) -> Collection[str]:
+        """Return the names of the files of a tar, without `./` before them."""
+        if str(tar) not in self._tars:
+            self._tars[str(tar)] = _index_tar(str(tar))
+        return self._tars[str(tar)].keys()
+
     def index(self, references: list[str]) -> None:
         """Index the tars of `references` now, before threads read from them."""
         for tar in {tar for tar, member in map(parts, references) if member}:
@@ -113,7 +120,28 @@ class MediaReader:
 def parts(reference: str) -> tuple[str, str]:
     """The tar and the member of a reference; the path itself and nothing where it is a file."""
     tar, _, member = reference.partition(f".tar{SEPARATOR}")
-    return (f"{tar}.tar", member) if member else (reference, "")
+    return (f"{tar}.tar", plain_name(member)) if member else (reference, "")
+
+
+def plain_name(member: str) -> str:
+    """Return a tar member's name without the `./` that `tar -c .` puts before it."""
+    while member.startswith("./"):
+        member = member[2:].lstrip("/")
+    return member
+
+
+def instead(reference: str) -> str:
+    """Return what an error adds about a missing picture: one name that is there, if any."""
+    tar, member = parts(reference)
+    if member and Path(tar).is_file():
+        names = sorted(MediaReader().members(tar))
+        return f"; {tar} has {names[0]!r}" if names else f"; {tar} holds no picture"
+    folder = Path(tar).parent
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    except OSError:
+        return f"; there is no folder {folder}"
+    return f"; {folder} has {names[0]!r}" if names else f"; {folder} holds no file"
 
 
 def _size(path: str) -> int:
@@ -152,7 +180,7 @@ def _index_tar(path: str) -> dict[str, tuple[int, int]]:
             if not m.isreg() or m.name.endswith((".txt", ".json")):  # two of three, in CC3M
                 continue
             refuse_sparse(path, m)
-            found[m.name] = (m.offset_data, m.size)
+            found[plain_name(m.name)] = (m.offset_data, m.size)
     return found
 
 

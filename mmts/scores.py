@@ -16,7 +16,10 @@ from mmts.files import require
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.shards import cluster_sizes
 
-HOW = "numpy.savez(path, sim_mat=scores, vis_ids=clip ids, txt_ids=sentence ids)"
+HOW = (
+    "numpy.savez(path, sim_mat=scores, vis_ids=numpy.array(clip_ids, dtype=str), "
+    "txt_ids=numpy.array(sentence_ids, dtype=str))"
+)
 NUMBER, NAME = 16, 4096
 """Bytes that a score, and an id, takes at most."""
 
@@ -93,7 +96,16 @@ def _in_order(
     for key in ("sim_mat", "vis_ids", "txt_ids"):
         if key not in file:
             raise InputError(f"{path} has no {key}, only {', '.join(file)}; save it by {HOW}")
-        if not isinstance(file[key], np.ndarray):
+        try:
+            value = file[key]
+        except ValueError as error:
+            if "Object arrays" not in str(error):
+                raise
+            raise InputError(
+                f"{path}: {key} holds Python objects, which only unpickling can read; save it by "
+                f"{HOW}"
+            ) from None
+        if not isinstance(value, np.ndarray):
             raise InputError(f"{path}: {key} is no array; save it by {HOW}")
     rows = _places(file["vis_ids"], video_ids, f"{path}: vis_ids")
     columns = _places(file["txt_ids"], text_ids, f"{path}: txt_ids")
@@ -103,6 +115,11 @@ def _in_order(
 
 def _places(given: NDArray[Any], wanted: Sequence[str], where: str) -> NDArray[np.int64]:
     """Where each wanted id stands among the given ones."""
+    if given.dtype.kind == "S":  # bytes, as HDF5 and C have them
+        try:
+            given = np.char.decode(given, "utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{where} holds bytes that are not UTF-8; save it by {HOW}") from None
     names = [str(name) for name in given.ravel()]
     place = {name: i for i, name in enumerate(names)}
     if len(place) < len(names):

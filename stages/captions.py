@@ -37,6 +37,8 @@ def main(
             print(
                 f"{source}: {about['merged']} pictures are copies of others and were joined to them"
             )
+        for split, images in about.get("uncaptioned", {}).items():
+            print(f"{source} {split}: images left out because they have no caption: {images:,}")
     for repeat in summary["repeats"]:
         print(one_line(repeats_line(**repeat)))
     for reason, rows in summary["dropped"].items():

@@ -18,6 +18,7 @@ from mmts.errors import InputError
 from mmts.sealed import sha256_file
 from mmts.settings import Captions, Split
 from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
+from tests.sources.making_img2dataset import write_tar
 
 OUT = Path("data/captions/x")
 
@@ -220,6 +221,26 @@ def test_bad_pictures_above_the_share_stop(raw: Path) -> None:
     assert "2 of 32" in refusal(raw, settings(max_bad_share=1 / 32))
 
 
+def test_where_no_picture_is_there_the_message_says_where_they_were_looked_for(raw: Path) -> None:
+    (raw / "images").rename(raw / "photos")
+    found = refusal(raw, settings(max_bad_share=0.9))
+    assert found.startswith(
+        f"source pairs: none of its 32 pictures is there; the first was looked for as {raw}/images/"
+        f"000.jpg; there is no folder {raw}/images: mend the names, or"
+    )
+    assert "image_root" in found and "max_bad_share" not in found
+    found = refusal(raw, settings(max_bad_share=0.9, image_root="photos"))
+    assert "looked for as" in found
+    write_tar(raw / "photos.tar", {"./other/1.jpg": picture(1)})
+    found = refusal(raw, settings(image_root="photos.tar"))
+    assert f"{raw}/photos.tar::images/000.jpg; {raw}/photos.tar has 'other/1.jpg'" in found
+
+
+def test_a_dataset_that_is_only_tested_on(raw: Path) -> None:
+    found = made(raw, settings(splits=["test"]))
+    assert found.summary["media"] == {"train": 0, "val": 0, "test": 32}
+
+
 def test_bad_pictures_below_the_share_are_dropped_and_listed(raw: Path) -> None:
     (raw / "images/003.png").unlink()
     (raw / "images/004.jpg").write_text("no picture")
@@ -228,6 +249,8 @@ def test_bad_pictures_below_the_share_are_dropped_and_listed(raw: Path) -> None:
         "missing": 2, "undecodable: not a picture of a known format": 1,
     }  # fmt: skip
     lost = set(found.dropped["sample_id"])
+    looked = dict(zip(found.dropped["sample_id"], found.dropped["media"], strict=True))
+    assert looked["images/003.png"] == f"{raw}/images/003.png"
     assert lost == {"images/003.png", "images/004.jpg"} and not lost & set(found.rows["sample_id"])
     again = made(raw, settings(max_bad_share=2 / 32))
     pd.testing.assert_frame_equal(found.dropped, again.dropped)

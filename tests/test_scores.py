@@ -42,7 +42,8 @@ def test_ids_bring_it_into_the_order_of_the_test_set(tmp_path: Path) -> None:
         ({"vis_ids": ["a", "b", "b"]}, "vis_ids has b twice"),
         ({"txt_ids": ["x", "y", "z"]}, "txt_ids has z, which is not in the test set"),
         ({"sim_mat": SCORES.T}, r"has shape \(2, 3\); the test set needs \(3, 2\).*transpose it"),
-        ({"vis_ids": np.array(VIDEOS, dtype=object)}, "cannot be read without unpickling"),
+        ({"vis_ids": np.array(VIDEOS, dtype=object)}, "vis_ids holds Python objects.*dtype=str"),
+        ({"txt_ids": np.array([b"x", b"\xff"])}, "txt_ids holds bytes that are not UTF-8"),
     ],
 )
 def test_wrong_archives(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -106,3 +107,8 @@ def test_parts_of_captions(tmp_path: Path) -> None:
     assert parts_of_captions(path, ["d", "b", "a", "a"]) == ["tail", "medium", "head", "head"]
     with pytest.raises(InputError, match="lacks 2 of 3 captions, the first x; give a clustering"):
         parts_of_captions(path, ["x", "a", "y"])
+
+
+def test_ids_that_are_bytes(tmp_path: Path) -> None:
+    path = npz(tmp_path / "s.npz", vis_ids=np.array(VIDEOS, dtype="S"), txt_ids=np.array(TEXTS))
+    assert np.array_equal(read_scores(path, VIDEOS, TEXTS), SCORES)

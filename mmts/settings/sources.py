@@ -8,6 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from mmts.settings.base import NO_NUL, Folder, Name, Positive, Seed, Settings, Share, Text
 
+SplitName = Literal["train", "val", "test"]
+
 
 class Split(Settings):
     """Shares of the splits, for sources that bring none of their own.
@@ -55,14 +57,30 @@ class TableSource(Settings):
     class_columns: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """Columns that a clustering of kind `column` may use."""
     image_root: Folder | None = None
-    """Folder that image paths start from; the table's own when there is none."""
+    """Folder or tar that image paths start from, relative to data/raw/<dataset> as `path` is; the
+    table's own folder when there is none."""
     split: Split = Split()
+    splits: Annotated[tuple[SplitName, ...], Field(strict=False, min_length=1)] = (
+        "train", "val", "test",
+    )  # fmt: skip
+    """What the table contributes: [test] only evaluates on it. Without `split_column`, all of them
+    or one."""
     credit: Annotated[str, Field(pattern=NO_NUL)] = ""
     """Shown under the pictures."""
     publishable: bool = False
     """Whether pictures and captions may stand on the results page that git keeps."""
     limit: Positive | None = None
     """Keep only this many images, of each split where the table has them (for a quick try)."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> TableSource:
+        if len(set(self.splits)) < len(self.splits):
+            raise ValueError(f"splits {list(self.splits)} names one twice")
+        if len(self.splits) == 2 and self.split_column is None:
+            raise ValueError(
+                f"splits {list(self.splits)} needs a split_column; name one, or a single split"
+            )
+        return self
 
 
 class Flickr8kSource(Settings):
@@ -157,9 +175,6 @@ class CC3MSource(Settings):
         if self.train is None and self.val is None and self.test is None:
             raise ValueError("it has none of train, val and test; name the files of one of them")
         return self
-
-
-SplitName = Literal["train", "val", "test"]
 
 
 class KarpathySource(Settings):

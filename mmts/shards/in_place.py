@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmts.errors import InputError
-from mmts.media import parts
+from mmts.media import parts, plain_name
 from mmts.shards.index import Place
 from mmts.shards.items import Item
 from mmts.shards.tars import REMEDY, Job, Tar, survey
@@ -91,7 +91,7 @@ def find_in_place(
 
 def _places(tar: Tar, wanted: list[tuple[str, Item]]) -> list[tuple[str, Place]]:
     names, *columns = (tar.members[name].to_pylist() for name in tar.members.column_names)
-    rows = dict(zip(names, zip(*columns, strict=True), strict=True))
+    rows = dict(zip(map(plain_name, names), zip(*columns, strict=True), strict=True))
     places = []
     for name, item in wanted:
         if name not in rows:

@@ -41,6 +41,7 @@ class SourceRows(NamedTuple):
     min_coverage: share of the listed images of each split that must be there; None where the list
         is not known to be longer than what is there: then a missing image is a bad one.
     untried: how many more images of each split are listed, of which there is no row.
+    uncaptioned: how many images of each split have no caption, and so no row.
     """
 
     rows: pd.DataFrame
@@ -50,6 +51,7 @@ class SourceRows(NamedTuple):
     may_lack: tuple[str, ...] = ()
     min_coverage: float | None = None
     untried: Mapping[str, int] = MappingProxyType({})
+    uncaptioned: Mapping[str, int] = MappingProxyType({})
 
 
 def read_source(settings: Source, raw: Path, work: Path, final: Path) -> SourceRows:

@@ -33,7 +33,8 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
             of_split = images.loc[images["split"] == split, "sample_id"]
             first = missing[missing["sample_id"].isin(of_split)].head(1)
             example = "".join(
-                f"; the first is {row.sample_id} ({row.reason})" for row in first.itertuples()
+                f"; the first is {row.sample_id} ({row.reason}{_looked(row.media)})"
+                for row in first.itertuples()
             )
             raise InputError(
                 f"source {coverage_line(name, split, **facts[split])}, below min_coverage "
@@ -42,12 +43,16 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
     return facts
 
 
+def _looked(media: object) -> str:
+    return f", looked for as {media}" if media else ""
+
+
 def known_missing(rows: pd.DataFrame) -> pd.DataFrame:
-    """sample_id and reason of the rows whose source knows that there is no picture."""
+    """sample_id, reason and no media of the rows whose source knows that there is no picture."""
     if "lacks" not in rows:
-        return pd.DataFrame({"sample_id": [], "reason": []}, dtype="str")
+        return pd.DataFrame({"sample_id": [], "reason": [], "media": []}, dtype="str")
     lacking = rows[rows["lacks"] != ""]
-    return pd.DataFrame({"sample_id": lacking["sample_id"], "reason": lacking["lacks"]})
+    return lacking[["sample_id"]].assign(reason=lacking["lacks"], media="")
 
 
 def coverage_line(source: str, split: str, listed: int, there: int) -> str:

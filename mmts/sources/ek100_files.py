@@ -12,8 +12,8 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
+from mmts.sources.delimited import read_csv
 from mmts.sources.names import shown
-from mmts.sources.table import read_csv
 
 VERBS, NOUNS = 97, 300
 TRAIN_ROWS, TEST_CLIPS, TEST_SENTENCES = 67_217, 9_668, 3_842
@@ -67,7 +67,8 @@ def read_test(folder: Path) -> OfficialTest:
     row_of = {name: row for row, name in enumerate(clips["narration_id"])}
     for row, name in enumerate(ids):
         if name not in row_of:
-            raise _wrong(path, row, f"narration_id {name!r} is no clip of {TEST}", "take both anew")
+            problem = f"narration_id {name!r} is no clip of {TEST}"
+            raise _wrong(path, table.index[row], problem, "take both anew")
     _compare(path, "sentences", len(ids), TEST_SENTENCES)
     classes = clips.iloc[[row_of[name] for name in ids]].reset_index(drop=True)
     return OfficialTest(
@@ -75,7 +76,7 @@ def read_test(folder: Path) -> OfficialTest:
         pd.DataFrame(
             {
                 "narration_id": ids,
-                "narration": table["narration"],
+                "narration": table["narration"].to_numpy(),
                 "verb_class": classes["verb_class"],
                 "noun_classes": classes["noun_classes"],
             }
@@ -156,7 +157,7 @@ def read_clips(path: Path) -> pd.DataFrame:
             "video_id": _column(table, path, "video_id", _name, name),
             "start": _column(table, path, "start_timestamp", _seconds, "HH:MM:SS.ss"),
             "stop": _column(table, path, "stop_timestamp", _seconds, "HH:MM:SS.ss"),
-            "narration": table["narration"],
+            "narration": table["narration"].to_numpy(),
             "verb_class": _column(table, path, "verb_class", _verb, f"0..{VERBS - 1}"),
             "noun_class": _column(table, path, "noun_class", _noun, f"0..{NOUNS - 1}"),
         }
@@ -170,7 +171,8 @@ def read_clips(path: Path) -> pd.DataFrame:
     if backwards.any():
         row = int(backwards.argmax())
         start, stop = table["start_timestamp"].iloc[row], table["stop_timestamp"].iloc[row]
-        raise _wrong(path, row, f"stop_timestamp {stop} is not after start_timestamp {start}")
+        problem = f"stop_timestamp {stop} is not after start_timestamp {start}"
+        raise _wrong(path, table.index[row], problem)
     return found
 
 
@@ -181,14 +183,15 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     table = read_csv(require(path, REMEDY), ",")
     for column in columns:
         if column not in table:
-            raise InputError(f"{path} has no column {column}; {REMEDY}")
+            there = ", ".join(map(shown, table.columns))
+            raise InputError(f"{path} has no column {column!r}; it has {there}: {REMEDY}")
     if table.empty:
         raise InputError(f"{path} has no rows; {REMEDY}")
     return table
 
 
-def _wrong(path: Path, row: int, problem: str, remedy: str = "mend that line") -> InputError:
-    return InputError(f"{path} line {row + 2}: {problem}; {remedy}, or {REMEDY}")
+def _wrong(path: Path, line: int, problem: str, remedy: str = "mend that line") -> InputError:
+    return InputError(f"{path} line {line}: {problem}; {remedy}, or {REMEDY}")
 
 
 def _compare(path: Path, what: str, count: int, official: int) -> None:
@@ -200,10 +203,10 @@ def _ids(table: pd.DataFrame, path: Path) -> list[str]:
     """narration_id, each there and once."""
     ids = _column(table, path, "narration_id", _name, "a name of letters, digits and _")
     first: dict[str, int] = {}
-    for row, name in enumerate(ids):
-        if first.setdefault(name, row) != row:
-            problem = f"narration_id {name!r} stands in line {first[name] + 2} too"
-            raise _wrong(path, row, problem, "keep one")
+    for line, name in zip(table.index, ids, strict=True):
+        if first.setdefault(name, line) != line:
+            problem = f"narration_id {name!r} stands in line {first[name]} too"
+            raise _wrong(path, line, problem, "keep one")
     return ids
 
 
@@ -212,10 +215,10 @@ def _column(
 ) -> list[T]:
     """The values of a column; InputError naming the first that `parse` makes nothing of."""
     found: list[T] = []
-    for row, text in enumerate(table[column].tolist()):
+    for line, text in zip(table.index, table[column].tolist(), strict=True):
         value = parse(text)
         if value is None:
-            raise _wrong(path, row, f"{column} is {shown(text)}; it must be {must_be}")
+            raise _wrong(path, line, f"{column} is {shown(text)}; it must be {must_be}")
         found.append(value)
     return found
 

@@ -15,7 +15,9 @@ from mmts.files import require
 from mmts.media import SEPARATOR
 from mmts.settings import Flickr8kSource
 from mmts.sources import SourceRows
-from mmts.sources.table import first_per_split, numbered_lines, read_csv
+from mmts.sources.delimited import read_csv
+from mmts.sources.names import shown
+from mmts.sources.table import first_per_split, numbered_lines
 
 LISTS = {"train": "train", "val": "dev", "test": "test"}
 LAYOUT = "put Images/ (or a tar of it), captions.txt and the three Flickr_8k.*Images.txt there"
@@ -31,7 +33,8 @@ def read(settings: Flickr8kSource, raw: Path) -> SourceRows:
     for column in ("image", "caption"):
         if column not in table:
             raise InputError(
-                f"{raw / 'captions.txt'} has no column {column}; its first line is image,caption"
+                f"{raw / 'captions.txt'} has no column {column!r}; it has "
+                f"{', '.join(map(shown, table.columns))}: its first line must be image,caption"
             )
     split_of = read_lists(raw)
     alone = sorted(split_of.keys() - set(table["image"]))

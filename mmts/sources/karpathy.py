@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
+from mmts.media import SEPARATOR, MediaReader
 from mmts.settings import CocoSource, Flickr30kSource
 from mmts.sources import SourceRows
 from mmts.sources.names import check_inside, check_once, is_whole, shown
@@ -67,6 +69,7 @@ def read(settings: KarpathySource, raw: Path) -> SourceRows:
         columns=["sample_id", "caption", "media", "split", "place"],
     )
     rows = table.set_index("place").rename_axis(None)
+    without = Counter(image.split for image in found if not image.captions)
     return SourceRows(
         first_per_split(rows, settings.limit),
         CREDIT[settings.kind],
@@ -74,6 +77,7 @@ def read(settings: KarpathySource, raw: Path) -> SourceRows:
         media="none" if settings.images is None else "pictures",
         may_lack=tuple(split for split in SPLIT_OF.values() if split not in settings.splits),
         min_coverage=settings.min_coverage,
+        uncaptioned=dict(without),
     )
 
 
@@ -152,7 +156,6 @@ def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
         try:
             file, captions = image["filename"], [s["raw"] for s in image["sentences"]]
             folder, split = image.get("filepath", ""), SPLIT_OF.get(image["split"])
-            name = f"{image['cocoid']:012d}" if kind == "coco" else file
             texts = all(isinstance(text, str) for text in (file, folder, *captions))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _not_karpathy(path, number, f"{type(error).__name__} {error}", kind) from None
@@ -160,6 +163,9 @@ def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
             problem = f"split {image['split']!r}" if split is None else "a name that is no text"
             raise _not_karpathy(path, number, problem, kind)
         counts[split] = counts.get(split, 0) + 1
+        name = file
+        if kind == "coco":
+            name = _name(image["cocoid"], f"{path} images[] number {number}: cocoid")
         yield Image(number, name, f"{folder}/{file}" if folder else file, split, captions)
     if counts != IMAGES[kind]:
         warnings.warn(
@@ -183,41 +189,66 @@ def _not_karpathy(path: Path, number: int, problem: str, kind: str) -> InputErro
 def _of_coco(path: Path, value: dict[str, Any], split: str) -> Iterator[Image]:
     """captions_val2017.json and its like: images[] and annotations[]."""
     try:
-        files = {image["id"]: image["file_name"] for image in value["images"]}
-        captions: dict[int, list[str]] = {number: [] for number in files}
-        for annotation in value["annotations"]:
-            captions[annotation["image_id"]].append(annotation["caption"])
-        names = {number: f"{number:012d}" for number in files}
-    except (KeyError, TypeError, ValueError) as error:
+        listed = [(image["id"], image["file_name"]) for image in value["images"]]
+        said = [(one["image_id"], one["caption"]) for one in value["annotations"]]
+    except (KeyError, TypeError) as error:
         raise InputError(
             f"{path} is not one of COCO's captions_*.json ({type(error).__name__} {error}); "
             "take it from annotations_trainval2017.zip of cocodataset.org"
         ) from None
+    captions: dict[str, list[str]] = {}
+    for place, (number, _) in enumerate(listed):
+        name = _name(number, f"{path} images[] number {place}: id")
+        if name in captions:
+            raise InputError(
+                f"{path} images[] number {place}: id {shown(number)} stands twice; keep one"
+            )
+        captions[name] = []
+    for place, (number, caption) in enumerate(said):
+        name = _name(number, f"{path} annotations[] number {place}: image_id")
+        if name not in captions:
+            raise InputError(
+                f"{path} annotations[] number {place}: image_id {shown(number)} is no id of "
+                "images[]; mend it, or take the file anew"
+            )
+        captions[name].append(caption)
     folder = path.stem.removeprefix("captions_")
-    for place, (number, file) in enumerate(files.items()):
-        name = f"{folder}/{file}" if isinstance(file, str) else file
-        yield Image(place, names[number], name, split, captions[number])
+    for place, ((_, file), name) in enumerate(zip(listed, captions, strict=True)):
+        inside = isinstance(file, str) and "/" not in file
+        yield Image(place, name, f"{folder}/{file}" if inside else file, split, captions[name])
+
+
+def _name(number: object, where: str) -> str:
+    """Return what an image is called by its id: a whole number, or text."""
+    if isinstance(number, str) and number.strip():
+        return f"{int(number):012d}" if number.isascii() and number.isdigit() else number
+    if isinstance(number, int) and not isinstance(number, bool):
+        return f"{number:012d}"
+    raise InputError(f"{where} is {shown(number)}; it must be a whole number or text")
 
 
 def find_images(folder: Path, images: list[Image]) -> dict[str, str]:
     """Where each image lies, by its path in the file.
 
-    As the file says (val2014/COCO_val2014_000000391895.jpg); in the folder itself, where it has no
-    such subfolder; or, of COCO, by its number in train2017 or val2017.
+    As the file says (val2014/COCO_val2014_000000391895.jpg); in the folder or tar itself; or, of
+    COCO, by its number in train2017 or val2017.
     """
-    there = {path.name for path in folder.iterdir() if path.is_dir()}
-    of_2017 = {
-        path.name: str(path)
-        for year in ("train2017", "val2017")
-        if year in there
-        for path in (folder / year).iterdir()
-    }
+    if folder.is_dir():
+        start, there = f"{folder}/", None
+    elif folder.suffix == ".tar":
+        start, there = f"{folder}{SEPARATOR}", MediaReader().members(folder)
+    else:
+        raise InputError(f"{folder} is neither a folder nor a .tar; unpack it, or repack it")
     found = {}
     for image in images:
-        subfolder, _, file = image.path.rpartition("/")
-        by_number = of_2017.get(f"{image.name}.jpg")
-        if subfolder and subfolder.split("/")[0] not in there:
-            found[image.path] = by_number or f"{folder}/{file}"
-        else:
-            found[image.path] = f"{folder}/{image.path}"
+        file = image.path.rpartition("/")[2]
+        of_2017 = [f"{year}2017/{image.name}.jpg" for year in ("train", "val")]
+        tried = (image.path, file, *of_2017)
+        known = [
+            name
+            for name in tried
+            if (Path(start + name).is_file() if there is None else name in there)
+        ]
+        flat = there is None and not (folder / image.path).parent.is_dir()
+        found[image.path] = start + (known[0] if known else file if flat else image.path)
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.files import read_parquet, require
+from mmts.files import once, read_parquet, require
+from mmts.media import SEPARATOR
 from mmts.settings import TableSource
 from mmts.sources import SourceRows
+from mmts.sources.delimited import not_utf_8, read_csv
 from mmts.sources.names import is_whole, shown
 
 SPLIT_WORDS = {
@@ -22,6 +23,7 @@ SPLIT_WORDS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
+SPLITS = ("train", "val", "test")
 FORMATS = ".csv, .tsv, .parquet, .jsonl"
 
 
@@ -34,16 +36,18 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
     for column in wanted:
         if column not in table:
             raise InputError(
-                f"{path} has no column {column}; it has {', '.join(map(str, table.columns))}"
+                f"{path} has no column {column!r}; it has {', '.join(map(shown, table.columns))}"
             )
     images = text_column(table, settings.image_column, path)
     images = images.map(lambda image: os.path.normpath(image) if image.strip() else "")
-    root = Path(settings.image_root) if settings.image_root else path.parent
+    start = f"{path.parent}{os.sep}"
+    if settings.image_root is not None:
+        start = start_of_pictures(raw / settings.image_root)
     rows = pd.DataFrame(
         {
             "sample_id": images,
             "caption": text_column(table, settings.caption_column, path),
-            "media": [str(root / image) for image in images],
+            "media": [image if image.startswith(os.sep) else start + image for image in images],
         }
     )
     rows.index = pd.RangeIndex(1, len(rows) + 1)
@@ -53,12 +57,33 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
         rows["split"] = splits(table[settings.split_column], path, settings.split_column)
     for column in settings.class_columns:
         rows[f"class_{column}"] = _classes(table, column, path)
+    if "split" in rows:
+        rows = rows[rows["split"].isin(settings.splits)]
+    elif len(settings.splits) == 1:
+        rows["split"] = settings.splits[0]
     if settings.limit is not None and "split" not in rows:
         kept = rows["sample_id"].drop_duplicates().iloc[: settings.limit]
         rows = rows[rows["sample_id"].isin(kept)]
     elif settings.limit is not None:
         rows = first_per_split(rows, settings.limit)
-    return SourceRows(rows, settings.credit, settings.publishable)
+    return SourceRows(
+        rows,
+        settings.credit,
+        settings.publishable,
+        may_lack=tuple(split for split in SPLITS if split not in settings.splits),
+    )
+
+
+def start_of_pictures(root: Path) -> str:
+    """Return what to put before a picture's path: of a folder, or of an uncompressed tar."""
+    require(root, "set image_root to the folder or tar that picture paths start from")
+    if root.is_dir():
+        return f"{root}{os.sep}"
+    if root.suffix != ".tar":
+        raise InputError(
+            f"image_root {root} is neither a folder nor a .tar; unpack it, or repack it"
+        )
+    return f"{root}{SEPARATOR}"
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -68,46 +93,26 @@ def read_table(path: Path) -> pd.DataFrame:
     if suffix in (".csv", ".tsv", ".txt"):
         return read_csv(path, "," if suffix == ".csv" else "\t")
     if suffix == ".jsonl":
-        return pd.DataFrame([json_row(path, n, line) for n, line in numbered_lines(path)])
+        rows = [json_row(path, n, line) for n, line in numbered_lines(path)]
+        return pd.DataFrame(rows, dtype=object)  # else 1 becomes 1.0 where another row has none
     if suffix == ".parquet":
         return read_parquet(path, "write it again", ours=False)
     raise InputError(f"{path} ends in {suffix or 'nothing'}; a table ends in one of {FORMATS}")
-
-
-def read_csv(path: Path, separator: str) -> pd.DataFrame:
-    """A UTF-8 CSV of strings."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig",
-                index_col=False,
-            )  # fmt: skip
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except pd.errors.ParserWarning:  # the first row has more fields than the header
-        raise InputError(
-            f"{path} cannot be read as a table: its first row has more fields than its header; put "
-            "captions that hold the separator in double quotes"
-        ) from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        problem = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise InputError(f"{path} cannot be read as a table: {problem}; mend that line") from None
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
     """The lines that are not blank, counted from 1."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except UnicodeDecodeError:
+        raise not_utf_8(path) from None
     return [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
 
 
 def json_row(path: Path, number: int, line: str) -> dict[str, object]:
     """One line of JSON Lines as a dict."""
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} line {number} is not JSON ({error}); mend that line") from None
     if not isinstance(row, dict):
@@ -130,11 +135,18 @@ def text_column(table: pd.DataFrame, column: str, path: Path) -> pd.Series:
 
 
 def _classes(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.object_]:
-    """What a column of any type says, as text; an absent value counts as empty."""
+    """Return what a column of any type says, as text; an absent value counts as empty.
+
+    Whole numbers are written without a fraction: a table that has been through pandas has 1.0 for
+    1 where the class of another row is missing.
+    """
     try:
-        return table[column].astype("string").fillna("").to_numpy(dtype=object)
+        found = table[column].astype("string").fillna("")
     except UnicodeDecodeError:
         raise InputError(f"{path}: {column} holds bytes that are not UTF-8; write text") from None
+    if found[found != ""].str.fullmatch(r"-?[0-9]+(\.0)?").all():
+        found = found.str.removesuffix(".0")
+    return found.to_numpy(dtype=object)
 
 
 def splits(values: pd.Series, path: Path, column: str) -> list[str]:

@@ -320,7 +320,7 @@ def test_an_error_shows_no_control_characters_and_no_pages_of_text(project: Proj
     write_table(raw / "pairs.csv", [{**row, "image": "\x1b]0;evil\x07.jpg"}])
     project.set()
     ran = project.run("captions", *TINY)
-    assert ran.code == 1 and "\\x1b]0;evil\\x07.jpg (missing)" in ran.err
+    assert ran.code == 1 and "\\x1b]0;evil\\x07.jpg; data/raw" in ran.err
     assert ran.err.strip().isprintable()
 
 

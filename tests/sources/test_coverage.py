@@ -138,7 +138,8 @@ def test_a_complete_dataset_with_an_image_less(raw: Path) -> None:
         made(raw, cc3m=CC3M, coco=COCO)
     assert str(caught.value).startswith(
         "source coco test: 1 of 2 listed images are there (50.0 %), below min_coverage 1.0; the "
-        "first is coco/000000000003 (missing): get"
+        f"first is coco/000000000003 (missing, looked for as {raw}/images/val2014/"
+        "COCO_val2014_000000000003.jpg): get"
     )
     found = made(raw, cc3m=CC3M, coco={**COCO, "min_coverage": 0.5})
     assert found.summary["media"]["test"] == 1
@@ -178,3 +179,24 @@ def test_the_line(there: int, listed: int, share: str) -> None:
     assert coverage_line("cc3m", "train", listed, there) == (
         f"cc3m train: {there:,} of {listed:,} listed images are there ({share} %)"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.*Karpathy's file")
+def test_images_without_captions_are_printed_and_kept(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = coco_images()
+    images[3]["sentences"] = []
+    write_coco(raw, images)
+    (raw / "data/raw").mkdir(parents=True)
+    (raw / "data/raw/x").symlink_to(raw)
+    sources = {"cc3m": CC3M, "coco": COCO}
+    (raw / "params.yaml").write_text(
+        json.dumps({"datasets": {"x": {"captions": {"sources": sources}}}})
+    )
+    monkeypatch.chdir(raw)
+    ran = Project(raw, capsys.readouterr).run("captions", "--dataset", "x")
+    assert ran.code == 0, ran.err
+    assert "coco test: images left out because they have no caption: 1\n" in ran.out
+    summary = json.loads((raw / "data/captions/x/summary.json").read_text())
+    assert summary["sources"]["coco"]["uncaptioned"] == {"test": 1}

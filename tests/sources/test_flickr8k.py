@@ -73,7 +73,9 @@ def test_bad_files(raw: Path) -> None:
     with pytest.raises(InputError, match=r"devImages\.txt is not UTF-8"):
         read(raw)
     (raw / "captions.txt").write_text("image|caption\na.jpg|b\n")
-    with pytest.raises(InputError, match=r"captions\.txt has no column image"):
+    with pytest.raises(
+        InputError, match=r"captions\.txt has no column 'image'; it has 'image\|caption'"
+    ):
         read(raw)
 
 

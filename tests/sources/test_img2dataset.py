@@ -114,7 +114,9 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 def test_keys_that_stand_twice(tmp_path: Path) -> None:
     folder = write_output(tmp_path, listed(8))
-    listed(2).to_parquet(folder / "00001.parquet")
+    write_output(folder / "other", listed(2))
+    for name in ("00001.tar", "00001.parquet"):
+        (folder / "other" / name.replace("1", "0")).rename(folder / name)
     assert "the key '000000000' stands twice; a folder holds one run" in refusal(folder)
     for name in ("00000", "00001"):
         (folder / f"{name}.parquet").unlink()
@@ -146,3 +148,59 @@ def test_broken_files(tmp_path: Path) -> None:
     assert "run img2dataset again" in refusal(folder)
     write_tar(tar, {"a.jpg": b"x", "a.txt": b"caf\xe9"})
     assert "00001.tar::a.txt is not UTF-8 (byte 3)" in refusal(folder)
+
+
+@pytest.mark.parametrize("records", [True, False])
+@pytest.mark.parametrize("dot", ["", "./"])
+def test_endings_of_every_kind_in_one_tar(tmp_path: Path, records: bool, dot: str) -> None:
+    names = ["000000000.jpg", "000000001.png", "000000002.JPG", "000000003.input.jpg"]
+    some = {f"{dot}{name}": picture(n) for n, name in enumerate(names)}
+    some |= {f"{dot}00000000{n}.txt": f"caption {n} .".encode() for n in range(3)}
+    some[f"{dot}000000003.outputs.txt"] = b"caption 3 ."
+    write_tar(tmp_path / "00000.tar", some)
+    if records:
+        listed(4).to_parquet(tmp_path / "00000.parquet")
+    found = read_output(tmp_path)
+    assert found["caption"].tolist() == [f"caption {n} ." for n in range(4)]
+    assert found["key"].tolist() == listed(4)["key"].tolist() and set(found["lacks"]) == {""}
+    reader = MediaReader()
+    assert [reader.read(media) for media in found["media"]] == [picture(n) for n in range(4)]
+
+
+@pytest.mark.parametrize("kind", ["int64", "float64", "str"])
+def test_keys_that_became_numbers(tmp_path: Path, kind: str) -> None:
+    folder = write_output(tmp_path, listed(4, (1,)))
+    rows = listed(4, (1,))
+    rows["key"] = rows["key"].astype(int).astype(kind)
+    rows.to_parquet(folder / "00000.parquet")
+    found = read_output(folder)
+    assert found["key"].tolist() == listed(4)["key"].tolist()
+    assert found["media"][3] == f"{folder}/00000.tar::000000003.jpg"
+
+
+def test_where_nothing_joins_a_name_of_each_side_is_shown(tmp_path: Path) -> None:
+    folder = write_output(tmp_path, listed(4))
+    rows = listed(4)
+    rows["key"] = "x" + rows["key"]
+    rows.to_parquet(folder / "00000.parquet")
+    found = refusal(folder)
+    assert "first key is 'x000000000', the first picture '000000000.jpg'" in found
+    (folder / "00000.parquet").unlink()
+    write_tar(folder / "00000.tar", {"a.jpg": picture(1), "b.txt": b"x"})
+    assert "the first picture is 'a.jpg', the first text 'b.txt'" in refusal(folder)
+
+
+def test_a_text_without_a_picture_is_listed_as_missing(tmp_path: Path) -> None:
+    some = members(listed(3))
+    del some["000000001.jpg"]
+    write_tar(tmp_path / "00000.tar", some)
+    found = read_output(tmp_path).set_index("key")
+    assert found.loc["000000001", "lacks"] == "missing (no picture of this key)"
+    assert found.loc["000000001", "caption"] == "caption 1 ." and len(found) == 3
+
+
+def test_texts_that_could_belong_to_several_pictures(tmp_path: Path) -> None:
+    write_tar(tmp_path / "00000.tar", {"a.1.jpg": b"x", "a.2.jpg": b"y", "a.txt": b"z"})
+    assert "the key 'a' has the pictures a.1.jpg, a.2.jpg and the texts a.txt" in refusal(tmp_path)
+    write_tar(tmp_path / "00000.tar", {"a.1.jpg": b"x", "a.2.jpg": b"y", "a.1.txt": b"z"})
+    assert read_output(tmp_path)["key"].tolist() == ["a.1", "a.2"]

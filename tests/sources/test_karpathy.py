@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from mmts.errors import InputError
 from mmts.settings import CocoSource, Flickr30kSource
 from mmts.sources import SourceRows, karpathy
+from tests.sources.making_img2dataset import write_tar
 
 SETTINGS: TypeAdapter[CocoSource | Flickr30kSource] = TypeAdapter(CocoSource | Flickr30kSource)
 SPLITS = ("train", "restval", "val", "test", "test")
@@ -140,7 +141,9 @@ def test_cocos_own_file(tmp_path: Path) -> None:
     assert "says nothing about splits; set splits" in refusal(tmp_path, captions=path.name)
     value["annotations"].append({"image_id": 99, "id": 4, "caption": "nobody's"})
     path.write_text(json.dumps(value))
-    assert "not one of COCO's captions_*.json (KeyError 99)" in refusal(tmp_path, **settings)
+    assert "annotations[] number 3: image_id 99 is no id of images[]" in refusal(
+        tmp_path, **settings
+    )
 
 
 def test_five_lines_an_image(tmp_path: Path) -> None:
@@ -174,7 +177,7 @@ def test_five_lines_an_image(tmp_path: Path) -> None:
         ({"sentences": [{"tokens": []}]}, "is not Karpathy's: images[] number 1"),
         ({"sentences": [{"raw": None}]}, "a name that is no text"),
         ({"filename": 3}, "a name that is no text"),
-        ({"cocoid": "x"}, "is not Karpathy's: images[] number 1"),
+        ({"cocoid": 1.5}, "images[] number 1: cocoid is 1.5; it must be a whole number or text"),
         ({"split": ["a"]}, "is not Karpathy's: images[] number 1"),
     ],
 )  # fmt: skip
@@ -219,3 +222,56 @@ def test_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         SETTINGS.validate_python({"kind": "coco", **settings})
     assert message in str(caught.value)
+
+
+def write_own(
+    raw: Path, images: list[dict[str, Any]], said: list[tuple[Any, str]]
+) -> dict[str, Any]:
+    """One of COCO's own files, and the settings that name it."""
+    annotations = [{"image_id": number, "caption": caption} for number, caption in said]
+    value = {"images": images, "annotations": annotations}
+    (raw / "captions_val2014.json").write_text(json.dumps(value))
+    return {"captions": "captions_val2014.json", "splits": ["test"]}
+
+
+def test_ids_that_are_text(tmp_path: Path) -> None:
+    images = [{"id": "7", "file_name": "7.jpg"}, {"id": "x", "file_name": "x.jpg"}]
+    settings = write_own(tmp_path, images, [(7, "seven"), ("x", "ex")])
+    found = read(tmp_path, **settings, images=None).rows
+    assert found["sample_id"].tolist() == ["coco/000000000007", "coco/x"]
+    settings = write_own(tmp_path, [{"id": 1.5, "file_name": "a"}], [])
+    assert "images[] number 0: id is 1.5; it must be a whole" in refusal(tmp_path, **settings)
+    write_own(tmp_path, [{"id": 7, "file_name": "a"}, {"id": "7", "file_name": "b"}], [])
+    assert "images[] number 1: id '7' stands twice; keep one" in refusal(tmp_path, **settings)
+
+
+def test_an_image_without_captions_is_counted(tmp_path: Path) -> None:
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in range(3)]
+    settings = write_own(tmp_path, images, [(1, "one")])
+    assert read(tmp_path, **settings, images=None).uncaptioned == {"test": 2}
+    karpathys = coco_images()
+    karpathys[2]["sentences"] = []
+    write_coco(tmp_path, karpathys)
+    assert read(tmp_path, images=None).uncaptioned == {"val": 1}
+
+
+@pytest.mark.parametrize("tar", [False, True])
+@pytest.mark.parametrize("name", ["val2014/7.jpg", "7.jpg"])
+@pytest.mark.parametrize("where", ["7.jpg", "val2014/7.jpg", "val2017/000000000007.jpg"])
+def test_images_are_found_by_path_name_or_number(
+    tmp_path: Path, name: str, where: str, tar: bool
+) -> None:
+    settings = write_own(tmp_path, [{"id": 7, "file_name": name}], [(7, "seven")])
+    if tar:
+        write_tar(tmp_path / "images.tar", {f"./{where}": b"x"})
+        settings["images"] = "images.tar"
+    else:
+        (tmp_path / "images" / where).parent.mkdir(parents=True)
+        (tmp_path / "images" / where).touch()
+    media = read(tmp_path, **settings).rows["media"].tolist()
+    assert media == [f"{tmp_path}/images{'.tar::' if tar else '/'}{where}"]
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    write_coco(tmp_path).write_text('{"images": [], "images": []}')
+    assert "the key 'images' stands twice in one object" in refusal(tmp_path)

@@ -216,8 +216,8 @@ def test_the_parquet_files_of_a_run_with_dropped_rows_repeat(project: Project) -
     ("change", "settings", "message"),
     [
         ({"caption": "\t"}, {"split_column": "kind"}, "row 1: kind is 'ball'; it must be train, v"),
-        ({}, {"caption_column": "text"}, "pairs.csv has no column text; it has image, caption"),
-        ({}, {"class_columns": ["noun"]}, "pairs.csv has no column noun; it has image, caption"),
+        ({}, {"caption_column": "text"}, "pairs.csv has no column 'text'; it has 'image'"),
+        ({}, {"class_columns": ["noun"]}, "pairs.csv has no column 'noun'; it has 'image'"),
         ({}, {"id_column": "kind"}, "id 'ball' stands "),
         ({}, {"split": {"train": 0.98, "val": 0.01, "test": 0.01}}, "split test has no rows (43"),
         ({"image": "x\udce9"}, {}, "pairs.csv is not UTF-8 (byte "),
