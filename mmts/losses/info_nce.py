@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmts.losses import _formed
 from mmts.losses._check import Tau, both_directions, check_pairs, sum_type
 from mmts.losses._formed import Formed, Wanted
+from mmts.losses._index import Index
 from mmts.losses._similarity import MASKED, other_positives, similarities
 from mmts.losses.ranks import Ranks
 
@@ -25,7 +26,7 @@ def info_nce(
     text: Tensor,
     tau: Tau,
     *,
-    index: Tensor | None = None,
+    index: Index | None = None,
     positives: Tensor | None = None,
     group: ProcessGroup | None = None,
     block_rows: int | None = None,
@@ -75,7 +76,7 @@ class InfoNCE(nn.Module):
         text: Tensor,
         tau: Tau,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """See `info_nce`."""

@@ -49,8 +49,8 @@ def train(
 ) -> Trained:  # fmt: skip
     """Train a model, on one process or many, and return it with its validation metrics.
 
-    An objective or a modulator that is a module is trained with the model, at the same learning
-    rate and without weight decay.
+    An objective or a modulator that is a module is trained with the model, without weight decay and
+    at the same learning rate, or that of `TempNet.rate`.
 
     Args:
         model: on the CPU; moved to the device of this rank.
