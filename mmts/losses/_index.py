@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mmts.errors import InputError
+from mmts.losses._check import check_tensor
 
 Index = Tensor | tuple[Tensor, Tensor]
 """[N] sample ids of the pairs, or a pair of these: of the media items and of the captions."""
@@ -28,7 +29,7 @@ def both_indices(
         raise InputError(
             "index is None; there is a state for each sample: pass the sample ids of the batch"
         )
-    if isinstance(index, Tensor):
+    if not isinstance(index, tuple):
         if items != captions:
             raise InputError(
                 f"index is one tensor, but there is a state for {items} media items and "
@@ -51,6 +52,7 @@ def check_index(
 
     The values are looked at on the CPU only.
     """
+    check_tensor(name, index)
     if index.shape != (rows,) or index.dtype not in (torch.int64, torch.int32):
         raise InputError(
             f"{name} is {index.dtype} of shape {tuple(index.shape)}; it must be int64 [{rows}]"

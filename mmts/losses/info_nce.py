@@ -56,7 +56,7 @@ def info_nce(
         InputError: shapes that do not fit, rows that are not unit, a tau that is not > 0 (values
             are looked at on the CPU only, and not under torch.compile).
     """
-    check_pairs(vision, text)
+    check_pairs(vision, text, alone=group is None)
     tau_v2t, tau_t2v = both_directions(tau, vision, "tau", "> 0")
     if block_rows is None and group is None and len(vision) <= DENSE:
         return _dense(vision, text, tau_v2t, tau_t2v, positives)

@@ -51,7 +51,7 @@ def max_margin(
         InputError: shapes that do not fit, rows that are not unit, a negative margin (values are
             looked at on the CPU only, and not under torch.compile).
     """
-    check_pairs(vision, text)
+    check_pairs(vision, text, alone=group is None)
     v2t, t2v = both_directions(margin, vision, "margin", ">= 0")
     return _blockwise(vision, text, v2t, t2v, positives, group, block_rows)
 

@@ -78,7 +78,7 @@ def train(
     at = run.resume(resume_from)
     started = time.perf_counter()
     with (
-        threads(of_training(model, settings), world.device),
+        threads(of_training(settings), world.device),
         GracefulStop() as stop,
         tqdm(
             total=run.total, initial=at.step, desc="train", unit="step", mininterval=0.5,
