@@ -67,6 +67,8 @@ class SogCLRObjective(Settings):
     """Weight of the present batch in each sample's moving average."""
     rho: From0 = 0.0
     """Pulls learned temperatures down; nothing to a fixed one."""
+    floor: Annotated[float, Field(ge=0, lt=1)] = 1e-14
+    """Lowest moving average, as in the authors' code; 0 for none, as in the papers."""
 
 
 class ArctanhObjective(Settings):
@@ -105,14 +107,14 @@ class LearnableModulator(Settings):
 
 
 class IndividualModulator(Settings):
-    """A learned temperature for each sample, as in iSogCLR; starts at its cluster's shift."""
+    """A learned temperature for each media item and caption, as in iSogCLR; starts at the shift."""
 
     kind: Literal["individual"]
     learning_rate: Above0 = 0.01
     momentum: Above0To1 = 0.9
     """Weight of the present gradient in its moving average."""
     tau_min: Above0 = 0.005
-    tau_max: Above0 = 0.05
+    tau_max: Above0 = 1.0
 
 
 class TempNetModulator(Settings):
@@ -121,6 +123,10 @@ class TempNetModulator(Settings):
     kind: Literal["tempnet"]
     prototypes: Width = 256
     dropout: Share = 0.5
+    learning_rate: Above0 = 3e-5
+    """Of its own, beside train.learning_rate, and without warm-up."""
+    decay: Above0To1 = 0.9
+    """What each epoch multiplies its learning rate by."""
 
 
 Modulator = Annotated[

@@ -41,7 +41,20 @@ def per_sample_tau(base: float, shift: Tensor) -> Tensor:
 
     Returns:
         [N], same dtype and device as `shift`.
+
+    Raises:
+        InputError: shift is not a tensor of floating-point numbers.
     """
+    if not hasattr(shift, "is_floating_point"):
+        raise InputError(
+            f"shift is a {type(shift).__name__}; it must be a torch tensor: use torch.from_numpy "
+            "for an array"
+        )
+    if not shift.is_floating_point():
+        raise InputError(
+            f"shift is {shift.dtype}; it must hold floats: look up the shift of each cluster, as "
+            "in `shift[cluster_id]`"
+        )
     return shift + base
 
 

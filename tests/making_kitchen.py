@@ -13,7 +13,7 @@ from tests.making_video import write_video
 COLOURS = ((230, 40, 40), (40, 200, 60), (50, 80, 240), (230, 220, 50))  # of nouns
 MOTIONS = ((1, 0), (-1, 0), (0, 1), (0, 0))  # of verbs: pixels a frame, to the right and down
 SHARES = (0.4, 0.3, 0.2, 0.1)  # of the classes: a long tail
-SIDE, SQUARE, RATE, EACH = 48, 14, 8, 6
+SIDE, SQUARE, RATE, EACH = 48, 24, 8, 6
 SECONDS = 2 * EACH  # `clip` has a clip start every 2 seconds and last 1.5
 
 
@@ -38,7 +38,7 @@ def write_kitchen(raw: Path, train: int = 16, test: int = 4, seed: int = 0) -> N
 
 def moving(verb: int, noun: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """[12, SIDE, SIDE, 3]: a square of the noun's colour in the verb's motion, on dark noise."""
-    frames = rng.integers(0, 60, (3 * RATE // 2, SIDE, SIDE, 3), dtype=np.uint8)
+    frames = rng.integers(0, 20, (3 * RATE // 2, SIDE, SIDE, 3), dtype=np.uint8)
     right, down = MOTIONS[verb]
     x, y = rng.integers(10, SIDE - SQUARE - 9, 2)
     for number, frame in enumerate(frames):

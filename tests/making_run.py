@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau
+from mmts.training.batch import Batch
 from mmts.training.checkpoint import Checkpoints, Position
 from mmts.training.log import RunLog
 
@@ -36,8 +37,8 @@ class SmallRun:
         self.ema = copy.deepcopy(self.model)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01, fused=True)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=3)
-        self.objective = SogCLR(16)
-        self.modulator = IndividualTau(torch.full((16,), 0.02))
+        self.objective = SogCLR(16, captions=20)
+        self.modulator = IndividualTau((torch.full((16,), 0.02), torch.full((20,), 0.02)))
         self.log = log
         self.done = 0
 
@@ -54,10 +55,11 @@ class SmallRun:
 
     def step(self) -> None:
         data = torch.rand(8, 4) + random.random() + float(np.random.rand())
-        index = torch.randperm(16)[:8]
+        ids = torch.randperm(16)[:8]
+        batch = Batch(data, data, torch.zeros_like(ids), ids, caption=torch.randperm(20)[:8])
         rows = nn.functional.normalize(self.model(data), dim=1)
-        tau = self.modulator(self.done, _Batch(index), rows, rows.flip(1))
-        loss = self.objective(rows, rows.flip(1), tau, index=index)
+        tau = self.modulator(self.done, batch, rows, rows.flip(1))
+        loss = self.objective(rows, rows.flip(1), tau, index=batch.ids)
         self.optimizer.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -86,11 +88,6 @@ class SmallRun:
         """All that must come back, as plain values to compare."""
         parts = {**self.weights, **self.state}
         return {k: plain(p.state_dict()) for k, p in parts.items() if hasattr(p, "state_dict")}
-
-
-class _Batch:
-    def __init__(self, index: Tensor) -> None:
-        self.index = index
 
 
 def checkpoints(cell: Path, **more: Any) -> Checkpoints:

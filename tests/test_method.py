@@ -54,7 +54,7 @@ def test_the_numbers_of_a_record() -> None:
         clustering={"shift": "a", "relevancy": ["b"]},
     ).numbers()  # fmt: skip
     assert (found["objective"], found["modulator"]) == ("sogclr", "scheduled")
-    assert found["objective_numbers"] == {"gamma": 0.9, "rho": 2.0}
+    assert found["objective_numbers"] == {"gamma": 0.9, "rho": 2.0, "floor": 1e-14}
     assert found["modulator_numbers"] == {} and found["alpha"] == 0.08
     assert found["clustering"] == {"shift": "a", "relevancy": ["b"]}
     assert set(PLAIN) < set(found)
@@ -97,8 +97,8 @@ def test_what_goes_together(changes: dict[str, Any]) -> None:
         ({"modulator": "individual"}, "by the gradient of sogclr, but the objective is info_nce"),
         ({"modulator": "tempnet", "objective": "cyclip"}, "but the objective is cyclip"),
         ({**SOGCLR, "modulator": "individual", "alpha": 0.01}, "individual has no schedule"),
-        ({**SOGCLR, "modulator": "individual", "shift_max": 0.06}, "outside its tau_min..tau_max"),
-        ({**SOGCLR, "modulator": "individual", "shift_min": 0.004}, "0.005..0.05: widen"),
+        ({**SOGCLR, "modulator": "individual", "shift_max": 1.1}, "outside its tau_min..tau_max"),
+        ({**SOGCLR, "modulator": "individual", "shift_min": 0.004}, "0.005..1.0: widen"),
         ({**SOGCLR, "modulator": "tempnet", "alpha": 0.01}, "tempnet has no schedule"),
         ({**SOGCLR, "modulator": "tempnet", "shift_min": 0.04}, "are both 0.04, but the modulator"),
         ({"relevancy_threshold": 0.2}, "relevancy_threshold needs a clustering"),

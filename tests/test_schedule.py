@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -67,3 +68,15 @@ def test_the_automatic_range_keeps_the_papers_rule(tau_default: float) -> None:
 def test_the_automatic_range_needs_a_default_above_0(tau_default: float) -> None:
     with pytest.raises(InputError, match=f"tau_default is {tau_default}; .*> 0"):
         auto_range(tau_default)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.bool])
+def test_cluster_ids_in_place_of_shifts(kind: torch.dtype) -> None:
+    with pytest.raises(InputError, match=f"shift is {kind}; .* look up the shift of each cluster"):
+        per_sample_tau(0.01, torch.tensor([1, 0, 1], dtype=kind))
+
+
+@pytest.mark.parametrize("shift", [np.array([0.1, 0.2]), [0.1, 0.2], 0.1])
+def test_shifts_that_are_no_tensor(shift: object) -> None:
+    with pytest.raises(InputError, match=f"shift is a {type(shift).__name__}; .* torch.from_numpy"):
+        per_sample_tau(0.01, shift)  # type: ignore[arg-type]

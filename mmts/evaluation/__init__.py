@@ -36,14 +36,17 @@ def evaluate(
         vision, text: unit rows of all items and of all captions of `pairs`.
         cluster_size: training rows of each cluster_id of the packed clustering.
     """
+    from threadpoolctl import threadpool_limits
+
     within = recall if pairs.classes_of is None else graded
     metrics, queries, retrievals = {}, [], []
     of_item = np.array(column(pairs.shards.samples, "source"), dtype=object)
     for source in dict.fromkeys(of_item):
         items = np.flatnonzero(of_item == source)
-        metrics[source], rows, shown = within.evaluate_source(
-            source, items, vision, text, pairs, cluster_size, settings
-        )
+        with threadpool_limits(1):  # its products are small beside what waiting threads would cost
+            metrics[source], rows, shown = within.evaluate_source(
+                source, items, vision, text, pairs, cluster_size, settings
+            )
         queries.append(rows)
         retrievals += shown
     return Evaluation(metrics, pd.concat(queries, ignore_index=True), retrievals)

@@ -10,10 +10,11 @@ from typing import Protocol
 from torch import Tensor
 
 from mmts.losses._check import Tau
+from mmts.losses._index import Index
 from mmts.losses.info_nce import InfoNCE, info_nce
 from mmts.losses.max_margin import MaxMargin, max_margin
 
-__all__ = ["InfoNCE", "MaxMargin", "Objective", "Tau", "info_nce", "max_margin"]
+__all__ = ["Index", "InfoNCE", "MaxMargin", "Objective", "Tau", "info_nce", "max_margin"]
 
 
 class Objective(Protocol):
@@ -26,7 +27,7 @@ class Objective(Protocol):
         tau: Tau,
         /,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """The scalar to minimise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Real
 
 import torch
@@ -15,8 +16,22 @@ Tau = float | Tensor | tuple[float | Tensor, float | Tensor]
 """A number for all samples, [N], or a pair (v2t, t2v) of these."""
 
 
-def check_pairs(vision: Tensor, text: Tensor) -> None:
-    """InputError unless both are [N, D] unit rows; norms are checked on the CPU only."""
+def check_tensor(name: str, rows: object) -> None:
+    """Raise InputError unless rows is a tensor."""
+    if not isinstance(rows, Tensor):
+        raise InputError(
+            f"{name} is a {type(rows).__module__.partition('.')[0]} {type(rows).__name__}; it must "
+            "be a torch tensor: use torch.as_tensor, or torch.from_numpy for an array"
+        )
+
+
+def check_pairs(vision: Tensor, text: Tensor, alone: bool = True) -> None:
+    """InputError unless both are [N, D] unit rows; norms are checked on the CPU only.
+
+    Warns of a batch of one pair, unless it is not `alone`: other ranks have more.
+    """
+    for name, rows in (("vision", vision), ("text", text)):
+        check_tensor(name, rows)
     if vision.ndim != 2 or vision.shape != text.shape:
         raise InputError(
             f"vision is {tuple(vision.shape)} and text {tuple(text.shape)}; both must be [N, D]"
@@ -27,6 +42,12 @@ def check_pairs(vision: Tensor, text: Tensor) -> None:
         )
     if vision.shape[0] == 0:
         raise InputError("vision and text have no rows; a batch needs at least one pair")
+    if vision.shape[0] == 1 and alone and not torch.compiler.is_compiling():
+        warnings.warn(
+            "the batch has one pair (N = 1), so that there are no negatives to learn from: give at "
+            "least 2 pairs",
+            stacklevel=3,
+        )
     for name, rows in (("vision", vision), ("text", text)):
         if not _readable(rows):
             continue
@@ -73,6 +94,11 @@ def both_directions(tau: Tau, vision: Tensor, name: str, lowest: str) -> tuple[T
 
 def _rows(tau: float | Tensor, vision: Tensor, name: str, lowest: str) -> Tensor:
     if isinstance(tau, Tensor):
+        if tau.ndim and not tau.is_floating_point():
+            raise InputError(
+                f"{name} is {tau.dtype}; it must hold floats: look up the number of each cluster, "
+                "as in `shift[cluster_id]`"
+            )
         values = tau.to(vision.device, sum_type(vision))
     elif isinstance(tau, (float, int, Real)):  # torch.compile: no new graph for a new number
         values = vision.new_ones((), dtype=sum_type(vision)) * tau
@@ -100,6 +126,7 @@ def check_positives(positives: Tensor | None, shape: tuple[int, int]) -> None:
     """InputError unless positives is None or bool of that shape."""
     if positives is None:
         return
+    check_tensor("positives", positives)
     if tuple(positives.shape) != shape or positives.dtype != torch.bool:
         raise InputError(
             f"positives is {positives.dtype} of shape {tuple(positives.shape)}; it must be bool "

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmts.losses._check import Tau, both_directions, check_pairs
+from mmts.losses._index import Index
 from mmts.losses._similarity import MASKED, other_positives, similarities
 
 
@@ -15,7 +16,7 @@ def arctanh_info_nce(
     text: Tensor,
     tau: Tau = 1.0,
     *,
-    index: Tensor | None = None,
+    index: Index | None = None,
     positives: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE with the logits `log((1 + s) / (1 - s)) = 2 arctanh(s)` (arXiv 2501.17683).

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.losses._check import Tau
+from mmts.losses._index import Index
 from mmts.losses._similarity import similarities
 from mmts.losses.info_nce import info_nce
 
@@ -37,7 +38,7 @@ class CyCLIP(nn.Module):
         text: Tensor,
         tau: Tau,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch.

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmts.losses import _formed
 from mmts.losses._check import Tau, both_directions, check_pairs, sum_type
 from mmts.losses._formed import Formed, Wanted
+from mmts.losses._index import Index
 from mmts.losses._similarity import MASKED, other_positives, similarities
 from mmts.losses.ranks import Ranks
 
@@ -25,7 +26,7 @@ def info_nce(
     text: Tensor,
     tau: Tau,
     *,
-    index: Tensor | None = None,
+    index: Index | None = None,
     positives: Tensor | None = None,
     group: ProcessGroup | None = None,
     block_rows: int | None = None,
@@ -55,7 +56,7 @@ def info_nce(
         InputError: shapes that do not fit, rows that are not unit, a tau that is not > 0 (values
             are looked at on the CPU only, and not under torch.compile).
     """
-    check_pairs(vision, text)
+    check_pairs(vision, text, alone=group is None)
     tau_v2t, tau_t2v = both_directions(tau, vision, "tau", "> 0")
     if block_rows is None and group is None and len(vision) <= DENSE:
         return _dense(vision, text, tau_v2t, tau_t2v, positives)
@@ -75,7 +76,7 @@ class InfoNCE(nn.Module):
         text: Tensor,
         tau: Tau,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """See `info_nce`."""

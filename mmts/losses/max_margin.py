@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmts.losses import _formed
 from mmts.losses._check import Tau, both_directions, check_pairs, sum_type
 from mmts.losses._formed import Formed, Wanted
+from mmts.losses._index import Index
 from mmts.losses.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def max_margin(
     text: Tensor,
     margin: Tau,
     *,
-    index: Tensor | None = None,
+    index: Index | None = None,
     positives: Tensor | None = None,
     group: ProcessGroup | None = None,
     block_rows: int | None = None,
@@ -50,7 +51,7 @@ def max_margin(
         InputError: shapes that do not fit, rows that are not unit, a negative margin (values are
             looked at on the CPU only, and not under torch.compile).
     """
-    check_pairs(vision, text)
+    check_pairs(vision, text, alone=group is None)
     v2t, t2v = both_directions(margin, vision, "margin", ">= 0")
     return _blockwise(vision, text, v2t, t2v, positives, group, block_rows)
 
@@ -68,7 +69,7 @@ class MaxMargin(nn.Module):
         text: Tensor,
         margin: Tau,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """See `max_margin`."""

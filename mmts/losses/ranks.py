@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mmts.errors import InputError
+from mmts.losses._check import check_tensor
 
 
 class Ranks(NamedTuple):
@@ -97,6 +98,7 @@ def gather_with_gradient(rows: Tensor, group: dist.ProcessGroup | None) -> Tenso
     """
     if group is None:
         return rows
+    check_tensor("rows", rows)
     if rows.ndim == 0:
         raise InputError("rows is a single number; what all ranks share needs no gathering")
     gathered: Tensor = _Gather.apply(rows, Ranks.of(group, rows))  # type: ignore[no-untyped-call]

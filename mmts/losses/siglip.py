@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mmts.errors import InputError
 from mmts.losses._check import Tau, both_directions, check_pairs
+from mmts.losses._index import Index
 from mmts.losses._similarity import other_positives, similarities
 
 
@@ -39,7 +40,7 @@ class SigLIP(nn.Module):
         text: Tensor,
         tau: Tau,
         *,
-        index: Tensor | None = None,
+        index: Index | None = None,
         positives: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch.

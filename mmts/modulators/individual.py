@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError
-from mmts.losses._index import check_index
+from mmts.losses._index import both_indices
 
 if TYPE_CHECKING:
     from mmts.training.batch import Batch
@@ -19,7 +19,7 @@ GRADIENT_CLIP = 5.0
 
 
 class IndividualTau(nn.Module):
-    """A temperature for each sample and direction (iSogCLR's Algorithm 1, arXiv 2305.11965).
+    """A temperature for each media item and caption (iSogCLR's Algorithm 1, arXiv 2305.11965).
 
     The tables are no parameters: `loss.backward()` itself moves the rows of the batch, by
     m <- (1 - momentum) m + momentum G and tau <- clamp(tau - learning_rate m, tau_min, tau_max),
@@ -36,16 +36,17 @@ class IndividualTau(nn.Module):
 
     def __init__(
         self,
-        start: Tensor,
+        start: Tensor | tuple[Tensor, Tensor],
         *,
         learning_rate: float = 0.01,
         momentum: float = 0.9,
         tau_min: float = 0.005,
-        tau_max: float = 0.05,
+        tau_max: float = 1.0,
     ) -> None:
         """
         Args:
-            start: [samples], each sample's first tau in both directions.
+            start: [samples], each sample's first tau in both directions; or a pair of these, for
+                the media items (v2t) and for the captions (t2v).
             learning_rate: of the temperatures.
             momentum: weight of the new gradient in m, in (0, 1] (the paper's beta).
             tau_min, tau_max: bounds of every temperature.
@@ -59,19 +60,21 @@ class IndividualTau(nn.Module):
             raise InputError(f"learning_rate is {learning_rate}; it must be a finite number > 0")
         if not 0 < momentum <= 1:
             raise InputError(f"momentum is {momentum}; it must be in (0, 1]")
-        if start.ndim != 1 or not len(start):
-            raise InputError(f"start has shape {tuple(start.shape)}; it must be [samples]")
-        off = ~((start >= tau_min) & (start <= tau_max))
-        if off.any():
-            row = int(off.int().argmax())
-            raise InputError(
-                f"start[{row}] is {start[row].item():.6g}; it must be in tau_min..tau_max = "
-                f"{tau_min}..{tau_max}"
-            )
+        starts = (start, start) if isinstance(start, Tensor) else start
+        for values in starts:
+            if values.ndim != 1 or not len(values):
+                raise InputError(f"start has shape {tuple(values.shape)}; it must be [samples]")
+            off = ~((values >= tau_min) & (values <= tau_max))
+            if off.any():
+                row = int(off.int().argmax())
+                raise InputError(
+                    f"start[{row}] is {values[row].item():.6g}; it must be in tau_min..tau_max = "
+                    f"{tau_min}..{tau_max}"
+                )
         self.learning_rate, self.momentum = learning_rate, momentum
         self.tau_min, self.tau_max = tau_min, tau_max
-        for direction in ("v2t", "t2v"):
-            table = start.detach().to(torch.float32, copy=True)
+        for direction, values in zip(("v2t", "t2v"), starts, strict=True):
+            table = values.detach().to(torch.float32, copy=True)
             self.register_buffer(f"tau_{direction}", table)
             self.register_buffer(f"momentum_{direction}", torch.zeros_like(table))
 
@@ -81,12 +84,12 @@ class IndividualTau(nn.Module):
         """tau of each sample as anchor, (v2t, t2v), each [N] float32; a leaf while training.
 
         Raises:
-            InputError: batch.index is out of range or repeated (looked at on the CPU only).
+            InputError: ids of the batch are out of range or repeated (looked at on the CPU only).
         """
-        ids = check_index(batch.index, len(vision), len(self.tau_v2t))
+        items, captions = both_indices(batch.ids, len(vision), len(self.tau_v2t), len(self.tau_t2v))
         return (
-            self._rows(ids, self.tau_v2t, self.momentum_v2t),
-            self._rows(ids, self.tau_t2v, self.momentum_t2v),
+            self._rows(items, self.tau_v2t, self.momentum_v2t),
+            self._rows(captions, self.tau_t2v, self.momentum_t2v),
         )
 
     def _rows(self, ids: Tensor, table: Tensor, mean: Tensor) -> Tensor:

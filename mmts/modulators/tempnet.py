@@ -22,7 +22,12 @@ class TempNet(nn.Module):
     """A temperature from the features of each sample (TempNet, Qiu et al. 2024, arXiv 2404.04575).
 
     Two networks, one for vision and one for text anchors. They read detached features, so their
-    gradient stays in their own parameters, which belong into the optimiser.
+    gradient stays in their own parameters, which belong into the optimiser, at the learning rate
+    `rate(step)`.
+
+    As in the authors' code, the prototypes of either network are features of the other modality:
+    the first batch of a training sets them, as many as it has rows, unless weights were loaded. The
+    rest start random.
     """
 
     def __init__(
@@ -33,6 +38,9 @@ class TempNet(nn.Module):
         tau_max: float,
         prototypes: int = 256,
         dropout: float = 0.5,
+        learning_rate: float = 3e-5,
+        decay: float = 0.9,
+        epoch_steps: int = 1,
     ) -> None:
         """
         Args:
@@ -40,6 +48,9 @@ class TempNet(nn.Module):
             tau_min, tau_max: bounds of every temperature.
             prototypes: M, rows that the features are compared with.
             dropout: share of the transformed features that a training step drops.
+            learning_rate: in the first epoch.
+            decay: what each epoch multiplies it by, in (0, 1].
+            epoch_steps: steps of an epoch.
         """
         super().__init__()
         if not 0 < tau_min < tau_max < math.inf:
@@ -50,9 +61,22 @@ class TempNet(nn.Module):
             raise InputError(f"dim is {dim} and prototypes {prototypes}; both must be >= 1")
         if not 0 <= dropout < 1:
             raise InputError(f"dropout is {dropout}; it must be in [0, 1)")
+        if not 0 < learning_rate < math.inf:
+            raise InputError(f"learning_rate is {learning_rate}; it must be a finite number > 0")
+        if not 0 < decay <= 1:
+            raise InputError(f"decay is {decay}; it must be in (0, 1]")
+        if epoch_steps < 1:
+            raise InputError(f"epoch_steps is {epoch_steps}; it must be a number of steps >= 1")
         self.dim, self.tau_min, self.tau_max = dim, tau_min, tau_max
+        self.learning_rate, self.decay, self.epoch_steps = learning_rate, decay, epoch_steps
         self.vision = _Network(dim, prototypes, dropout)
         self.text = _Network(dim, prototypes, dropout)
+        self._fresh = True
+        self.register_load_state_dict_post_hook(_known)  # type: ignore[no-untyped-call]
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return float(self.learning_rate * self.decay ** (step // self.epoch_steps))
 
     def forward(
         self, step: int, batch: Batch, vision: Tensor, text: Tensor
@@ -65,12 +89,21 @@ class TempNet(nn.Module):
         for name, rows in (("vision", vision), ("text", text)):
             if rows.ndim != 2 or rows.shape[1] != self.dim:
                 raise InputError(f"{name} is {tuple(rows.shape)}; TempNet takes [N, {self.dim}]")
+        if self._fresh and self.training and torch.is_grad_enabled():
+            self._fresh = False
+            self.vision.take(text)
+            self.text.take(vision)
         return self._tau(self.vision, vision), self._tau(self.text, text)
 
     def _tau(self, network: _Network, rows: Tensor) -> Tensor:
         with torch.autocast(rows.device.type, enabled=False):
             share = torch.sigmoid(network(rows.detach().to(network.a.dtype)))
             return (self.tau_max - self.tau_min) * share + self.tau_min
+
+
+def _known(module: TempNet, _: object) -> None:
+    """Keep prototypes that were loaded."""
+    module._fresh = False
 
 
 class _Network(nn.Module):
@@ -84,6 +117,12 @@ class _Network(nn.Module):
         self.log_phi = nn.Parameter(torch.tensor(math.log(PHI)))
         self.a = nn.Parameter(torch.ones(prototypes))
         self.b = nn.Parameter(torch.zeros(()))
+
+    @torch.no_grad()
+    def take(self, rows: Tensor) -> None:
+        """Make features the first prototypes."""
+        count = min(len(rows), len(self.prototypes))
+        self.prototypes[:count] = rows[:count].to(self.prototypes.dtype)
 
     def forward(self, rows: Tensor) -> Tensor:
         """z of each row: [N, D] -> [N]."""

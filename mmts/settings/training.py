@@ -129,8 +129,9 @@ class Train(Settings):
     workers: Workers = 0
     """Processes that decode pictures; 0 decodes in the training process."""
     threads: Positive | None = 1
-    """That share a computation where towers are trained on a CPU; the weights depend on it in their
-    last digits. Null for OMP_NUM_THREADS, or the cores."""
+    """That share a computation on a CPU: one is fastest for heads on cached features; where towers
+    are trained, more are faster, and the weights depend on their number in the last digits. Null
+    for OMP_NUM_THREADS, or the cores."""
     stream: Stream | None = None
     """Null for the local shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -3,6 +3,11 @@
 oneDNN adds up a convolution, and torch the gradients of weights that all rows share, in as many
 parts as there are threads. Matrix products and what else heads and losses do are the same for any
 number of threads (tests/faults/test_reproducible.py).
+
+Heads on cached features are too small for several threads, which wait for each other in busy
+loops: beside other work a cell took 170 CPU seconds where one thread takes 24. They get one. Only
+the encoding of clips, and of texts by a trained tower, gets all: it is long, and its products are
+large.
 """
 
 from __future__ import annotations
@@ -14,7 +19,6 @@ import torch
 from torch import nn
 
 from mmts.settings import Train
-from mmts.towers.two_tower import TwoTower
 
 
 @contextmanager
@@ -33,13 +37,11 @@ def threads(count: int | None, device: torch.device) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-def of_training(model: TwoTower, settings: Train) -> int | None:
-    """For `threads`: train.threads where the weights depend on it, else None for all there are."""
-    alone = isinstance(model.vision, nn.Identity) and isinstance(model.text, nn.Identity)
-    exact = settings.precision == "fp32" and not settings.compile
-    return None if alone and exact else settings.threads
+def of_training(settings: Train) -> int | None:
+    """Return what `threads` takes for a training: `train.threads`."""
+    return settings.threads
 
 
-def of_encoding(model: TwoTower, pictures: bool) -> int | None:
-    """For `threads`: one where a trained tower sees pictures, else None for all there are."""
-    return 1 if pictures and not isinstance(model.vision, nn.Identity) else None
+def of_encoding(tower: nn.Module, pictures: bool = False) -> int | None:
+    """Return what `threads` takes to encode one side: 1 for heads and pictures, else None."""
+    return 1 if pictures or isinstance(tower, nn.Identity) else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 NO_CLASSES = torch.empty(0, 0, dtype=torch.int64)
+NO_CAPTIONS = torch.empty(0, dtype=torch.int64)
 
 
 class Batch(NamedTuple):
@@ -19,6 +20,8 @@ class Batch(NamedTuple):
     index: [N] int64, stable number of each media item.
     classes: [N, C] int64, the cluster of each drawn caption in each of the clusterings that give
         the relevancy; C is 0 where there are none.
+    caption: [N] int64, stable number of each drawn caption, or of the item's first caption where
+        the drawn one is another item's; empty where `index` numbers the captions too.
     """
 
     vision: Tensor
@@ -26,6 +29,12 @@ class Batch(NamedTuple):
     cluster_id: Tensor
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which nobody calls
     classes: Tensor = NO_CLASSES
+    caption: Tensor = NO_CAPTIONS
+
+    @property
+    def ids(self) -> Tensor | tuple[Tensor, Tensor]:
+        """What objectives with a state take as `index`: of the items, with captions a pair."""
+        return (self.index, self.caption) if len(self.caption) else self.index
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""

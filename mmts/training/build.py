@@ -29,12 +29,13 @@ FUNCTIONS: dict[str, Objective] = {
 }
 
 
-def build_objective(method: Method, samples: int) -> Objective:
+def build_objective(method: Method, samples: int, captions: int | None = None) -> Objective:
     """The objective of a method.
 
     Args:
         method: its settings.
-        samples: media items of the training split, for what has a state for each of them.
+        samples, captions: media items and captions of the training split, for what has a state for
+            each of them; None is one caption an item.
     """
     settings = method.objective
     if isinstance(settings, SigLIPObjective):
@@ -42,7 +43,9 @@ def build_objective(method: Method, samples: int) -> Objective:
     if isinstance(settings, CyCLIPObjective):
         return CyCLIP(settings.inmodal, settings.crossmodal)
     if isinstance(settings, SogCLRObjective):
-        return SogCLR(samples, settings.gamma, settings.rho)
+        return SogCLR(
+            samples, settings.gamma, settings.rho, captions=captions, floor=settings.floor
+        )
     return FUNCTIONS[settings.kind]
 
 
@@ -61,7 +64,8 @@ def build_modulator(
     Raises:
         InputError: the shift table lacks the cluster of a training row.
     """
-    hold = total_steps // epochs if method.update_every == "epoch" else 1
+    epoch_steps = total_steps // epochs
+    hold = epoch_steps if method.update_every == "epoch" else 1
     scheduled = ScheduledShift(
         shifts, alpha=method.alpha, period=period(method, total_steps), hold=hold
     )
@@ -84,6 +88,9 @@ def build_modulator(
             tau_max=method.shift_max,
             prototypes=settings.prototypes,
             dropout=settings.dropout,
+            learning_rate=settings.learning_rate,
+            decay=settings.decay,
+            epoch_steps=epoch_steps,
         )
     return scheduled
 
@@ -93,9 +100,10 @@ def period(method: Method, total_steps: int) -> float:
     return total_steps / method.oscillations
 
 
-def _start(scheduled: ScheduledShift, pairs: Pairs, settings: IndividualModulator) -> Tensor:
-    """The shift of the cluster of each item's first caption, [items]."""
-    first = pairs.cluster_id[pairs.first[:-1]]
-    start = scheduled.shift_of[first]
+def _start(
+    scheduled: ScheduledShift, pairs: Pairs, settings: IndividualModulator
+) -> tuple[Tensor, Tensor]:
+    """The shift of each item's first caption, [items], and of each caption, [captions]."""
     # a shift at an end of the range may lie outside by a rounding error of float32
-    return start.clamp(settings.tau_min, settings.tau_max)
+    captions = scheduled.shift_of[pairs.cluster_id].clamp(settings.tau_min, settings.tau_max)
+    return captions[pairs.first[:-1]], captions

@@ -137,12 +137,13 @@ class GlobalLoss:
                 cluster_id=self.gathered(batch.cluster_id),
                 index=self.gathered(batch.index),
                 classes=self.gathered(batch.classes),
+                caption=self.gathered(batch.caption),
             )
         with self._same_random_numbers(step):
             tau = self.modulator(step, batch, vision, text)
         positives = relevant_pairs(batch.classes, self.threshold)
         more = {"group": group} if group is not None and by_row else {}
-        loss = self.objective(vision, text, tau, index=batch.index, positives=positives, **more)
+        loss = self.objective(vision, text, tau, index=batch.ids, positives=positives, **more)
         return loss, tau
 
     @contextmanager

@@ -49,8 +49,8 @@ def train(
 ) -> Trained:  # fmt: skip
     """Train a model, on one process or many, and return it with its validation metrics.
 
-    An objective or a modulator that is a module is trained with the model, at the same learning
-    rate and without weight decay.
+    An objective or a modulator that is a module is trained with the model, without weight decay and
+    at the same learning rate, or that of `TempNet.rate`.
 
     Args:
         model: on the CPU; moved to the device of this rank.
@@ -78,7 +78,7 @@ def train(
     at = run.resume(resume_from)
     started = time.perf_counter()
     with (
-        threads(of_training(model, settings), world.device),
+        threads(of_training(settings), world.device),
         GracefulStop() as stop,
         tqdm(
             total=run.total, initial=at.step, desc="train", unit="step", mininterval=0.5,

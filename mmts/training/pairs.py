@@ -193,14 +193,16 @@ class Pairs(Dataset[Batch]):
     def __getitems__(self, picks: Picks) -> Batch:
         """A whole batch at once.
 
-        Where the drawn caption is another item's, cluster_id is that of the item's own first one.
+        Where the drawn caption is another item's, cluster_id and caption are those of the item's
+        own first one.
         """
         items, rows = picks.items, picks.captions
         seeds = picks.seeds.tolist() if self.augment else None
         own = (self.first[items] <= rows) & (rows < self.first[items + 1])
         of_tau = np.where(own, rows, self.first[items])
         return Batch(self.inputs(items.tolist(), seeds), self.text[rows], self.cluster_id[of_tau],
-                     torch.from_numpy(items), self.classes[rows])  # fmt: skip
+                     torch.from_numpy(items), self.classes[rows],
+                     torch.from_numpy(of_tau))  # fmt: skip
 
 
 def _graded(samples: Sequence[Mapping[str, Any]]) -> list[Classes] | None:

@@ -96,7 +96,7 @@ def started(
     with world.first_then_others():
         model = TwoTower(towers, train.head, dims)
     with world.processes.together():
-        objective = build_objective(how, len(pairs))
+        objective = build_objective(how, len(pairs), len(pairs.captions))
         steps = train.epochs * steps_per_epoch(len(pairs), train.batch_size)
         modulator = build_modulator(
             how, shifts, pairs, total_steps=steps, epochs=train.epochs, dim=model.dim

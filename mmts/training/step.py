@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmts.errors import InputError
 from mmts.losses import Tau
-from mmts.modulators import IndividualTau
+from mmts.modulators import IndividualTau, TempNet
 from mmts.settings import Train
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.batch import Batch
@@ -54,8 +54,13 @@ class Stepper:
             module.to(self.world.device).train()
         self.others = [p for module in beside for p in module.parameters() if p.requires_grad]
         groups = parameter_groups(model, settings.weight_decay)
-        if self.others:
-            groups.append({"params": self.others, "weight_decay": 0.0})
+        self.rates: dict[int, Callable[[int], float]] = {}
+        for module in beside:
+            own = [p for p in module.parameters() if p.requires_grad]
+            if own and isinstance(module, TempNet):
+                self.rates[len(groups)] = module.rate
+            if own:
+                groups.append({"params": own, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         kind = self.world.device.type
         if settings.precision == "fp16" and kind != "cuda":
@@ -79,13 +84,13 @@ class Stepper:
             )  # fmt: skip
 
     def __call__(self, step: int, batch: Batch, rate: float) -> Stepped:
-        """Take a step at a learning rate.
+        """Take a step at a learning rate; TempNet has one of its own.
 
         Raises:
             InputError: features that are no numbers any more.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for number, group in enumerate(self.optimizer.param_groups):
+            group["lr"] = self.rates[number](step) if number in self.rates else rate
         self.optimizer.zero_grad(set_to_none=True)
         rows, micro = len(batch.index), self.settings.micro_batch_size
         if micro is None or micro >= rows:

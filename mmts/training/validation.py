@@ -64,8 +64,9 @@ def encode_split(
     """
     model.eval()
     inputs = vision_batches(pairs, batch_size, workers, device)
-    with threads(of_encoding(model, pairs.clip_length is None), device):
+    with threads(of_encoding(model.vision, pairs.clip_length is None), device):
         vision = encode_all(model.encode_vision, inputs, device)
     texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
-    text = encode_all(model.encode_text, texts, device)
+    with threads(of_encoding(model.text), device):
+        text = encode_all(model.encode_text, texts, device)
     return vision, text

@@ -147,6 +147,9 @@ TRAINED = {
 }  # fmt: skip
 
 
+ALL_THREADS = {"datasets__tiny__train__threads": None}
+
+
 def of_threads(count: int) -> Callable[[], None]:
     return lambda: torch.set_num_threads(count)
 
@@ -155,7 +158,7 @@ def of_threads(count: int) -> Callable[[], None]:
 def test_threads_and_workers_change_no_file(project: Project, tmp_path: Path, towers: str) -> None:
     found = []
     for threads, workers in ((1, 0), (2, 1), (3, 2)):
-        project.set(**(TRAINED if towers == "trained" else {}), **{
+        project.set(**(TRAINED if towers == "trained" else ALL_THREADS), **{
             f"datasets__tiny__{stage}__workers": workers for stage in ("train", "evaluate")
         })  # fmt: skip
         for stage in ("train", "evaluate"):

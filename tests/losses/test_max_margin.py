@@ -73,7 +73,8 @@ def test_single_precision() -> None:
 
 def test_one_pair_has_no_negative() -> None:
     v = unit(1).requires_grad_()
-    loss = max_margin(v, unit(1, seed=1), 0.2)
+    with pytest.warns(UserWarning, match="no negatives"):
+        loss = max_margin(v, unit(1, seed=1), 0.2)
     loss.backward()
     assert loss.item() == 0 and v.grad is not None and torch.isfinite(v.grad).all()
 
@@ -109,7 +110,7 @@ def test_other_positives_are_left_out_of_sum_and_mean() -> None:
         (lambda v, t: max_margin(v[:0], t[:0], 0.1), "no rows"),
         (lambda v, t: max_margin(v, 0.5 * t, 0.1), "text row 0 has norm 0.5"),
         (lambda v, t: max_margin(v, t, -0.1), "margin is -0.1; it must be finite and >= 0"),
-        (lambda v, t: max_margin(v, t, torch.tensor([0, -1, 0, 0])), r"margin\[1\] is -1"),
+        (lambda v, t: max_margin(v, t, torch.tensor([0.0, -1, 0, 0])), r"margin\[1\] is -1"),
         (lambda v, t: max_margin(v, t, math.nan), "margin is nan"),
         (lambda v, t: max_margin(v, t, torch.ones(5)), r"margin has shape \(5,\)"),
         (

@@ -1,12 +1,17 @@
 """The similarities, and what holds for every objective that takes them."""
 
+import warnings
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from mmts.losses import Objective
+from mmts.errors import InputError
+from mmts.losses import InfoNCE, MaxMargin, Objective, info_nce, max_margin
 from mmts.losses._similarity import other_positives, similarities
 from mmts.losses.arctanh import arctanh_info_nce
+from mmts.losses.clip_loss import ClipLoss
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
@@ -89,3 +94,38 @@ def test_order_of_the_batch_does_not_matter(name: str) -> None:
     other = value_and_gradient(name, v[order], t[order], 0.1)
     torch.testing.assert_close(other[0], loss)
     torch.testing.assert_close(other[1], gradient[order])
+
+
+ALL: dict[str, Callable[..., Tensor]] = {
+    "info_nce": info_nce, "max_margin": max_margin, "InfoNCE": InfoNCE(), "MaxMargin": MaxMargin(),
+    "clip_loss": lambda v, t, tau, **_: ClipLoss()(v, t, 1 / tau),
+    **{name: lambda *a, name=name, **more: fresh(name, 4)(*a, **more) for name in NAMES},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_numpy_features_are_one_line(name: str) -> None:
+    rows, ids = unit(4), torch.arange(4)
+    for side, given in (("vision", (rows.numpy(), rows)), ("text", (rows, rows.tolist()))):
+        told = rf"^{side} is a \w+ \w+; it must be a torch tensor: use torch.as_tensor"
+        with pytest.raises(InputError, match=told):
+            ALL[name](*given, 0.1, index=ids)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "clip_loss"])
+def test_cluster_ids_in_place_of_a_temperature(name: str) -> None:
+    rows, ids = unit(4), torch.arange(4)
+    for tau in (ids, (0.1, ids)):
+        with pytest.raises(InputError, match=r"is torch.int64; .* look up the number of each clu"):
+            ALL[name](rows, rows, tau, index=ids)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_pair_warns(name: str) -> None:
+    row, ids = unit(1), torch.arange(1)
+    with pytest.warns(UserWarning, match=r"one pair \(N = 1\).* give at least 2 pairs") as told:
+        ALL[name](row, row, 0.1, index=ids)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ALL[name](unit(2), unit(2), 0.1, index=torch.arange(2))

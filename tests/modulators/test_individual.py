@@ -129,6 +129,22 @@ def test_saved_and_loaded_it_goes_on() -> None:
         assert torch.equal(two.state_dict()[name], value)
 
 
+def test_captions_have_a_temperature_each() -> None:
+    """Two captions of item 1 move their own tau, and both that of the item."""
+    modulator = IndividualTau((torch.full((3,), 0.1), torch.full((6,), 0.2)), **NUMBERS)
+    rows = torch.zeros(1, 2)
+    for caption, slope in ((2, 1.0), (3, -1.0)):
+        given = batch(1)._replace(caption=torch.tensor([caption]))
+        v2t, t2v = modulator(0, given, rows, rows)
+        assert (v2t.shape, t2v.tolist()) == ((1,), pytest.approx([0.2]))
+        (0.5 * v2t + slope * t2v).sum().backward()
+    assert modulator.tau_t2v.tolist() == pytest.approx([0.2, 0.2, 0.182, 0.218, 0.2, 0.2])
+    moved = 0.01 * (0.9 * 1 + 0.99 * 1)  # by the momentum, first 0.9 and then 0.99 of the gradient
+    assert modulator.tau_v2t.tolist() == pytest.approx([0.1, 0.1 - moved, 0.1])
+    with pytest.raises(InputError, match=r"index of the captions\[0\] is 6; it must be in 0..5"):
+        modulator(0, batch(1)._replace(caption=torch.tensor([6])), rows, rows)
+
+
 def test_start_is_copied() -> None:
     start = torch.full((3,), 0.1)
     modulator = IndividualTau(start, **NUMBERS)

@@ -76,6 +76,24 @@ def test_starts_as_in_the_paper() -> None:
     assert TempNet(3, **BOUNDS).vision.prototypes.shape == (256, 3)
 
 
+@pytest.mark.parametrize("rows", [4, 7, 9])
+def test_prototypes_start_as_features_of_the_other_modality(rows: int) -> None:
+    net, v, t = make(), unit(rows, seed=1), unit(rows, seed=2)
+    random = {side: getattr(net, side).prototypes.detach().clone() for side in ("vision", "text")}
+    net.eval()
+    call(net, v, t)
+    net.train()
+    with torch.no_grad():
+        call(net, v, t)
+    assert torch.equal(net.vision.prototypes, random["vision"])  # looked at, not trained
+    for seed in (1, 5):  # the second batch does not set them again
+        call(net, unit(rows, seed=seed), unit(rows, seed=seed + 1))
+    for side, other in (("vision", t), ("text", v)):
+        found, count = getattr(net, side).prototypes, min(rows, 7)
+        torch.testing.assert_close(found[:count], other[:count].float())
+        assert torch.equal(found[count:], random[side][count:])
+
+
 def test_gradient_stays_in_its_own_parameters() -> None:
     net, v, t = make(), unit(4, seed=1).requires_grad_(), unit(4, seed=2).requires_grad_()
     sum(tau.sum() for tau in call(net, v, t)).backward()  # type: ignore[union-attr]
@@ -119,7 +137,9 @@ def test_saved_and_loaded_it_is_the_same() -> None:
     torch.manual_seed(1)
     two = TempNet(5, prototypes=7, dropout=0.0, **BOUNDS)
     assert not torch.equal(call(one, v, t)[0], call(two, v, t)[0])
+    call(one, v, t)
     two.load_state_dict(one.state_dict())
+    call(two, t, v)  # what was loaded stays
     assert torch.equal(call(one, v, t)[1], call(two, v, t)[1])
 
 
@@ -129,6 +149,9 @@ def test_saved_and_loaded_it_is_the_same() -> None:
         ({"tau_min": 0.0}, "tau_min 0.0, tau_max 0.1; 0 < tau_min < tau_max must hold"),
         ({"tau_max": 0.01}, "tau_min 0.01, tau_max 0.01;"),
         ({"dropout": 1.0}, r"dropout is 1.0; it must be in \[0, 1\)"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a finite number > 0"),
+        ({"decay": 0.0}, r"decay is 0.0; it must be in \(0, 1\]"),
+        ({"epoch_steps": 0}, "epoch_steps is 0; it must be a number of steps >= 1"),
         ({"prototypes": 0}, "dim is 5 and prototypes 0; both must be >= 1"),
     ],
 )

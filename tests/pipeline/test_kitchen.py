@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
 from mmts.shards import ShardReader
+from mmts.training.inputs import Inputs
+from mmts.training.saved import load_model
+from mmts.training.validation import encode_split
 from tests.making_kitchen import write_kitchen
 from tests.pipeline.project import Project, commit, copy_project, only
 
@@ -52,20 +56,31 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Pr
     return project
 
 
-def test_retrieval_is_far_above_chance(kitchen: Project) -> None:
-    """Beyond the best of 300 draws of random scores, for mAP and nDCG."""
-    samples = ShardReader(kitchen.folder / "data/shards/ek100", "test").samples
-    classes = [(s["verb_class"][0], s["noun_classes"][0]) for s in samples]
-    sentences = [c for c, s in zip(classes, samples, strict=True) if s["sentence"][0]]
-    graded = relevancy(classes, sentences)
-    rng = np.random.default_rng(0)
-    drawn = [rng.random(graded.shape) for _ in range(300)]
+def test_retrieval_is_above_chance(kitchen: Project) -> None:
+    """Beyond the best of 300 drawings of which clip each row of the scores belongs to.
+
+    That keeps what the scores know of the classes' frequencies, and takes what they know of the
+    clips. On ten seeds the mAP is 0.62 to 0.78, the best drawing 0.53 to 0.56, and an untrained
+    model 0.41 to 0.44.
+    """
+    rng, cpu = np.random.default_rng(0), torch.device("cpu")
     for method in METHODS:
+        model, towers, tokenizer = load_model(kitchen.folder / f"data/train/ek100/{method}/0")
+        pairs = Inputs(kitchen.folder / "data", "ek100", towers).pairs("test", tokenizer)
+        vision, text = encode_split(model, pairs, cpu, 16)
+        searched = pairs.searched()
+        scores = (vision @ text[torch.from_numpy(searched)].T).numpy()
+        assert pairs.classes_of is not None
+        clips = [pairs.classes_of[row] for row in pairs.first[:-1]]
+        sentences = [c for c, s in zip(pairs.classes_of, searched, strict=True) if s]
+        graded = relevancy(clips, sentences)
+        drawn = [scores[rng.permutation(len(scores))] for _ in range(300)]
         metrics = kitchen.metrics()[f"data/evaluate/ek100/{method}/0/metrics.json"]["ek100"]
         assert metrics["queries/v2t"] == 24 and metrics["queries/t2v"] == len(sentences)
         for key, function in (("mAP", mean_average_precision), ("nDCG", ndcg)):
-            chance = max(function(scores, graded)["avg"] for scores in drawn)
-            assert metrics[f"{key}/avg"] > chance + 0.05, (method, key)
+            assert metrics[f"{key}/avg"] == pytest.approx(function(scores, graded)["avg"])
+            chance = max(function(other, graded)["avg"] for other in drawn)
+            assert metrics[f"{key}/avg"] > chance, (method, key)
 
 
 def test_every_clip_is_packed_with_its_frames(kitchen: Project) -> None:

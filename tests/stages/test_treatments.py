@@ -135,3 +135,10 @@ def test_individual_taus_move_from_the_shift_of_their_cluster(project: Project) 
     assert moved.abs().max() > 1e-3
     # two epochs, each moving a tau by at most the rate times the clipped gradient
     assert moved.abs().max() < 2 * 0.01 * 5 and state["objective.seen_v2t"].all()
+    captions = sum(len(sample["cluster_id"]) for sample in samples)
+    assert captions > len(samples)
+    for name in ("objective.log_u", "objective.top", "modulator.tau", "modulator.momentum"):
+        assert state[f"{name}_v2t"].shape == (len(samples),)
+        assert state[f"{name}_t2v"].shape == (captions,)
+    # each item has one caption an epoch: two epochs cannot have shown all of those with three
+    assert len(samples) <= state["objective.seen_t2v"].sum() <= 2 * len(samples)

@@ -56,7 +56,10 @@ def test_modules_and_their_numbers() -> None:
     assert isinstance(cyclip, CyCLIP) and (cyclip.inmodal, cyclip.crossmodal) == (0.5, 0)
     sogclr: Any = build_objective(method(objective={"kind": "sogclr", "gamma": 0.3, "rho": 2.0}), 7)
     assert isinstance(sogclr, SogCLR)
-    assert (sogclr.gamma, sogclr.rho, sogclr.samples) == (0.3, 2, 7)
+    assert (sogclr.gamma, sogclr.rho, sogclr.samples, sogclr.captions) == (0.3, 2, 7, 7)
+    assert sogclr.floor == 1e-14  # the authors'
+    several: Any = build_objective(method(objective={"kind": "sogclr", "floor": 0.0}), 7, 35)
+    assert (several.samples, several.captions, several.floor) == (7, 35, 0)
 
 
 def test_the_schedule_moves_every_step_or_every_epoch() -> None:
@@ -77,12 +80,12 @@ def test_a_learnable_tau_starts_at_the_shift() -> None:
     assert found(0, None, ROWS, ROWS).item() == pytest.approx(0.04)
 
 
-def test_individual_taus_start_at_the_shift_of_the_first_captions_cluster() -> None:
+def test_individual_taus_start_at_the_shift_of_each_captions_cluster() -> None:
     kind = {"kind": "individual", "tau_min": 0.02, "tau_max": 0.04, "learning_rate": 0.5}
     found = modulator(modulator={**kind, "momentum": 0.7})
     assert isinstance(found, IndividualTau)
-    assert found.tau_v2t.tolist() == pytest.approx([0.02, 0.04, 0.02])
-    assert torch.equal(found.tau_v2t, found.tau_t2v)
+    assert found.tau_v2t.tolist() == pytest.approx([0.02, 0.04, 0.02])  # of its first caption
+    assert found.tau_t2v.tolist() == pytest.approx([0.02, 0.04, 0.04, 0.02, 0.02])
     assert (found.learning_rate, found.momentum) == (0.5, 0.7)
 
 
@@ -90,6 +93,7 @@ def test_tempnet_predicts_between_the_shifts() -> None:
     found = modulator(modulator={"kind": "tempnet", "prototypes": 5, "dropout": 0.0})
     assert isinstance(found, TempNet) and (found.tau_min, found.tau_max) == (0.02, 0.04)
     assert found.vision.prototypes.shape == (5, 6)
+    assert [found.rate(step) for step in (0, 3, 4)] == pytest.approx([3e-5, 3e-5, 2.7e-5])
     taus = torch.cat(found(0, None, ROWS, ROWS))
     assert taus.min() > 0.02 and taus.max() < 0.04
 

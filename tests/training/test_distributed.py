@@ -37,7 +37,8 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
     scheduled = ScheduledShift(SHIFTS, alpha=0.1, period=6)
     if name == "isogclr":
         bounds = {"tau_min": 0.02, "tau_max": 0.5}
-        return SogCLR(24, gamma=0.5, rho=1.0), IndividualTau(torch.full((24,), 0.1), **bounds)
+        starts = (torch.full((24,), 0.1), torch.full((32,), 0.1))
+        return SogCLR(24, gamma=0.5, rho=1.0, captions=32), IndividualTau(starts, **bounds)
     found: dict[str, tuple[Any, nn.Module]] = {
         "info_nce": (info_nce, scheduled),
         "max_margin": (max_margin, scheduled),
@@ -45,10 +46,10 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
         "clip": (info_nce, LearnableTau(0.1)),
         "siglip": (SigLIP(bias=-3.0), LearnableTau(0.1)),
         "cyclip": (CyCLIP(), LearnableTau(0.1)),
-        "sogclr": (SogCLR(24, gamma=0.5), scheduled),
+        "sogclr": (SogCLR(24, gamma=0.5, captions=32), scheduled),
         "tempnet": (
-            SogCLR(24, rho=1.0),
-            TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=4, dropout=0.5),
+            SogCLR(24, rho=1.0, captions=32),
+            TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=16, dropout=0.5, learning_rate=0.01),
         ),
     }
     return found[name]

@@ -27,8 +27,10 @@ def learned(name: str) -> tuple[Any, Any]:
         return SigLIP(bias=-3.0), LearnableTau(0.1)
     if name == "isogclr":
         bounds = {"tau_min": 0.02, "tau_max": 0.5}
-        return SogCLR(24, gamma=0.5, rho=1.0), IndividualTau(torch.full((24,), 0.1), **bounds)
-    return SogCLR(24, rho=1.0), TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=4)
+        starts = (torch.full((24,), 0.1), torch.full((32,), 0.1))
+        return SogCLR(24, gamma=0.5, rho=1.0, captions=32), IndividualTau(starts, **bounds)
+    net = TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=4, learning_rate=0.01)
+    return SogCLR(24, rho=1.0, captions=32), net
 
 
 @pytest.mark.parametrize("name", ["siglip", "isogclr", "tempnet"])
@@ -72,6 +74,46 @@ def test_what_learns_does_not_decay_and_has_the_same_rate(tmp_path: Path) -> Non
     assert still.weight.flatten().tolist() == pytest.approx([5 - sum(rates)] * 4, abs=1e-5)
 
 
+def test_tempnet_has_a_rate_of_its_own(tmp_path: Path) -> None:
+    net = TempNet(
+        8, tau_min=0.02, tau_max=0.3, prototypes=4, learning_rate=1e-3, decay=0.5, epoch_steps=3
+    )
+    assert [net.rate(step) for step in (0, 2, 3, 8)] == [1e-3, 1e-3, 5e-4, 2.5e-4]
+    start = net.vision.transform.bias.clone()
+    rates: list[list[float]] = []
+    step = torch.optim.AdamW.step
+
+    def noting(optimizer: torch.optim.AdamW) -> None:
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        step(optimizer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", noting)
+        objective = SogCLR(24, rho=1.0, captions=32)
+        run(tmp_path, objective=objective, modulator=net, epochs=3, weight_decay=10.0)
+    heads = [reference.cosine_rate(step, 9, 0.01, 0, 0) for step in range(9)]
+    assert [found[:-1] for found in rates] == [pytest.approx([rate] * 2) for rate in heads]
+    assert [found[-1] for found in rates] == [net.rate(step) for step in range(9)]
+    assert 0 < (net.vision.transform.bias - start).abs().max() < 3 * (1e-3 + 5e-4 + 2.5e-4)
+
+
+def test_prototypes_are_features_of_the_first_batch(tmp_path: Path) -> None:
+    """Of the other modality, and set once: the second step does not set them again."""
+    net = TempNet(8, tau_min=0.02, tau_max=0.3, prototypes=10, learning_rate=1e-9)
+    random = net.vision.prototypes.detach().clone()
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def objective(v: Tensor, t: Tensor, tau: Any, **_: Any) -> Tensor:
+        seen.append((v.detach(), t.detach()))
+        return info_nce(v, t, tau)
+
+    run(tmp_path, objective=objective, modulator=net, epochs=1)
+    assert len(seen) == 3
+    torch.testing.assert_close(net.vision.prototypes[:8], seen[0][1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(net.text.prototypes[:8], seen[0][0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(net.vision.prototypes[8:], random[8:])  # a batch has 8 pairs
+
+
 def test_the_norm_is_that_of_all_that_learns(tmp_path: Path) -> None:
     def objective(v: Tensor, t: Tensor, tau: Tensor, **_: Any) -> Tensor:
         return 1e-3 * info_nce(v, t, 0.1) + 50 * tau
@@ -98,8 +140,8 @@ def test_relevant_pairs_reach_the_objective(tmp_path: Path) -> None:
     pairs.classes = pairs.cluster_id[:, None]
     seen = []
 
-    def spy(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: Tensor) -> Tensor:
-        kind = index > 19  # as `Samples` makes the clusters
+    def spy(v: Tensor, t: Tensor, tau: Tensor, *, index: Any, positives: Tensor) -> Tensor:
+        kind = index[0] > 19  # as `Samples` makes the clusters
         seen.append(torch.equal(positives, kind[:, None] == kind[None]))
         return max_margin(v, t, tau, positives=positives)
 

@@ -212,10 +212,8 @@ def test_the_seed_orders_the_batches_too(tmp_path: Path) -> None:
     seen: dict[int, list[list[int]]] = {}
 
     def spy(seed: int) -> Callable[..., Tensor]:
-        def objective(
-            v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: None
-        ) -> Tensor:
-            seen.setdefault(seed, []).append(index.tolist())
+        def objective(v: Tensor, t: Tensor, tau: Tensor, *, index: Any, positives: None) -> Tensor:
+            seen.setdefault(seed, []).append(index[0].tolist())
             return info_nce(v, t, tau)
 
         return objective
@@ -244,8 +242,8 @@ def test_a_loss_that_is_not_a_number_stops(tmp_path: Path) -> None:
     """The samples that it names are those of the step; step 4 is the second of the second epoch."""
     seen: list[list[int]] = []
 
-    def broken(v: Tensor, t: Tensor, tau: Tensor, *, index: Tensor, positives: None) -> Tensor:
-        seen.append(index.tolist())
+    def broken(v: Tensor, t: Tensor, tau: Tensor, *, index: Any, positives: None) -> Tensor:
+        seen.append(index[0].tolist())
         return info_nce(v, t, tau) * (math.nan if len(seen) > 4 else 1)
 
     with pytest.raises(
@@ -417,3 +415,27 @@ def test_training_without_a_validation_split(tmp_path: Path) -> None:
     with RunLog(tmp_path) as log:
         trained = train(model, info_nce, modulator, feature_pairs(), None, settings(), 0, log)
     assert trained.metrics == {} and len(curves(tmp_path)) == 18
+
+
+@pytest.mark.parametrize(("threads", "wanted"), [(1, 1), (None, 3), (2, 2)])
+def test_heads_on_features_use_one_thread(tmp_path: Path, threads: int | None, wanted: int) -> None:
+    """In every step, in validation and in the test, where OMP_NUM_THREADS allows three."""
+    used: list[int] = []
+
+    class Counter(ScheduledShift):
+        def forward(self, *given: Any) -> Tensor:
+            used.append(torch.get_num_threads())
+            return super().forward(*given)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        modulator = Counter(SHIFTS, alpha=0.1, period=6)
+        _, model = run(tmp_path, modulator=modulator, epochs=1, threads=threads)
+        assert set(used) == {wanted} and len(used) == 3
+        model.vision_head.register_forward_hook(lambda *_: used.append(torch.get_num_threads()))
+        model.text_head.register_forward_hook(lambda *_: used.append(torch.get_num_threads()))
+        encode_split(model, feature_pairs(), torch.device("cpu"), 8)
+        assert len(used) > 6 and set(used[3:]) == {1} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

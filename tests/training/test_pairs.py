@@ -220,6 +220,7 @@ def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
     for batch, wanted in zip(batches, picks, strict=True):
         assert isinstance(batch, Batch)
         assert batch.index.tolist() == wanted.items.tolist()
+        assert batch.caption.tolist() == wanted.captions.tolist()  # their own, here
         assert batch.text[:, 0].tolist() == wanted.captions.tolist()
         assert batch.cluster_id.tolist() == (wanted.captions % 5).tolist()
         assert torch.equal(batch.vision, pairs.inputs(wanted.items.tolist()))
@@ -306,7 +307,7 @@ def test_drawn_captions_of_other_clips_leave_tau_to_the_clip(clips: Pairs) -> No
     for epoch in range(20):
         (picks,) = picked(clips.first, 4, 0, epoch, positives)
         batch = clips.__getitems__(picks)
-        assert batch.cluster_id.tolist() == batch.index.tolist()
+        assert batch.cluster_id.tolist() == batch.caption.tolist() == batch.index.tolist()
         drawn = batch.text[:, 0].long().tolist()
         assert 1 not in drawn  # no sentence
         seen |= set(zip(batch.index.tolist(), drawn, strict=True))

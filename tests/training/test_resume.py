@@ -36,7 +36,8 @@ STEPS = 18  # six an epoch
 
 def method(stateful: bool) -> tuple[Any, nn.Module]:
     if stateful:
-        return SogCLR(24), IndividualTau(torch.full((24,), 0.04))
+        starts = (torch.full((24,), 0.04), torch.full((32,), 0.04))
+        return SogCLR(24, captions=32), IndividualTau(starts, tau_max=0.05)
     return info_nce, ScheduledShift(SHIFTS, alpha=0.1, period=6)
 
 

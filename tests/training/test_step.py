@@ -111,15 +111,15 @@ def test_bf16_towers_and_a_loss_in_single_precision() -> None:
 
 def test_the_moving_average_is_kept(tmp_path: Path) -> None:
     last = run(tmp_path / "last", epochs=2)[0].model.state_dict()
-    found, model = run(tmp_path / "average", epochs=2, ema_decay=0.5)
+    found, model = run(tmp_path / "average", epochs=2, ema_decay=0.75)
     kept = found.model.state_dict()
     name = "vision_head.2.weight"
     assert torch.equal(model.state_dict()[name], last[name])  # what is trained is the same
     assert not torch.equal(kept[name], last[name])
     weights = [model_after(tmp_path / str(n), n)[name] for n in range(1, 7)]
-    average = weights[0]  # the first step's weights, then half and half
+    average = weights[0]  # the first step's weights, then a quarter of each next step's
     for value in weights[1:]:
-        average = 0.5 * average + 0.5 * value
+        average = 0.75 * average + 0.25 * value
     torch.testing.assert_close(kept[name], average)
 
 
