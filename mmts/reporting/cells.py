@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.kinds import quantity
+from mmts.metrics.recall import to_percent
 from mmts.reporting.measure import Measure, measure_of
 
 
@@ -121,6 +122,10 @@ class Dataset:
         columns = ["tau_min", "tau_mean", "tau_max"]
         logged = pd.concat([cell.curves.dropna(subset=columns) for cell in self.of(method)])
         return logged.groupby("step")[columns].mean()
+
+    def percents(self, method: str, source: str, key: str) -> list[float]:
+        """Return what `values` does, in percent points."""
+        return [to_percent(key) * value for value in self.values(method, source, key)]
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

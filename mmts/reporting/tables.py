@@ -104,9 +104,9 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
     """Per method the few numbers for `dvc exp show`: percent points, means over seeds."""
     return {
         method: {
-            name: round(100 * mean(values), 2)
+            name: round(mean(values), 2)
             for name, key in dataset.measure.headline.items()
-            if (values := dataset.values(method, source, key))
+            if (values := dataset.percents(method, source, key))
         }
         for method in dataset.methods
     }
@@ -140,7 +140,7 @@ def _table(
     gains: Mapping[str, Interval | None],
 ) -> Table:
     keys = [key for _, columns in groups for _, key in columns]
-    columns = [_column([dataset.values(m, source, key) for m in dataset.methods]) for key in keys]
+    columns = [_column([dataset.percents(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []
     for method, entries in zip(dataset.methods, zip(*columns, strict=True), strict=True):
         about = (method, dataset.objective(method), setting(dataset, method))
@@ -186,10 +186,8 @@ def _column(values: list[list[float]]) -> list[Entry]:
 
 
 def entry(values: list[float]) -> Entry:
-    """Mean and standard deviation of fractions, one a seed, in percent."""
-    return Entry(
-        100 * mean(values) if values else None, 100 * stdev(values) if len(values) > 1 else None
-    )
+    """Mean and standard deviation of what the seeds have, in percent points."""
+    return Entry(mean(values) if values else None, stdev(values) if len(values) > 1 else None)
 
 
 def _queries(dataset: Dataset, method: str, source: str) -> list:  # type: ignore[type-arg]
