@@ -113,6 +113,13 @@ class Dataset:
         """Whether the method learns its tau, so that only the log knows it."""
         return bool(self.of(method)[0].run["modulator"] != "scheduled")
 
+    def has_both(self, method: str) -> bool:
+        """Return whether the method has a schedule and shifts: MM-TS."""
+        run = self.of(method)[0].run
+        return bool(
+            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
+        )
+
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""
         return bool(self.of(method)[0].run["clustering"]["relevancy"])

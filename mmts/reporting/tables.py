@@ -100,6 +100,16 @@ def best_row(table: Table) -> Row:
     return max(table.rows, key=lambda row: row.score.mean or 0.0)
 
 
+def stated_row(dataset: Dataset, table: Table) -> Row:
+    """Return the row that is compared with its baseline before all others, whatever the results.
+
+    The first MM-TS of the grid, or else its last method. Baselines are passed over as long as there
+    are other methods.
+    """
+    rows = [row for row in table.rows if row.method != row.baseline] or list(table.rows)
+    return next((row for row in rows if dataset.has_both(row.method)), rows[-1])
+
+
 def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float]]:
     """Per method the few numbers for `dvc exp show`: percent points, means over seeds."""
     return {
@@ -175,6 +185,15 @@ def to_baseline(
     of = [_queries(dataset, name, source) for name in (method, dataset.baseline(method))]
     draws = {"resamples": resamples, "seed": seed}
     return paired_difference(dataset.measure, of[0], of[1], part=part, **draws)
+
+
+def own_interval(
+    dataset: Dataset, source: str, method: str, part: str | None, *, resamples: int, seed: int
+) -> Interval | None:
+    """Return the measure's key of a method with its bounds, on all queries or on a part."""
+    draws = {"resamples": resamples, "seed": seed}
+    queries = _queries(dataset, method, source)
+    return paired_difference(dataset.measure, queries, None, part=part, **draws)
 
 
 def _column(values: list[list[float]]) -> list[Entry]:
