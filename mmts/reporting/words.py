@@ -69,13 +69,11 @@ def stated(dataset: Dataset, table: Table) -> Headline:
     number, about = row.score.text, f"{table.difference} of {row.method}"
     if row.difference is not None:
         number, about = signed(row.difference.value), f"{about} minus its baseline {row.baseline}"
-    highest = f"Highest of {count} methods on the test: {best.method}, {best.score.text}."
+    compared = plural(sum(one.difference is not None for one in table.rows), "comparison")
+    of = f"{count} methods ({compared})"
+    highest = f"Highest of {of} on the test: {best.method}, {best.score.text}."
     if best.method != row.method:
-        compared = sum(one.difference is not None for one in table.rows)
-        highest += (
-            f" It is picked by the test itself, among {plural(compared, 'comparison')}, which "
-            "flatters it."
-        )
+        highest += " It was picked on the test items, which flatters it."
     return Headline(number, about, _verdict(dataset, row), highest if count > 1 else "")
 
 
@@ -88,8 +86,8 @@ def _verdict(dataset: Dataset, row: Row) -> str:
     meaning = "excludes zero" if gain.clear else "holds zero, so this may be chance"
     seeds = " One seed: another may differ by more." if len(dataset.seeds) == 1 else ""
     return (
-        f"The 95 % interval, {bounds(gain)}, {meaning}.{seeds} The grid fixes this comparison, "
-        "whatever the results."
+        f"The 95 % interval, {bounds(gain)}, {meaning}.{seeds} The grid fixes this comparison "
+        "before any result is known."
     )
 
 

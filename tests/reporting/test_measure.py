@@ -98,7 +98,8 @@ def test_the_difference_and_the_best_are_those_of_the_average_map(ek100: SimpleN
     found = stated(ek100.dataset, overall)
     assert f"**{found.number}** mAP avg of {found.about.split()[3]} minus its baseline" in text
     assert found.text in text and found.verdict.startswith("The 95 % interval, ")
-    assert f"on the test: {best.method}, {best.score.text}." in found.highest
+    of = f"{len(overall.rows)} methods (4 comparisons)"
+    assert f"Highest of {of} on the test: {best.method}, {best.score.text}." in found.highest
     assert "rsum" not in text and "Recalls" not in text
 
 

@@ -138,8 +138,10 @@ def test_no_result_decides_which_comparison_is_stated(dataset: Dataset, best: st
     assert found.number == signed(gain.value)
     assert found.about == "rsum of mmts minus its baseline plain"
     assert f"The 95 % interval, {bounds(gain)}, " in found.verdict
-    assert found.highest.startswith(f"Highest of 3 methods on the test: {best}, 300.0.")
-    flatters = "It is picked by the test itself, among 1 comparison, which flatters it."
+    assert found.highest.startswith(
+        f"Highest of 3 methods (1 comparison) on the test: {best}, 300.0."
+    )
+    flatters = "It was picked on the test items, which flatters it."
     assert (flatters in found.highest) == (best != "mmts")
 
 
