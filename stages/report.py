@@ -19,8 +19,7 @@ def main() -> None:
     from mmts.reporting.results import write_results
     from mmts.reporting.speed import cell_speeds
     from mmts.reporting.study.files import study_files
-    from mmts.reporting.tables import best_row
-    from mmts.reporting.words import capital, verdict
+    from mmts.reporting.words import stated
     from mmts.shards import ShardReader
 
     settings = load(ReportStage)
@@ -39,10 +38,9 @@ def main() -> None:
         write_results(work, reports, speeds, of_study)
     for report in reports:
         for overall, *_ in report.tables:
-            best = best_row(overall)
+            found = stated(report.dataset, overall)
             name = f"{report.dataset.name}, tested on {overall.source}"
-            score = f"{overall.difference} {best.score.text}"
-            print(f"{name}: {best.method}, {score}. {capital(verdict(best))}")
+            print(f"{name}: {found.number} {found.text}")
     print(f"{results / 'index.html'}: {(results / 'index.html').stat().st_size / 1000:.0f} kB")
     if any(not report.dataset.publishable for report in reports):
         print(f"{results / 'local/index.html'}: the same with captions and pictures, not for git")

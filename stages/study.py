@@ -32,6 +32,8 @@ def main(
     from mmts.study.session import Session
 
     session = Session(folder, dataset or [])
+    for told in session.set_aside:
+        print("set aside, neither trained nor shown:", told)
     with ExitStack() as stack:
         for name in session.names:
             stack.enter_context(alone(DATA / "cache/study" / name))

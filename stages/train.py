@@ -122,8 +122,14 @@ def save(
 
 def validation(metrics: dict[str, float]) -> str:
     """The end of the last line: the validation metrics, or that there are none."""
+    from mmts.metrics.recall import to_percent
+
     names = {"val/rsum": "rsum", "val/mAP/avg": "mAP", "val/nDCG/avg": "nDCG"}
-    found = [f"{name} {100 * metrics[key]:.1f}" for key, name in names.items() if key in metrics]
+    found = [
+        f"{name} {to_percent(key) * metrics[key]:.1f}"
+        for key, name in names.items()
+        if key in metrics
+    ]
     return f", validation {', '.join(found)}" if found else ", no validation split"
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmts.evaluation import evaluate
+from mmts.evaluation import evaluate, summary
 from mmts.metrics.recall import retrieval_recall
 from mmts.settings import Evaluate
 from mmts.training.pairs import Pairs
@@ -72,7 +72,8 @@ def test_each_source_is_searched_by_itself(cell: Any, found: Any, source: str) -
     wanted = retrieval_recall(vision[items], text[captions], owner)
     assert {key: metrics[key] for key in wanted} == pytest.approx(wanted)
     assert 0 < metrics["t2v/R@1"] < 1
-    assert metrics["rsum"] == pytest.approx(sum(wanted.values()))
+    assert metrics["rsum"] == pytest.approx(100 * sum(wanted.values()))
+    assert f", rsum {100 * sum(wanted.values()):.1f}" in summary(metrics)
     t2v, v2t = reference.ranks(vision[items].tolist(), text[captions].tolist(), owner)
     assert metrics["t2v/median_rank"] == np.median(t2v)
     assert metrics["v2t/median_rank"] == np.median(v2t)
@@ -123,7 +124,7 @@ def test_parts_are_means_over_their_queries(found: Any, part: str) -> None:
             total += (rank <= k).mean()
         assert metrics[f"{part}/{direction}/median_rank"] == rank.median()
         assert metrics[f"{part}/{direction}/queries"] == len(rank)
-    assert metrics[f"{part}/rsum"] == pytest.approx(total)
+    assert metrics[f"{part}/rsum"] == pytest.approx(100 * total)
 
 
 def test_parts_add_up(found: Any) -> None:
@@ -163,7 +164,7 @@ def test_intervals_are_the_resampled_loop(cell: Any, found: Any) -> None:
             assert (metrics[f"{key}/low"], metrics[f"{key}/high"]) == pytest.approx((low, high))
             assert metrics[f"{key}/low"] <= metrics[key] <= metrics[f"{key}/high"]
     bounds = found.metrics["a"]["rsum/low"], found.metrics["a"]["rsum/high"]
-    assert bounds == pytest.approx(tuple(np.quantile(sums, [0.025, 0.975])))
+    assert bounds == pytest.approx(tuple(100 * np.quantile(sums, [0.025, 0.975])))
 
 
 def test_examples(cell: Any, found: Any) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mmts.evaluation import graded, recall
 from mmts.evaluation.queries import Rows
+from mmts.metrics.recall import to_percent
 from mmts.settings import Evaluate
 from mmts.shards.samples import column
 from mmts.training.pairs import Pairs
@@ -54,7 +55,7 @@ def evaluate(
 
 def summary(metrics: dict[str, float]) -> str:
     """The main numbers of one source on one line, in percent."""
-    percent = {key: f"{100 * value:.1f}" for key, value in metrics.items()}
+    percent = {key: f"{to_percent(key) * value:.1f}" for key, value in metrics.items()}
     if "mAP/avg" in metrics:
         return (
             f"mAP {percent['mAP/avg']} (v2t {percent['mAP/v2t']}, t2v {percent['mAP/t2v']}), "

@@ -48,8 +48,9 @@ def evaluate_source(
 def source_metrics(queries: pd.DataFrame, items: int, settings: Evaluate) -> dict[str, float]:
     """Metrics of one source: of all queries, and under head/, medium/ and tail/.
 
-    Recalls are fractions, `rsum` is the sum of the six; `.../low` and `.../high` bound the 95 %
-    bootstrap interval over media items. A part without queries in a direction is left out.
+    Recalls are fractions, `rsum` is the sum of the six in percent points, 0 to 600; `.../low` and
+    `.../high` bound the 95 % bootstrap interval over media items. A part without queries in a
+    direction is left out.
     """
     weights = item_weights(items, settings.bootstrap, settings.seed)
     found = _metrics_of(queries, weights, "")
@@ -77,6 +78,6 @@ def _metrics_of(
             found[f"{key}/low"], found[f"{key}/high"] = interval(samples[:, column])
         found[f"{prefix}{direction}/median_rank"] = float(np.median(rank))
         found[f"{prefix}{direction}/queries"] = len(rows)
-    found[f"{prefix}rsum"] = total
-    found[f"{prefix}rsum/low"], found[f"{prefix}rsum/high"] = interval(sums)
+    found[f"{prefix}rsum"] = 100 * total
+    found[f"{prefix}rsum/low"], found[f"{prefix}rsum/high"] = interval(100 * sums)
     return found

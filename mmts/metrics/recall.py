@@ -6,7 +6,7 @@ at least one of its captions is. Ties count against: an equally similar wrong an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,6 +50,19 @@ def retrieval_recall(
         InputError: shapes that do not fit, NaN, an owner out of range, an item without caption.
     """
     return recall_at(retrieval_ranks(vision, text, text_owner), ks)
+
+
+def rsum(recalls: Mapping[str, float]) -> float:
+    """Return the sum of recalls in percent points: from 0 to 600 for R@1, R@5, R@10 both ways."""
+    return 100 * sum(recalls.values())
+
+
+def to_percent(key: str) -> float:
+    """Return the factor that turns a metric into percent points.
+
+    Recalls, mAP and nDCG are fractions, in files too; `rsum` and its bounds have percent points.
+    """
+    return 1.0 if "rsum" in key.split("/") else 100.0
 
 
 def retrieval_ranks(

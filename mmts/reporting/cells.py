@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.kinds import quantity
+from mmts.metrics.recall import to_percent
 from mmts.reporting.measure import Measure, measure_of
 
 
@@ -116,6 +117,13 @@ class Dataset:
         """Whether the method learns its tau, so that only the log knows it."""
         return bool(self.of(method)[0].run["modulator"] != "scheduled")
 
+    def has_both(self, method: str) -> bool:
+        """Return whether the method has a schedule and shifts: MM-TS."""
+        run = self.of(method)[0].run
+        return bool(
+            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
+        )
+
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""
         return bool(self.of(method)[0].run["clustering"]["relevancy"])
@@ -125,6 +133,10 @@ class Dataset:
         columns = ["tau_min", "tau_mean", "tau_max"]
         logged = pd.concat([cell.curves.dropna(subset=columns) for cell in self.of(method)])
         return logged.groupby("step")[columns].mean()
+
+    def percents(self, method: str, source: str, key: str) -> list[float]:
+        """Return what `values` does, in percent points."""
+        return [to_percent(key) * value for value in self.values(method, source, key)]
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

@@ -134,7 +134,7 @@ def _entries(
     for group in experiment.groups:
         for keys in group.keys:
             known = bool(method) and group.kind in tests
-            values = [dataset.values(method, tests[group.kind], key) for key in keys if known]
+            values = [dataset.percents(method, tests[group.kind], key) for key in keys if known]
             yield entry([mean(of_seed) for of_seed in zip(*values, strict=True)])
 
 

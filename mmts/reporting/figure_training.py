@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mmts.metrics.recall import to_percent
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, method_colours, method_legend, png
 from mmts.reporting.words import OBJECTIVES
@@ -32,8 +33,8 @@ def training_figure(dataset: Dataset) -> Figure:
         for method in dataset.methods:
             cells = dataset.of(method)
             _lines(of_objective[cells[0].objective], [_loss(c) for c in cells], colours[method])
-            for (_, column), axes in zip(curves, grid[len(objectives) :], strict=True):
-                _lines(axes, [_validation(c, column) for c in cells], colours[method])
+            for curve, axes in zip(curves, grid[len(objectives) :], strict=True):
+                _lines(axes, [_validation(c, *curve) for c in cells], colours[method])
         for objective, axes in of_objective.items():
             axes.set_title(f"{OBJECTIVES[objective]} loss")
         for (name, _), axes in zip(curves, grid[len(objectives) :], strict=True):
@@ -99,9 +100,9 @@ def _measured(dataset: Dataset, column: str) -> bool:
     )
 
 
-def _validation(cell: Cell, column: str) -> Curve:
+def _validation(cell: Cell, name: str, column: str) -> Curve:
     measured = cell.curves.dropna(subset=[column])
-    return _epochs(cell, measured["step"]), 100 * measured[column].to_numpy()
+    return _epochs(cell, measured["step"]), to_percent(name) * measured[column].to_numpy()
 
 
 def _alt(dataset: Dataset, curves: list[tuple[str, str]]) -> str:
@@ -113,7 +114,7 @@ def _alt(dataset: Dataset, curves: list[tuple[str, str]]) -> str:
             first, last = (np.mean([loss[end] for loss in losses]) for end in (0, -1))
             text += f" from {first:.3g} to {last:.3g}"
         for name, column in curves:
-            scores = [_validation(cell, column)[1] for cell in dataset.of(method)]
+            scores = [_validation(cell, name, column)[1] for cell in dataset.of(method)]
             if all(len(score) for score in scores):
                 text += f", validation {name} at the end {np.mean([s[-1] for s in scores]):.1f}"
         told.append(text)

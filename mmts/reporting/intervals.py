@@ -48,7 +48,7 @@ class Interval:
 def paired_difference(
     measure: Measure,
     method: Sequence[pd.DataFrame],
-    baseline: Sequence[pd.DataFrame],
+    baseline: Sequence[pd.DataFrame] | None,
     *,
     resamples: int,
     seed: int,
@@ -58,21 +58,23 @@ def paired_difference(
 
     Both are the queries of one source, a table a seed in the same order of seeds. All queries
     of a unit (with recalls, a media item) move together, and both methods get the same draws
-    (`mmts.metrics.bootstrap.paired_interval`). With `part` only the queries of that part count;
+    (`mmts.metrics.bootstrap.paired_interval`). Without a baseline the measure of `method` itself is
+    bounded. With `part` only the queries of that part count;
     None is returned where it has none in a direction.
     """
     units = pd.Index(np.unique(measure.unit(method[0])))
     if part is not None:
         method = [queries[queries["part"] == part] for queries in method]
-        baseline = [queries[queries["part"] == part] for queries in baseline]
+        baseline = baseline and [queries[queries["part"] == part] for queries in baseline]
     counts = _query_counts(measure, method[0], units)
-    for queries in (*method[1:], *baseline):
+    for queries in (*method[1:], *(baseline or ())):
         if not np.array_equal(_query_counts(measure, queries, units), counts):
             raise InputError("two cells were evaluated on different queries; run dvc repro")
     if not counts.any(axis=0).all():
         return None
-    pairs = zip(method, baseline, strict=True)
-    gains = np.stack([_sums(measure, a, units) - _sums(measure, b, units) for a, b in pairs])
+    gains = np.stack([_sums(measure, queries, units) for queries in method])
+    if baseline is not None:
+        gains -= np.stack([_sums(measure, queries, units) for queries in baseline])
     bounds = paired_interval(gains, counts, resamples=resamples, seed=seed)
     return Interval(*(100 * measure.factor * bound for bound in bounds))
 

@@ -8,8 +8,8 @@ from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval
 from mmts.reporting.style import Figure
-from mmts.reporting.tables import Entry, Table, best_row
-from mmts.reporting.words import OBJECTIVES, bounds, capital, notes, signed, test_size, verdict
+from mmts.reporting.tables import Entry, Table
+from mmts.reporting.words import OBJECTIVES, bounds, notes, signed, stated, test_size
 
 
 def markdown(
@@ -27,14 +27,13 @@ def markdown(
     """
     lines = [f"# {escape(dataset.name)}", ""]
     for overall, *others in tables:
-        best = best_row(overall)
-        told = f"{overall.difference} {best.score.text}. {escape(capital(verdict(best)))}"
+        found = stated(dataset, overall)
         if len(tables) > 1:
             lines += [f"## Test source {escape(overall.source)}", ""]
         lines += [
             f"{test_size(dataset, overall.source)}.",
             "",
-            f"Best: **{escape(best.method)}**, {told}",
+            f"**{found.number}** {escape(found.text)}",
             "",
         ]
         for table in (overall, *others):

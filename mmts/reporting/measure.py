@@ -108,7 +108,7 @@ RECALL = Measure(
         "Median rank of the right answer{where}, text to vision and vision to text, and the "
         "95 % interval of rsum over test items"
     ),
-    told=(("t2v/median_rank", 1), ("v2t/median_rank", 1), ("rsum/low", 100), ("rsum/high", 100)),
+    told=(("t2v/median_rank", 1), ("v2t/median_rank", 1), ("rsum/low", 1), ("rsum/high", 1)),
     telling="{0:.3g} and {1:.3g}, {2:.0f} to {3:.0f}",
     example=_first_right,
 )

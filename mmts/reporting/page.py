@@ -11,16 +11,15 @@ from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
 from mmts.reporting.speed import COLUMNS, NOTES, Speed
 from mmts.reporting.style import Figure, method_colours
-from mmts.reporting.tables import Table, best_row
+from mmts.reporting.tables import Table
 from mmts.reporting.words import (
     OBJECTIVES,
     bounds,
-    capital,
     notes,
     plural,
     signed,
+    stated,
     test_size,
-    verdict,
 )
 
 if TYPE_CHECKING:
@@ -121,12 +120,10 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
 
 def _source(report: Report, tables: tuple[Table, ...]) -> dict[str, Any]:
     overall = tables[0]
-    best = best_row(overall)
     return {
         "name": overall.source,
         "size": test_size(report.dataset, overall.source),
-        "best": best,
-        "verdict": capital(verdict(best)),
+        "stated": stated(report.dataset, overall),
         "tables": [(table, whiskers(table)) for table in tables],
     }
 

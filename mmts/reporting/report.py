@@ -15,7 +15,7 @@ from mmts.reporting.figure_tau import tau_figure
 from mmts.reporting.figure_training import training_figure
 from mmts.reporting.gallery import Gallery, Pictures, gallery
 from mmts.reporting.style import Figure
-from mmts.reporting.tables import Table, best_row, group_table, overall_table, part_table
+from mmts.reporting.tables import Table, group_table, overall_table, part_table, stated_row
 from mmts.settings import Report as ReportSettings
 
 
@@ -59,7 +59,7 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
     )
     galleries = tuple(
         gallery(
-            dataset, overall.source, best_row(overall).method, pictures,
+            dataset, overall.source, stated_row(dataset, overall).method, pictures,
             count=settings.examples, seed=settings.seed,
         )
         for overall, *_ in tables

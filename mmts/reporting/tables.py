@@ -100,13 +100,23 @@ def best_row(table: Table) -> Row:
     return max(table.rows, key=lambda row: row.score.mean or 0.0)
 
 
+def stated_row(dataset: Dataset, table: Table) -> Row:
+    """Return the row that is compared with its baseline before all others, whatever the results.
+
+    The first MM-TS of the grid, or else its last method. Baselines are passed over as long as there
+    are other methods.
+    """
+    rows = [row for row in table.rows if row.method != row.baseline] or list(table.rows)
+    return next((row for row in rows if dataset.has_both(row.method)), rows[-1])
+
+
 def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float]]:
     """Per method the few numbers for `dvc exp show`: percent points, means over seeds."""
     return {
         method: {
-            name: round(100 * mean(values), 2)
+            name: round(mean(values), 2)
             for name, key in dataset.measure.headline.items()
-            if (values := dataset.values(method, source, key))
+            if (values := dataset.percents(method, source, key))
         }
         for method in dataset.methods
     }
@@ -140,7 +150,7 @@ def _table(
     gains: Mapping[str, Interval | None],
 ) -> Table:
     keys = [key for _, columns in groups for _, key in columns]
-    columns = [_column([dataset.values(m, source, key) for m in dataset.methods]) for key in keys]
+    columns = [_column([dataset.percents(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []
     for method, entries in zip(dataset.methods, zip(*columns, strict=True), strict=True):
         about = (method, dataset.objective(method), setting(dataset, method))
@@ -177,6 +187,15 @@ def to_baseline(
     return paired_difference(dataset.measure, of[0], of[1], part=part, **draws)
 
 
+def own_interval(
+    dataset: Dataset, source: str, method: str, part: str | None, *, resamples: int, seed: int
+) -> Interval | None:
+    """Return the measure's key of a method with its bounds, on all queries or on a part."""
+    draws = {"resamples": resamples, "seed": seed}
+    queries = _queries(dataset, method, source)
+    return paired_difference(dataset.measure, queries, None, part=part, **draws)
+
+
 def _column(values: list[list[float]]) -> list[Entry]:
     """One column: the entries that show the highest number are the best, ties included."""
     found = [entry(of_method) for of_method in values]
@@ -186,10 +205,8 @@ def _column(values: list[list[float]]) -> list[Entry]:
 
 
 def entry(values: list[float]) -> Entry:
-    """Mean and standard deviation of fractions, one a seed, in percent."""
-    return Entry(
-        100 * mean(values) if values else None, 100 * stdev(values) if len(values) > 1 else None
-    )
+    """Mean and standard deviation of what the seeds have, in percent points."""
+    return Entry(mean(values) if values else None, stdev(values) if len(values) > 1 else None)
 
 
 def _queries(dataset: Dataset, method: str, source: str) -> list:  # type: ignore[type-arg]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from statistics import mean
+from typing import NamedTuple
 
 from mmts.captions import repeats_line
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
-from mmts.reporting.tables import Row, query_groups
+from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
 
 OBJECTIVES = {
     "info_nce": "InfoNCE", "max_margin": "max-margin", "siglip": "SigLIP", "cyclip": "CyCLIP",
@@ -45,19 +46,50 @@ def test_size(dataset: Dataset, source: str) -> str:
     )
 
 
-def verdict(best: Row) -> str:
-    """What the best method's difference to its baseline means, in plain words."""
-    gain = best.difference
-    if best.method == best.baseline:
-        return "It is a baseline itself: no other method scores higher."
+class Headline(NamedTuple):
+    """What the page says first of a test source.
+
+    number: a difference, or a score where there is none. about: what it is of. verdict: what it
+    means. highest: the method with the highest score, named as picked on the test.
+    """
+
+    number: str
+    about: str
+    verdict: str
+    highest: str
+
+    @property
+    def text(self) -> str:
+        """What stands behind the number."""
+        return f"{self.about}. {self.verdict} {self.highest}".rstrip()
+
+
+def stated(dataset: Dataset, table: Table) -> Headline:
+    """Return the comparison that is fixed beforehand, and beside it the winner on the test."""
+    row, best, count = stated_row(dataset, table), best_row(table), len(table.rows)
+    number, about = row.score.text, f"{table.difference} of {row.method}"
+    if row.difference is not None:
+        number, about = signed(row.difference.value), f"{about} minus its baseline {row.baseline}"
+    compared = plural(sum(one.difference is not None for one in table.rows), "comparison")
+    of = f"{count} methods ({compared})"
+    highest = f"Highest of {of} on the test: {best.method}, {best.score.text}."
+    if best.method != row.method:
+        highest += " It was picked on the test items, which flatters it."
+    return Headline(number, about, _verdict(dataset, row), highest if count > 1 else "")
+
+
+def _verdict(dataset: Dataset, row: Row) -> str:
+    gain = row.difference
+    if row.method == row.baseline:
+        return "No method here has a baseline to compare it with."
     if gain is None:
-        return "Its difference to its baseline could not be measured."
-    side = "above" if gain.value >= 0 else "below"
-    seed = " on one seed" if best.entries[-1].std is None else ""
-    start = f"{abs(gain.value):.1f} points {side} its baseline {best.baseline}{seed}"
-    if gain.clear:
-        return f"{start}; the 95 % interval, {bounds(gain)}, excludes zero."
-    return f"{start}; the 95 % interval, {bounds(gain)}, holds zero, so this may be chance."
+        return f"Its difference to its baseline {row.baseline} could not be measured."
+    meaning = "excludes zero" if gain.clear else "holds zero, so this may be chance"
+    seeds = " One seed: another may differ by more." if len(dataset.seeds) == 1 else ""
+    return (
+        f"The 95 % interval, {bounds(gain)}, {meaning}.{seeds} The grid fixes this comparison "
+        "before any result is known."
+    )
 
 
 def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]:

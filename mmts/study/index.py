@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,15 @@ class Index:
         """Of all records."""
         ablations = (entry for entries in self.ablations.values() for entry in entries)
         return {key for e in (*self.trials, *self.chosen, *ablations) for key in e.keys}
+
+    def without(self, names: Collection[str]) -> Index:
+        """Return the index without some methods."""
+
+        def kept(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+            return tuple(entry for entry in entries if entry.name not in names)
+
+        ablations = {name: kept(entries) for name, entries in self.ablations.items()}
+        return Index(self.dataset, kept(self.trials), kept(self.chosen), ablations)
 
     def write(self, folder: Path) -> None:
         """Into `<folder>/<dataset>.json`."""

@@ -20,7 +20,10 @@ Records = Mapping[str, Mapping[str, Any]]
 class Plan:
     """The cells of one dataset. What depends on a choice is known when its trials are.
 
+    Methods that are set aside on the dataset have none.
+
     Attributes:
+        methods: of the study.
         base: the dataset.
         cells: by key, all that was asked for so far.
     """
@@ -36,7 +39,9 @@ class Plan:
             params: the file that has the dataset and the methods.
         """
         self.study, self.dataset, self._where = study, dataset, where
-        self.base = Base(dataset, tuple(study.methods), study.tail, str(params))
+        aside = study.methods_aside(dataset)
+        self.methods = tuple(name for name in study.methods if name not in aside)
+        self.base = Base(dataset, self.methods, study.tail, str(params))
         self.cells: dict[str, Cell] = {}
 
     def trials(self, name: str) -> list[Entry]:
@@ -70,7 +75,7 @@ class Plan:
         settings = self.study.ablations[ablation]
         seeds = self.study.seeds.results if settings.all_seeds else self.study.seeds.ablations
         entries = []
-        for name in settings.methods:
+        for name in (name for name in settings.methods if name in self.methods):
             chosen = self.chosen(name, records) if settings.tuned else None
             if settings.tuned and chosen is None:
                 continue
@@ -82,10 +87,10 @@ class Plan:
 
     def index(self, records: Records) -> Index:
         """All of it, as far as it is known."""
-        chosen = (self.chosen(name, records) for name in self.study.methods)
+        chosen = (self.chosen(name, records) for name in self.methods)
         return Index(
             self.dataset,
-            tuple(trial for name in self.study.methods for trial in self.trials(name)),
+            tuple(trial for name in self.methods for trial in self.trials(name)),
             tuple(entry for entry in chosen if entry is not None),
             {name: tuple(self.ablation(name, records)) for name in self.study.ablations},
         )
@@ -103,7 +108,7 @@ class Plan:
 
     def left(self, records: Records) -> int:
         """How many cells are not done; of methods that are not chosen yet as if the first were."""
-        trials = [key for name in self.study.methods for t in self.trials(name) for key in t.keys]
+        trials = [key for name in self.methods for t in self.trials(name) for key in t.keys]
         assumed = {key: {"validation": {"val/rsum": 0.0}} for key in trials}
         later = self.missing({**assumed, **records})
         return len({*later, *(key for key in trials if key not in records)})
@@ -120,5 +125,5 @@ class Plan:
 
 
 def validation_rsum(entry: Entry, records: Records) -> float:
-    """Mean over the seeds, 0 to 6."""
+    """Return the mean over the seeds, 0 to 600."""
     return float(mean(records[key]["validation"]["val/rsum"] for key in entry.keys))

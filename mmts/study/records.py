@@ -25,11 +25,16 @@ Levels = NDArray[np.uint8]
 first five, 2 among the first ten, 3 after them."""
 
 
+VERSION = 2
+"""Of a line of the file. In version 1, which names none, rsum is a sum of fractions, 0 to 6."""
+
+
 class Records:
     """The records of one dataset, in `<folder>/<dataset>.jsonl`; by key, the last one counts.
 
     A record has `key`, the facts of its cell, `validation` (metrics), and where it was tested
-    `test` (metrics) and `levels` (see `packed`), and facts about the run.
+    `test` (metrics) and `levels` (see `packed`), and facts about the run. Recalls are fractions and
+    rsum is 0 to 600, whatever the version of its line.
     """
 
     def __init__(self, folder: Path, dataset: str) -> None:
@@ -41,13 +46,15 @@ class Records:
         self._cut = len(cut)  # a killed run's last line
         for number, line in enumerate(lines, 1):
             try:
-                record = json.loads(line)
+                record = _record(line)
                 rsum, key = float(record["validation"]["val/rsum"]), record["key"]
                 if not isfinite(rsum) or not isinstance(key, str):
                     raise ValueError
                 _line(record)  # that it can be kept
                 self.by_key[key] = record
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            except (
+                ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+            ):  # fmt: skip
                 raise InputError(
                     f"{self.path} line {number} is no record; remove the line and run the study "
                     "again"
@@ -98,8 +105,21 @@ class Records:
         self._cut = 0
 
 
+def _record(line: bytes) -> dict[str, Any]:
+    """Return the record of a line, with rsum from 0 to 600."""
+    record: dict[str, Any] = json.loads(line)
+    version = record.pop("version", 1)
+    if version not in (1, VERSION):
+        raise ValueError
+    for part, key in (("validation", "val/rsum"), ("test", "rsum")):
+        if version == 1 and key in record.get(part, {}):
+            record[part][key] = 100 * float(record[part][key])
+    return record
+
+
 def _line(record: Mapping[str, Any]) -> bytes:
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    versioned = {"version": VERSION, **record}
+    text = json.dumps(versioned, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.encode() + b"\n"
 
 

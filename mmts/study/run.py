@@ -13,7 +13,7 @@ import torch
 
 import mmts
 from mmts.errors import InputError
-from mmts.metrics.recall import KS, recall_at, retrieval_ranks
+from mmts.metrics.recall import KS, recall_at, retrieval_ranks, rsum
 from mmts.settings import Towers, Train
 from mmts.shift import shift_table
 from mmts.study.cell import Cell
@@ -113,7 +113,7 @@ def tested(data: StudyData, model: Any, device: torch.device) -> dict[str, Any]:
     ranks = retrieval_ranks(vision, text, data.test.owner)
     recalls = recall_at(ranks, KS)
     levels = levels_of(np.concatenate([ranks.t2v, ranks.v2t]))
-    return {"test": {**recalls, "rsum": sum(recalls.values())}, "levels": packed(levels)}
+    return {"test": {**recalls, "rsum": rsum(recalls)}, "levels": packed(levels)}
 
 
 def controlled(shifts: pd.DataFrame, control: str, seed: int) -> pd.DataFrame:

@@ -20,6 +20,7 @@ class Session:
 
     Attributes:
         names: of its datasets.
+        set_aside: what is neither trained nor shown, and why: a line each.
     """
 
     def __init__(self, folder: Path, wanted: Sequence[str]) -> None:
@@ -34,6 +35,7 @@ class Session:
         self._folder, where = folder, folder / "params.yaml"
         self._study = load_study(where)
         self.names = self._study.named(wanted, str(where), gpu=torch.cuda.is_available())
+        self.set_aside = tuple(aside.told() for aside in self._study.set_aside)
         self._plans = {name: Plan(self._study, name, str(where)) for name in self.names}
         self._towers = {name: plan.base.towers for name, plan in self._plans.items()}
         self._kept = {name: Records(folder, name) for name in self.names}
@@ -66,10 +68,14 @@ class Session:
                 bar.total = bar.n + self.left()
 
     def write(self) -> None:
-        """Write the indices of complete studies; records that they do not name go."""
+        """Write the indices of complete studies.
+
+        Records that they do not name go, but for those of methods that are set aside.
+        """
         for name, plan in self._plans.items():
-            kept = self._kept[name]
+            kept, aside = self._kept[name], self._study.methods_aside(name)
             index = plan.index(kept.by_key)
-            kept.tidy(index.keys())
+            keys = index.keys()
+            kept.tidy(keys | {k for k, r in kept.by_key.items() if r.get("name") in aside})
             index.write(self._folder)
-            print(f"{kept.path}: all {len(kept.by_key)} cells are there")
+            print(f"{kept.path}: all {len(keys)} cells are there")

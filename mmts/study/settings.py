@@ -88,6 +88,32 @@ class Tail(Settings):
     """Of a training, about: it has as many epochs as come nearest."""
 
 
+class SetAside(Settings):
+    """Results that no longer hold: not shown and not trained again; their records stay."""
+
+    datasets: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    """Of which all results are set aside, or those of `methods` where some are named."""
+    methods: Annotated[tuple[Name, ...], Field(strict=False)] = ()
+    """Set aside on all datasets, or on `datasets` where some are named."""
+    why: Annotated[str, Field(min_length=1)]
+    """A sentence, which the report shows."""
+
+    @model_validator(mode="after")
+    def _of_something(self) -> SetAside:
+        if not self.datasets and not self.methods:
+            raise ValueError("it names nothing; give it datasets, methods, or both")
+        return self
+
+    def of(self, dataset: str) -> bool:
+        """Return whether it is of the dataset, or of methods on it."""
+        return not self.datasets or dataset in self.datasets
+
+    def told(self) -> str:
+        """Return what is set aside and why, such as `clip on flickr8k: its rules changed.`"""
+        parts = (", ".join(self.methods), ", ".join(self.datasets))
+        return f"{' on '.join(part for part in parts if part)}: {self.why}"
+
+
 class Study(Settings):
     """A study, as it stands in `study/params.yaml`."""
 
@@ -100,6 +126,7 @@ class Study(Settings):
     methods: Annotated[dict[Name, Searched], Field(min_length=1)]
     ablations: dict[Name, Ablation]
     tail: Tail
+    set_aside: Annotated[tuple[SetAside, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _equal_trials(self) -> Study:
@@ -126,19 +153,58 @@ class Study(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _aside(self) -> Study:
+        for number, aside in enumerate(self.set_aside):
+            for part, there in (("datasets", self.every_dataset), ("methods", self.methods)):
+                for name in getattr(aside, part):
+                    if name not in there:
+                        raise ValueError(
+                            f"set_aside.{number}.{part} names {name}, which is not in this study; "
+                            f"{known(name, there)}"
+                        )
+        for dataset in self.every_dataset:
+            if not self.aside(dataset) and self.methods_aside(dataset) == set(self.methods):
+                raise ValueError(
+                    f"set_aside leaves no method on {dataset}; set the dataset aside instead"
+                )
+        return self
+
+    @property
+    def every_dataset(self) -> tuple[str, ...]:
+        """Those that are studied everywhere, then those that need a GPU."""
+        return self.datasets + self.cuda_datasets
+
+    def aside(self, dataset: str) -> str:
+        """Return why all results on a dataset are set aside; empty where they are not."""
+        return next((a.why for a in self.set_aside if not a.methods and a.of(dataset)), "")
+
+    def methods_aside(self, dataset: str) -> set[str]:
+        """Return the methods whose results on a dataset are set aside."""
+        return {name for a in self.set_aside if a.of(dataset) for name in a.methods}
+
     def named(self, wanted: Sequence[str], where: str, *, gpu: bool) -> tuple[str, ...]:
-        """The datasets that are wanted, or all that run here; InputError for one of another study.
+        """The datasets that are wanted, or all that run here and are not set aside.
 
         Args:
             wanted: empty for all.
             where: the file of these settings.
             gpu: whether there is one.
+
+        Raises:
+            InputError: one that is wanted is of another study, or set aside.
         """
-        every = self.datasets + self.cuda_datasets
+        every = self.every_dataset
         for name in wanted:
             if name not in every:
                 raise InputError(f"dataset {name} is not in {where}; {known(name, every)}")
-        return tuple(dict.fromkeys(wanted or (every if gpu else self.datasets)))
+            if self.aside(name):
+                raise InputError(
+                    f"dataset {name} is set aside in {where}; to train it, remove it from "
+                    "set_aside there, and its records"
+                )
+        runs = [n for n in (every if gpu else self.datasets) if not self.aside(n)]
+        return tuple(dict.fromkeys(wanted or runs))
 
 
 def combinations(grid: Grid) -> list[Changes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmts.metrics.mir import per_query, relevancy
-from mmts.metrics.recall import retrieval_recall
+from mmts.metrics.recall import retrieval_recall, rsum
 from mmts.towers.threads import of_encoding, threads
 from mmts.towers.two_tower import TwoTower, encode_all
 from mmts.training.batches import vision_batches
@@ -25,14 +25,14 @@ VALIDATED = {
 def validate(
     model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int
 ) -> dict[str, float]:
-    """Recalls of a split both ways and their sum, keys under `val/`.
+    """Recalls of a split both ways, and rsum (0 to 600), keys under `val/`.
 
     With graded relevancy multi-instance mAP and nDCG instead, both ways and the average.
     """
     vision, text = encode_split(model, pairs, device, batch_size, workers)
     if pairs.classes_of is None:
         recalls = retrieval_recall(vision, text, pairs.owner)
-        return {**{f"val/{k}": v for k, v in recalls.items()}, "val/rsum": sum(recalls.values())}
+        return {**{f"val/{k}": v for k, v in recalls.items()}, "val/rsum": rsum(recalls)}
     clips = [pairs.classes_of[row] for row in pairs.first[:-1]]
     searched = pairs.searched()
     sentences = [c for c, s in zip(pairs.classes_of, searched, strict=True) if s]

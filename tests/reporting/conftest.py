@@ -163,10 +163,10 @@ def _train(folder: Path, numbers: tuple[Any, ...], seed: int, clips: bool) -> No
     steps = np.arange(0, 40, 2)
     falling = tau * (1 - steps / 80) + seed / 1000
     spread = 0.0 if modulator == "learnable" else 0.01
-    rsum = np.where(steps % 10 == 0, steps / 20 + seed / 100, np.nan)
+    rsum = np.where(steps % 10 == 0, 5 * steps + seed, np.nan)
     measured = {"val_rsum": rsum}
     if clips:
-        measured = {"val_rsum": np.nan * rsum, "val_mAP": rsum / 4, "val_nDCG": rsum / 3}
+        measured = {"val_rsum": np.nan * rsum, "val_mAP": rsum / 400, "val_nDCG": rsum / 300}
     curves = {"step": steps, "epoch": steps // 10, "loss": 3 - steps / 20, **measured,
               "tau_min": falling - spread, "tau_mean": falling,
               "tau_max": falling + 2 * spread}  # fmt: skip
@@ -226,9 +226,9 @@ def _metrics(queries: pd.DataFrame) -> dict[str, float]:
             for d in ("t2v", "v2t")
             for k in (1, 5, 10)
         }
-        rsum = sum(recalls.values())
+        rsum = 100 * sum(recalls.values())
         found |= recalls | {f"{prefix}rsum": rsum}
-        found |= {f"{prefix}rsum/low": rsum - 0.1, f"{prefix}rsum/high": rsum + 0.2}
+        found |= {f"{prefix}rsum/low": rsum - 10, f"{prefix}rsum/high": rsum + 20}
         for d in ("t2v", "v2t"):
             rank = some.loc[some["direction"] == d, "rank"].median()
             found[f"{prefix}{d}/median_rank"] = float(rank)

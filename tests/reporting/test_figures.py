@@ -20,7 +20,8 @@ from mmts.reporting.figure_training import panels
 from mmts.reporting.labels import Box, label_places
 from mmts.reporting.report import Report
 from mmts.reporting.style import _other, canvas, method_colours
-from mmts.reporting.tables import to_baseline
+from mmts.reporting.tables import own_interval, part_table, to_baseline
+from mmts.reporting.words import bounds, signed
 
 
 def _figure(report: Report, name: str):  # type: ignore[no-untyped-def]
@@ -47,7 +48,7 @@ def test_the_tail_is_described_by_its_numbers(reports: list[Report]) -> None:
     alt = _figure(reports[0], "tail").alt
     for method in dataset.methods:
         for part in ("head", "medium", "tail"):
-            assert f"{part} {100 * mean(dataset.values(method, 'main', f'{part}/rsum')):.1f}" in alt
+            assert f"{part} {mean(dataset.values(method, 'main', f'{part}/rsum')):.1f}" in alt
 
 
 def test_the_tails_of_two_sources_have_titles_of_their_own(
@@ -66,19 +67,39 @@ def test_the_tails_of_two_sources_have_titles_of_their_own(
     assert [title.split(":")[0] for title in titles] == ["open", "open on main", "open on coco"]
 
 
-def test_one_seed_has_the_whiskers_of_the_bootstrap(
-    tree: SimpleNamespace, data: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("seeds", [(1,), (0, 1, 2)])
+def test_whiskers_are_the_intervals_of_the_tables(
+    tree: SimpleNamespace, data: SimpleNamespace, monkeypatch: pytest.MonkeyPatch,
+    seeds: tuple[int, ...],
+) -> None:  # fmt: skip
     drawn = []
-    monkeypatch.setattr(Axes, "bar", lambda *_, yerr=None, **__: drawn.append(yerr))
-    dataset = tree.loaded(data.folder, "open", seeds=(1,))
-    figure = tail_figure(dataset, "main", resamples=100, seed=0)
-    assert drawn[:9] == [None] * 9  # three methods on the left
-    found = to_baseline(dataset, "main", "mmts", "head", resamples=100, seed=0)
-    assert found is not None
-    assert np.ravel(drawn[9]) == pytest.approx([found.value - found.low, found.high - found.value])
-    assert len(drawn) == 12
-    assert "95 % bootstrap intervals over test items" in figure.caption
+    monkeypatch.setattr(Axes, "bar", lambda _, x, y, *__, yerr=None, **___: drawn.append((y, yerr)))
+    dataset = tree.loaded(data.folder, "open", seeds=seeds)
+    draws = {"resamples": 100, "seed": 0}
+    figure = tail_figure(dataset, "main", **draws)
+    parts = ("head", "medium", "tail")
+    left = [own_interval(dataset, "main", m, p, **draws) for m in dataset.methods for p in parts]
+    wanted = left + [to_baseline(dataset, "main", "mmts", part, **draws) for part in parts]
+    assert len(drawn) == len(wanted) == 12
+    for (height, whisker), found in zip(drawn, wanted, strict=True):
+        assert found is not None and found.low < found.value < found.high
+        assert height == found.value
+        ends = [found.value - found.low, found.high - found.value]
+        assert np.ravel(whisker) == pytest.approx(ends)
+    row = part_table(dataset, "main", **draws).rows[1]
+    assert row.difference == wanted[-1]
+    assert f"mmts {signed(row.difference.value)} ({bounds(row.difference)})." in figure.alt
+    assert "95 % intervals over test items" in figure.caption
+    assert ("over 3 seeds" in figure.caption) == (len(seeds) == 3)
+
+
+def test_the_interval_of_a_score_is_around_the_score(dataset: Dataset) -> None:
+    for part in (None, "tail"):
+        found = own_interval(dataset, "main", "margin", part, resamples=100, seed=0)
+        key = "rsum" if part is None else f"{part}/rsum"
+        assert found is not None
+        assert found.value == pytest.approx(mean(dataset.values("margin", "main", key)))
+        assert found.low < found.value < found.high
 
 
 def test_the_sizes_are_described_by_their_cuts(reports: list[Report]) -> None:
@@ -90,7 +111,7 @@ def test_the_sizes_are_described_by_their_cuts(reports: list[Report]) -> None:
 
 def test_the_training_is_described_by_first_and_last_values(reports: list[Report]) -> None:
     alt = _figure(reports[0], "training").alt
-    # loss 3 - step / 20, rsum step / 20 + seed / 100 at step 30, in percent points
+    # loss 3 - step / 20, rsum 5 step + seed at step 30
     assert "mmts: loss from 3 to 1.1, validation rsum at the end 151.0" in alt
 
 

@@ -17,7 +17,7 @@ from mmts.reporting.markdown import markdown
 from mmts.reporting.measure import MULTI_INSTANCE, RECALL, measure_of
 from mmts.reporting.results import write_results
 from mmts.reporting.tables import Table, best_row, group_table, headline_metrics
-from mmts.reporting.words import notes, verdict
+from mmts.reporting.words import notes, stated
 
 PARTS = ("head", "medium", "tail")
 GROUPS = {"tail verb": {4, 5}, "tail noun": {4, 5}, "neither": {0, 1, 2, 3}}
@@ -94,9 +94,12 @@ def test_the_difference_and_the_best_are_those_of_the_average_map(ek100: SimpleN
                 assert row.difference.value == pytest.approx(score - rest)
     best = best_row(overall)
     assert best.score.mean == max(row.score.mean for row in overall.rows)
-    text = markdown(ek100.dataset, ek100.report.tables, [], resamples=9)
-    assert f", mAP avg {best.score.text}. " in text
-    assert verdict(best)[:20] in text
+    text = markdown(ek100.dataset, ek100.report.tables, [], resamples=9).replace("\\", "")
+    found = stated(ek100.dataset, overall)
+    assert f"**{found.number}** mAP avg of {found.about.split()[3]} minus its baseline" in text
+    assert found.text in text and found.verdict.startswith("The 95 % interval, ")
+    of = f"{len(overall.rows)} methods (4 comparisons)"
+    assert f"Highest of {of} on the test: {best.method}, {best.score.text}." in found.highest
     assert "rsum" not in text and "Recalls" not in text
 
 
@@ -116,7 +119,7 @@ def test_the_figures_show_the_measure(ek100: SimpleNamespace) -> None:
     assert list(figures) == ["tail", "sizes", "classes", "tau", "training", "map"]
     tail = mean(_slow(ek100.dataset, "margin", "tail/mAP/avg"))
     assert f"tail {tail:.1f}" in figures["tail"].alt
-    # rsum at step 30 is 1.5 + seed / 100; a fourth and a third of it
+    # at step 30 a fourth and a third of 1.5 + seed / 100
     assert "validation mAP at the end 37.8, validation nDCG at the end 50.3" in (
         figures["training"].alt
     )

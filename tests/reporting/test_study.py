@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import mean, stdev
 
 import numpy as np
 import pytest
+import yaml
 
 import stages.report
 from mmts.errors import InputError
@@ -194,6 +198,39 @@ def test_a_dataset_with_a_missing_record_is_left_out_with_a_line(tmp_path: Path)
     (tmp_path / "toy.jsonl").write_text("".join(lines[:-1]))
     with pytest.warns(UserWarning, match="toy is left out .* lacks cell info_nce_mmts/1;"):
         assert load_studies(tmp_path) == []
+
+
+def test_what_is_set_aside_is_a_sentence_and_no_number(
+    folder: Path, files: dict[str, str], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(folder, tmp_path / "study")
+    settings = yaml.safe_load((copy / "params.yaml").read_text())
+    assert "clip" in files["study.md"] and "max_margin_mmts" in files["study.csv"]
+
+    def drawn(*aside: dict[str, object]) -> dict[str, str]:
+        (copy / "params.yaml").write_text(yaml.safe_dump(settings | {"set_aside": list(aside)}))
+        found = study_files(copy)
+        return {name: data.decode() for name, data in found.items() if not name.endswith(".png")}
+
+    why = "It was trained & measured otherwise."
+    found = drawn(
+        {"methods": ["clip", "max_margin_mmts"], "why": why},
+        {"datasets": ["toy_trained"], "why": why},
+    )
+    told = f"clip, max_margin_mmts: {why}"
+    assert f"- {told}\n- toy_trained: {why}\n" in found["study.md"].replace("\\", "")
+    assert f"<li>{told}</li>".replace("&", "&amp;") in found["study.html"]
+    for name, text in found.items():
+        rest = text.replace("\\", "").replace("&amp;", "&").replace(told, "")
+        rest = rest.replace(f"toy_trained: {why}", "")
+        assert not re.search(r"\bclip\b|max_margin_mmts|toy_trained", rest), name
+    kept = [line for line in files["study.csv"].splitlines() if "max_margin_mmts" not in line]
+    assert found["study.csv"].splitlines() == [line for line in kept if "clip" not in line]
+
+    assert drawn({"datasets": ["toy"], "why": why}) == {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_studies(copy) == []  # without a line on missing records
 
 
 def test_the_page_is_whole_and_takes_no_markup_from_settings(files: dict[str, str]) -> None:

@@ -54,7 +54,7 @@ class Making:
             method = {"shift_min": 0.03, "shift_max": 0.05, "objective": {"kind": name[:10]}}
             self.records[keys[-1]] = {
                 "seed": seed, "name": name, "method": method, "levels": packed(levels),
-                "validation": {"val/rsum": 2 + float(rng.random())}, **facts,
+                "validation": {"val/rsum": 200 + 100 * float(rng.random())}, **facts,
             }  # fmt: skip
         return Entry(name, varied or {}, varied or {}, tuple(keys))
 

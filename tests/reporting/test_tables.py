@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from mmts.reporting.cells import Dataset
+from mmts.reporting.intervals import Interval
 from mmts.reporting.markdown import markdown
+from mmts.reporting.page import page
 from mmts.reporting.report import Report
 from mmts.reporting.tables import (
     Table,
@@ -22,7 +24,7 @@ from mmts.reporting.tables import (
     part_table,
     setting,
 )
-from mmts.reporting.words import notes, signed, verdict
+from mmts.reporting.words import Headline, bounds, notes, signed, stated
 
 DRAWS = {"resamples": 100, "seed": 0}
 
@@ -115,18 +117,88 @@ def _with_rsum(dataset: Dataset, rsum: dict[str, float]) -> Dataset:
 
 
 def test_numbers_that_read_the_same_are_both_best(dataset: Dataset) -> None:
-    close = _with_rsum(dataset, {"plain": 2.5001, "mmts": 2.5003, "margin": 2.49})
+    close = _with_rsum(dataset, {"plain": 250.01, "mmts": 250.03, "margin": 249})
     rows = overall_table(close, "main", **DRAWS).rows
     assert [row.entries[-1].text for row in rows] == ["250.0", "250.0", "249.0"]
     assert [row.entries[-1].best for row in rows] == [True, True, False]
     assert best_row(overall_table(close, "main", **DRAWS)).method == "mmts"
 
 
-def test_the_verdict_says_when_a_baseline_is_best(dataset: Dataset) -> None:
-    table = overall_table(
-        _with_rsum(dataset, {"plain": 3, "mmts": 2, "margin": 1}), "main", **DRAWS
+def _stated(dataset: Dataset) -> Headline:
+    return stated(dataset, overall_table(dataset, "main", **DRAWS))
+
+
+@pytest.mark.parametrize("best", ["plain", "mmts", "margin"])
+def test_no_result_decides_which_comparison_is_stated(dataset: Dataset, best: str) -> None:
+    rsum = {"plain": 200.0, "mmts": 210.0, "margin": 190.0}
+    rsum[best] = 300.0
+    found = _stated(_with_rsum(dataset, rsum))
+    gain = overall_table(dataset, "main", **DRAWS).rows[1].difference
+    assert gain is not None
+    assert found.number == signed(gain.value)
+    assert found.about == "rsum of mmts minus its baseline plain"
+    assert f"The 95 % interval, {bounds(gain)}, " in found.verdict
+    assert found.highest.startswith(
+        f"Highest of 3 methods (1 comparison) on the test: {best}, 300.0."
     )
-    assert "baseline itself" in verdict(best_row(table))
+    flatters = "It was picked on the test items, which flatters it."
+    assert (flatters in found.highest) == (best != "mmts")
+
+
+@pytest.mark.parametrize(
+    ("methods", "compared"),
+    [
+        (("plain", "mmts", "sigmoid"), "mmts minus its baseline plain"),
+        (("plain", "margin", "margin_mmts", "mmts"), "margin_mmts minus its baseline margin"),
+        (("plain", "sigmoid", "cyclip", "margin"), "cyclip minus its baseline plain"),
+        (("mmts", "plain"), "plain minus its baseline mmts"),
+        (("plain", "margin"), "margin"),
+        (("mmts",), "mmts"),
+    ],
+)
+def test_mmts_or_the_last_method_is_stated(
+    many: Report, methods: tuple[str, ...], compared: str
+) -> None:
+    some = dataclasses.replace(many.dataset, methods=methods)
+    found = _stated(some)
+    assert found.about == f"rsum of {compared}"
+    alone = "No method here has a baseline to compare it with."
+    assert (found.verdict == alone) == (" minus " not in compared) == found.number[0].isdigit()
+    assert bool(found.highest) == (len(methods) > 1)
+
+
+def test_the_verdict_says_what_the_interval_means(dataset: Dataset) -> None:
+    table = overall_table(dataset, "main", **DRAWS)
+    for gain, meaning in (
+        (Interval(2, 0.1, 4), "The 95 % interval, +0.1 to +4.0, excludes zero."),
+        (
+            Interval(2, -0.1, 4),
+            "The 95 % interval, −0.1 to +4.0, holds zero, so this may be chance.",
+        ),
+        (None, "Its difference to its baseline plain could not be measured."),
+    ):
+        rows = tuple(dataclasses.replace(r, difference=gain) for r in table.rows)
+        found = stated(dataset, dataclasses.replace(table, rows=rows))
+        assert found.verdict.startswith(meaning)
+        one = dataclasses.replace(dataset, seeds=(0,))
+        several = stated(one, dataclasses.replace(table, rows=rows))
+        assert ("One seed" in several.verdict) == (gain is not None)
+
+
+def test_the_winner_is_nowhere_stated_without_its_count(reports: list[Report]) -> None:
+    """Page and Markdown alike."""
+    for report in reports:
+        found = stated(report.dataset, report.tables[0][0])
+        text = markdown(report.dataset, report.tables, [], resamples=100)
+        told = f"**{found.number}** {found.text}".replace("_", "\\_")
+        assert told in text and "Best:" not in text
+        html = page([report], private=False)
+        card = html[html.index('<ul class="cards">') : html.index("</ul>")]
+        for words in (f"<b>{found.number}</b>", found.about, found.verdict, found.highest):
+            assert words in card
+        assert "the best method" not in card
+        for shown in report.galleries:
+            assert shown.method == "mmts"
 
 
 def test_one_seed_has_a_dash_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
@@ -154,7 +226,7 @@ def test_median_ranks_and_the_intervals_of_rsum_are_told(dataset: Dataset) -> No
             np.mean(dataset.values(method, "main", f"{direction}/median_rank"))
             for direction in ("t2v", "v2t")
         ]
-        rsum = 100 * np.mean(dataset.values(method, "main", "rsum"))
+        rsum = np.mean(dataset.values(method, "main", "rsum"))
         wanted = f"{method} {ranks[0]:.3g} and {ranks[1]:.3g}, {rsum - 10:.0f} to {rsum + 20:.0f}"
         assert wanted in told
 

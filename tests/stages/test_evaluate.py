@@ -37,6 +37,28 @@ def graded(project: Project) -> Project:
     return project
 
 
+def test_rsum_is_0_to_600_in_every_file_and_line(project: Project) -> None:
+    trained = project.run("train", *BASE)
+    assert trained.code == 0, trained.err
+    folder = Path("data/train/tiny/base/0")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rsum = 100 * sum(value for key, value in metrics.items() if "R@" in key)
+    assert 100 < rsum <= 600 and metrics["val/rsum"] == pytest.approx(rsum)
+    assert f", validation rsum {rsum:.1f}\n" in trained.out
+    for file, separator in (("curves.csv", ","), ("dvclive/plots/metrics/val_rsum.tsv", "\t")):
+        logged = pd.read_csv(folder / file, sep=separator)["val_rsum"].dropna()
+        assert logged.iloc[-1] == pytest.approx(rsum), file
+    evaluated = project.run("evaluate", *BASE)
+    metrics = json.loads(Path("data/evaluate/tiny/base/0/metrics.json").read_text())["pairs"]
+    for part in ("", "head/", "medium/", "tail/"):
+        keys = [f"{part}{d}/R@{k}" for d in ("t2v", "v2t") for k in (1, 5, 10)]
+        if keys[0] in metrics:
+            assert metrics[f"{part}rsum"] == pytest.approx(100 * sum(metrics[k] for k in keys))
+            low, high = (metrics[f"{part}rsum/{end}"] for end in ("low", "high"))
+            assert 6 < low <= metrics[f"{part}rsum"] + 1e-9 and high <= 600
+    assert f", rsum {metrics['rsum']:.1f}\n" in evaluated.out
+
+
 def test_a_cell_with_graded_relevancy(graded: Project) -> None:
     rows = pd.read_parquet("data/captions/tiny/captions.parquet").query("split == 'test'")
     ran = graded.run("evaluate", *BASE)

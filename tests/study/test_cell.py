@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from mmts.method import Method
+from mmts.settings import Train
 from tests.conftest import Project
 from tests.study.conftest import planned, write_study
 
@@ -64,6 +66,26 @@ def test_keys(study: Project) -> None:
     for changes in FREE:
         study.set(**own, **changes)
         assert key() == first, changes
+
+
+def test_a_new_setting_leaves_the_keys_where_it_has_its_default(study: Project) -> None:
+    class NewTrain(Train):
+        new: int = 3
+
+    class NewMethod(Method):
+        new: int | None = None
+
+    base = planned().base
+    cell = base.cell("mmts", CHANGES, 3, "f", "p")
+
+    def with_new(**given: int) -> str:
+        new = {
+            "train": NewTrain(**cell.train.model_dump(exclude_unset=True), **given),
+            "method": NewMethod(**cell.method.model_dump(exclude_unset=True), **given),
+        }
+        return base.key(cell.model_copy(update=new))
+
+    assert with_new() == key() and with_new(new=3) != key()
 
 
 def test_a_trained_tower_sees_the_packed_pictures(study: Project) -> None:

@@ -36,6 +36,22 @@ def test_a_record_comes_back_and_the_last_of_a_key_counts(three: Path) -> None:
     assert Records(three.parent, "other").by_key == {}
 
 
+def test_rsum_of_an_old_line_is_converted(tmp_path: Path) -> None:
+    old = record("a", 2.195) | {"test": {"t2v/R@1": 0.5, "rsum": 2.5}}
+    path = tmp_path / "tiny.jsonl"
+    path.write_text(json.dumps(old) + "\n" + json.dumps(record("b", 1)) + "\n")
+    records = Records(tmp_path, "tiny")
+    assert records.by_key["a"]["validation"]["val/rsum"] == pytest.approx(219.5)
+    assert records.by_key["a"]["test"] == {"t2v/R@1": 0.5, "rsum": 250}
+    assert records.by_key["b"] == record("b", 100)
+    for _ in range(2):  # what is written is not converted again
+        records.tidy({"a", "b"})
+        records = Records(tmp_path, "tiny")
+    assert records.by_key["a"]["test"] == {"t2v/R@1": 0.5, "rsum": 250}
+    assert records.by_key["b"] == record("b", 100)
+    assert [json.loads(line)["version"] for line in path.read_text().splitlines()] == [2, 2]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 30, 1000])
 def test_a_line_that_a_kill_cut(three: Path, cut: int) -> None:
     whole = three.read_bytes()
@@ -50,7 +66,18 @@ def test_a_line_that_a_kill_cut(three: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "", "[1]", "3", '{"key": "x"}', '{"key": "x", "validation": {}}', "<<<<<<< HEAD"]
+    "line",
+    [
+        "{",
+        "",
+        "[1]",
+        "3",
+        '{"key": "x"}',
+        '{"key": "x", "validation": {}}',
+        '{"version": 3, "key": "x", "validation": {"val/rsum": 1}}',
+        '"key"',
+        "<<<<<<< HEAD",
+    ],
 )
 def test_a_damaged_line_is_named(three: Path, line: str) -> None:
     first, _, last = three.read_text().splitlines()

@@ -66,8 +66,10 @@ def test_a_record(study: Project) -> None:
     assert found["key"] == "k" and found["steps"] == 4 and found["items"] == 16
     assert found | of.facts() == found and json.loads(json.dumps(found)) == found
     assert again["test"]["rsum"] == pytest.approx(
-        sum(value for key, value in again["test"].items() if key != "rsum")
+        100 * sum(value for key, value in again["test"].items() if key != "rsum")
     )
+    recalls = [value for key, value in found["validation"].items() if key != "val/rsum"]
+    assert found["validation"]["val/rsum"] == pytest.approx(100 * sum(recalls))
 
 
 def test_a_trial_that_diverges_is_a_record(study: Project) -> None:

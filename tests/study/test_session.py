@@ -63,6 +63,31 @@ def test_a_whole_study(study: Project, in_process: None) -> None:
     assert lines == sorted(records) == sorted(lines)
 
 
+def test_what_is_set_aside_is_not_trained_again(study: Project, in_process: None) -> None:
+    assert study.run("study").code == 0
+    before = Records(FILE.parent, "tiny").by_key
+    write_study(set_aside=[{"methods": ["mmts"], "why": "They were trained otherwise."}])
+    study.set(  # other rules for a method that is set aside
+        datasets__tiny__methods={"base": {}, "mmts": {}}, grid__methods=["base", "mmts"],
+        methods__mmts__oscillations=4,
+    )  # fmt: skip
+    of_base = [key for key, record in before.items() if record["name"] == "base"]
+    for _ in range(2):
+        ran = study.run("study")
+        assert (ran.code, ran.out) == (
+            0,
+            "set aside, neither trained nor shown: mmts: They were trained otherwise.\n"
+            f"study/tiny.jsonl: all {len(of_base)} cells are there\n",
+        )
+        assert Records(FILE.parent, "tiny").by_key == before
+        assert read_index(FILE.parent, "tiny").keys() == set(of_base)
+    files = {path: path.read_bytes() for path in FILE.parent.iterdir() if path != FILE}
+    write_study(set_aside=[{"datasets": ["tiny"], "why": "It leaks."}])
+    ran = study.run("study")
+    assert (ran.code, ran.out) == (0, "set aside, neither trained nor shown: tiny: It leaks.\n")
+    assert {path: path.read_bytes() for path in FILE.parent.iterdir() if path != FILE} == files
+
+
 def in_the_middle(study: Project, act: Any, told: Path) -> int:
     """The exit code of `python -m stages.study`, where `act` is called after two new records."""
 

@@ -50,6 +50,20 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"tail__classes": 1}, "tail.classes is 1; it should be greater than or equal to 2"),
     ({"datasets": ["nonsense"]}, "datasets.nonsense is missing; there are: tiny"),
+    (
+        {"set_aside": [{"why": "a", "methods": ["bose"]}]},
+        "set_aside.0.methods names bose, which is",
+    ),
+    (
+        {"set_aside": [{"why": "a", "datasets": ["tony"]}]},
+        "names tony, which is not in this study;",
+    ),
+    ({"set_aside": [{"why": "a"}]}, "set_aside.0: it names nothing; give it datasets, methods, or"),
+    ({"set_aside": [{"methods": ["base"]}]}, "set_aside.0.why is missing; add"),
+    (
+        {"set_aside": [{"why": "a", "methods": ["base", "mmts"]}]},
+        "set_aside leaves no method on tiny; set the dataset aside instead",
+    ),
     ({"colour": 1}, "colour is not a setting; "),
 ]
 
@@ -74,6 +88,23 @@ def test_a_dataset_that_is_not_of_the_study(study: Project) -> None:
     assert found.named([], "", gpu=False) == ("tiny",)
     assert found.named([], "", gpu=True) == ("tiny", "other")
     assert found.named(["other", "other"], "", gpu=False) == ("other",)
+
+
+def test_what_is_set_aside(study: Project) -> None:
+    write_study(
+        cuda_datasets=["other", "more"],
+        set_aside=[
+            {"datasets": ["other"], "why": "a"},
+            {"methods": ["base"], "datasets": ["tiny"], "why": "b"},
+        ],
+    )
+    found = load_study(FILE)
+    assert (found.aside("other"), found.aside("tiny")) == ("a", "")
+    assert found.methods_aside("tiny") == {"base"} and found.methods_aside("more") == set()
+    assert [aside.told() for aside in found.set_aside] == ["other: a", "base on tiny: b"]
+    assert found.named([], "", gpu=True) == ("tiny", "more")
+    with pytest.raises(InputError, match=r"dataset other is set aside in here; to train it, remo"):
+        found.named(["other"], "here", gpu=True)
 
 
 def test_a_method_with_a_clustering_of_its_own(study: Project) -> None:

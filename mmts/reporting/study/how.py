@@ -106,12 +106,12 @@ def untested(studies: Sequence[Rows], study: Study) -> list[str]:
             f"{dataset}, with all towers trained instead of the heads alone: it needs a GPU, and "
             "was not run."
             for dataset in study.cuda_datasets
-            if dataset not in known
+            if dataset not in known and not study.aside(dataset)
         ),
         *(
             f"{dataset}: its records are not complete, so it is left out."
             for dataset in study.datasets
-            if dataset not in known
+            if dataset not in known and not study.aside(dataset)
         ),
         "Other recipes: learning rate, weight decay, batch size and length were not tuned, except "
         "the learning rate of arctanh. They are those that this project used with InfoNCE, which "

@@ -16,6 +16,8 @@ BRACKETS = (
     "over test items and seeds. Within the noise: the interval reaches zero."
 )
 
+ASIDE = "Set aside, and in no number, table or figure here until it is trained again:"
+
 
 def markdown(document: Document) -> str:
     """The answer, the evidence, how it was done, and what was not tested."""
@@ -23,6 +25,8 @@ def markdown(document: Document) -> str:
     lines += [f"{number}. {escape(c.sentence)}" for number, c in enumerate(document.claims, 1)]
     lines += ["", BRACKETS, ""]
     lines += [f"- {escape(fact)}" for claim in document.claims for fact in claim.evidence]
+    if document.set_aside:
+        lines += ["", ASIDE, "", *(f"- {escape(told)}" for told in document.set_aside)]
     for section in document.sections:
         lines += ["", f"## {section.title}"]
         for text in section.text:

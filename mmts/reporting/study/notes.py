@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmts.reporting.study.cells import short
 from mmts.reporting.study.rows import MAIN, Rows
 from mmts.reporting.words import plural
 
-NAMES = (
+GRID = (
     "info_nce and max_margin have one fixed temperature or margin; _ts: the cosine schedule alone "
-    "(TS); _ics: a shift by the size of the caption's cluster alone (ICS); _mmts: both (MM-TS). "
-    "clip: InfoNCE with one learned temperature; siglip, cyclip: those losses, with one learned "
-    "too; isogclr: a learned temperature for each sample; tempnet: one that a network predicts; "
-    "arctanh: a loss without a temperature, whose trials are learning rates."
+    "(TS); _ics: a shift by the size of the caption's cluster alone (ICS); _mmts: both (MM-TS)."
 )
+OTHERS = {
+    "clip": "InfoNCE with one learned temperature",
+    "siglip": "that loss, with one learned temperature",
+    "cyclip": "that loss, with one learned temperature",
+    "isogclr": "a learned temperature for each sample",
+    "tempnet": "a temperature that a network predicts",
+    "arctanh": "a loss without a temperature, whose trials are learning rates",
+}
 UNITS = (
     "Recalls are percent, rsum is the sum of all six (600 at most). ± is the standard deviation "
     "over seeds. Δ is a difference of rsum, in brackets its 95 % interval; bold where it excludes "
@@ -49,6 +56,13 @@ GROWTH = (
     "whole split, so Δ is also of these; growth of Δ is how much larger it is than at the smallest "
     "imbalance."
 )
+
+
+def names(studies: Sequence[Rows]) -> str:
+    """Return what the names of the methods mean that the tables show."""
+    shown = {name for rows in studies for name in rows.chosen}
+    others = "; ".join(f"{name}: {what}" for name, what in OTHERS.items() if name in shown)
+    return f"{GRID} {others}." if others else GRID
 
 
 def chance(rows: Rows) -> str:

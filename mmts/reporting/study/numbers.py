@@ -56,7 +56,7 @@ def _of_row(rows: Rows, row: Row, trials: int) -> Iterator[Line]:
 
 
 def _of_record(name: str, trials: int | None, record: Any) -> Iterator[Line]:
-    validated = 100 * record["validation"]["val/rsum"]
+    validated = record["validation"]["val/rsum"]
     yield name, record["seed"], trials, "validation rsum", validated
     yield name, record["seed"], trials, "CPU seconds", record["cpu_seconds"]
 

@@ -6,7 +6,7 @@ from mmts.reporting.gallery import data_uri
 from mmts.reporting.intervals import Interval
 from mmts.reporting.page import page_template, shown_width
 from mmts.reporting.study.cells import Cell, Mean, Tried
-from mmts.reporting.study.markdown import BRACKETS, TITLE
+from mmts.reporting.study.markdown import ASIDE, BRACKETS, TITLE
 from mmts.reporting.study.sections import Document
 
 
@@ -18,7 +18,7 @@ def page(document: Document) -> str:
         for section in document.sections
         for figure in section.figures
     }
-    about = {"title": TITLE, "brackets": BRACKETS, "kind": _kind}
+    about = {"title": TITLE, "brackets": BRACKETS, "aside": ASIDE, "kind": _kind}
     return template.render(document=document, figures=figures, **about) + "\n"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +79,7 @@ class StudyResults:
         }
         self.trials: dict[str, list[tuple[Entry, float]]] = {name: [] for name in self.chosen}
         for entry in index.trials:
-            self.trials[entry.name].append((entry, 100 * validation_rsum(entry, records)))
+            self.trials[entry.name].append((entry, validation_rsum(entry, records)))
 
     @cached_property
     def best_fixed(self) -> str:
@@ -162,9 +162,13 @@ class StudyResults:
         return Interval(*(100 * bound for bound in bounds))
 
 
-def load_results(folder: Path, dataset: str) -> StudyResults:
-    """The results on a dataset; InputError where a file or a record is missing."""
-    index, records = read_index(folder, dataset), Records(folder, dataset)
+def load_results(folder: Path, dataset: str, aside: Collection[str] = ()) -> StudyResults:
+    """The results on a dataset without those of methods that are set `aside`.
+
+    Raises:
+        InputError: a file or a record is missing.
+    """
+    index, records = read_index(folder, dataset).without(aside), Records(folder, dataset)
     queries = read_parquet(folder / f"{dataset}.parquet", REMEDY)
     tested = [*index.chosen, *(entry for of in index.ablations.values() for entry in of)]
     wanted = {key: "levels" for entry in tested for key in entry.keys}
@@ -178,20 +182,23 @@ def load_results(folder: Path, dataset: str) -> StudyResults:
     if needed:
         raise InputError(
             f"{dataset} is left out of the study's report, which needs {sorted(needed)[0]}; name "
-            f"it in `methods` of {folder / 'params.yaml'}"
+            f"it in `methods` of {folder / 'params.yaml'}, and not in `set_aside`"
         )
     return StudyResults(index, records.by_key, queries)
 
 
 def load_studies(folder: Path) -> list[StudyResults]:
-    """The results on each dataset with an index; a warning about one that lacks records."""
+    """The results on each dataset with an index, without what is set aside.
+
+    A dataset that lacks records is left out with a warning.
+    """
     study = load_study(folder / "params.yaml")
     found = []
-    for dataset in (*study.datasets, *study.cuda_datasets):
-        if not (folder / f"{dataset}.json").exists():
+    for dataset in study.every_dataset:
+        if study.aside(dataset) or not (folder / f"{dataset}.json").exists():
             continue
         try:
-            found.append(load_results(folder, dataset))
+            found.append(load_results(folder, dataset, study.methods_aside(dataset)))
         except InputError as error:
             warnings.warn(str(error), stacklevel=2)
     return found

@@ -19,13 +19,13 @@ from mmts.reporting.study.notes import (
     COMPONENTS,
     EFFECTS,
     GROWTH,
-    NAMES,
     RANGES,
     TRIED,
     UNITS,
     VARIED,
     chance,
     edges,
+    names,
 )
 from mmts.reporting.study.rows import MAIN, SWEEP, Rows
 from mmts.reporting.study.tables import (
@@ -55,6 +55,8 @@ class Document:
     """The report of a study."""
 
     claims: tuple[Claim, ...]
+    set_aside: tuple[str, ...]
+    """What the report leaves out, and why: a sentence each."""
     sections: tuple[Section, ...]
     method: tuple[str, ...]
     untested: tuple[str, ...]
@@ -69,8 +71,8 @@ def document(studies: Sequence[Rows], study: Study, figures: Sequence[Figure]) -
         if section.tables
     ]
     return Document(
-        tuple(answer(studies)), tuple(sections), tuple(method(studies, study)),
-        tuple(untested(studies, study)),
+        tuple(answer(studies)), tuple(aside.told() for aside in study.set_aside), tuple(sections),
+        tuple(method(studies, study)), tuple(untested(studies, study)),
     )  # fmt: skip
 
 
@@ -89,7 +91,7 @@ def _sections(studies: Sequence[Rows]) -> dict[str, Section]:
     ]
     return {
         "differences": Section(
-            "All methods, tuned alike", (UNITS, NAMES), tables=of(MAIN, main_table),
+            "All methods, tuned alike", (UNITS, names(studies)), tables=of(MAIN, main_table),
             notes=tuple(notes),
         ),
         "parts": Section("Head, medium and tail", tables=of(MAIN, parts_table)),

@@ -42,7 +42,7 @@ def _main_line(rows: Rows, row: Row, others: set[str]) -> tuple[Cell, ...]:
         *(of_seeds(results, row.tested, metric) for metric in RECALLS),
         row.difference(results, "best") or FIXED,
         *own,
-        summary([100 * record["validation"]["val/rsum"] for record in records]),
+        summary([record["validation"]["val/rsum"] for record in records]),
         str(len(results.trials[row.name])),
         f"{sum(results.records[key]['cpu_seconds'] for key in tried) / 60:.1f}",
         f"{mean(record['cpu_seconds'] for record in records):.0f}",
