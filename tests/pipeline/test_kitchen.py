@@ -60,7 +60,7 @@ def test_retrieval_is_above_chance(kitchen: Project) -> None:
     """Beyond the best of 300 drawings of which clip each row of the scores belongs to.
 
     That keeps what the scores know of the classes' frequencies, and takes what they know of the
-    clips. On ten seeds the mAP is 0.62 to 0.78, the best drawing 0.53 to 0.56, and an untrained
+    clips. On eight seeds the mAP is 0.62 to 0.74, the best drawing 0.53 to 0.56, and an untrained
     model 0.41 to 0.44.
     """
     rng, cpu = np.random.default_rng(0), torch.device("cpu")
