@@ -28,6 +28,8 @@ class Source:
     """How many images of each split are listed and there, where the source counts them."""
     merged: int = 0
     """Pictures that were joined to an earlier one with the same bytes."""
+    uncaptioned: Mapping[str, int] = field(default_factory=dict)
+    """How many images of each split the source lists without a caption."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,6 +83,7 @@ class _Source(Facts):
     credit: str | None = None
     coverage: dict[str, _Coverage] = {}
     merged: Rows = 0
+    uncaptioned: dict[str, Rows] = {}
 
 
 class _Repeat(Facts):

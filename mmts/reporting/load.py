@@ -50,6 +50,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         Source(
             source, about["kind"], about["publishable"], about.get("credit") or "",
             about.get("coverage", {}), about.get("merged", 0),
+            about.get("uncaptioned", {}),
         )
         for source, about in summary["sources"].items()
     )  # fmt: skip

@@ -142,13 +142,16 @@ def _unused(dataset: Dataset) -> list[str]:
 
 
 def _repeats(dataset: Dataset, names: bool) -> list[str]:
-    """Lines on pictures with the bytes of another: joined to it, or held out beside it."""
+    """Lines on pictures that repeat another one, and on images without captions."""
     lines = []
     merged = sum(source.merged for source in dataset.sources)
     if merged:
         lines.append(
             f"{plural(merged, 'picture')} with the same bytes as another became one item with it."
         )
+    without = sum(sum(source.uncaptioned.values()) for source in dataset.sources)
+    if without:
+        lines.append(f"{plural(without, 'listed image')} without a caption left out.")
     for repeat in dataset.repeats:
         line = repeats_line(**{**repeat, "example": repeat["example"] if names else None})
         effect = (

@@ -98,13 +98,14 @@ def test_pictures_that_repeat_others_are_told_of(
     tree.write(tmp_path, "one", publishable=publishable)
     file = tmp_path / "captions/one/summary.json"
     summary = json.loads(file.read_text())
-    summary["sources"]["main"]["merged"] = 244
+    summary["sources"]["main"] |= {"merged": 244, "uncaptioned": {"test": 2, "val": 1}}
     repeat = {"split": "test", "pictures": 98, "of": 626, "example": ["a_<b>.png", "b.png"]}
     summary["repeats"] = [{**repeat, "also_in": "train"}, {**repeat, "also_in": "test"}]
     file.write_text(json.dumps(summary))
     dataset = tree.loaded(tmp_path, "one")
     whole = notes(dataset, 100, names=True)
     assert "244 pictures with the same bytes as another became one item with it." in whole
+    assert "3 listed images without a caption left out." in whole
     line = "Test: 98 of 626 pictures are identical to one of train"
     assert f"{line} ('a_<b>.png' to 'b.png'); recall may be too high." in whole
     assert f"{line}; recall may be too high." in notes(dataset, 100)
