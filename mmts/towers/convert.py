@@ -9,7 +9,7 @@ from mmts.errors import InputError, one_line
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmts.towers.told import Given, Told
+    from mmts.towers.model_config import Fact, Given
 
 WEIGHTS, FACTS = "towers.safetensors", "towers.json"
 LISTED = 8
@@ -54,7 +54,7 @@ def read_released(
     from mmts.sealed import sha256_file
     from mmts.towers.checkpoint import find_weights, read_weights, tensors
     from mmts.towers.key_maps import family_of, rename
-    from mmts.towers.told import Given
+    from mmts.towers.model_config import Given
 
     source, files = find_weights(source)
     found = read_weights(files)
@@ -105,10 +105,10 @@ def _without(
 def _describe(
     family: str, state: dict[str, "Tensor"], source: Path, names: set[str], given: "Given"
 ) -> dict[str, Any]:
-    """Configurations and logit scale, from shapes and from what `mmts.towers.told` finds."""
+    """Configurations and logit scale, from shapes and what is known beside them."""
     import math
 
-    from mmts.towers.told import told
+    from mmts.towers.model_config import model_facts
     from mmts.towers.video_vit import AVION_MEAN, CLIP_MEAN
 
     try:
@@ -117,7 +117,7 @@ def _describe(
         grid = math.isqrt(len(state["vision.position"]) - 1)
         vocabulary, text_width = state["text.tokens.weight"].shape
         own = family in ("avion", "lavila")
-        known = told(family, names, {"vision": width, "text": text_width}, source, given)
+        known = model_facts(family, names, {"vision": width, "text": text_width}, source, given)
         state.setdefault("vision.temporal", state["vision.cls"].new_zeros(1, width))
         vision: dict[str, Any] = {
             "image_size": grid * patch,
@@ -162,7 +162,7 @@ def _describe(
     }
 
 
-def _value(known: "dict[str, Told]", key: str, default: Any) -> Any:
+def _value(known: "dict[str, Fact]", key: str, default: Any) -> Any:
     return known[key].value if key in known else default
 
 
@@ -227,7 +227,7 @@ def main() -> None:
         ] = None,
     ) -> None:
         """A published checkpoint of AVION, LaViLa or CLIP -> safetensors, without running it."""
-        from mmts.towers.told import Given
+        from mmts.towers.model_config import Given
 
         given = Given(vision_heads, text_heads, quick_gelu)
         facts = convert(source, output, tuple(drop or ()), given)

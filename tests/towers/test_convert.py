@@ -24,8 +24,8 @@ from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import convert, main
 from mmts.towers.converted import load_towers
 from mmts.towers.divided import DividedViT
+from mmts.towers.model_config import OPENAI, Given
 from mmts.towers.positions import resize_position
-from mmts.towers.told import OPENAI, Given
 from mmts.towers.video_vit import AVION_MEAN, CLIP_MEAN, VideoViT, VideoViTConfig
 from tests.towers.test_video_vit import randomise
 

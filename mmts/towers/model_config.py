@@ -42,17 +42,17 @@ class Given(NamedTuple):
     quick_gelu: bool | None = None
 
 
-class Told(NamedTuple):
+class Fact(NamedTuple):
     """A value, and who says so."""
 
     value: Any
     source: str
 
 
-def told(
+def model_facts(
     family: str, names: Iterable[str], widths: Mapping[str, int], source: Path, given: Given
-) -> dict[str, Told]:
-    """Return the heads of both sides, `quick_gelu` and more where it is told: colours, epsilons.
+) -> dict[str, Fact]:
+    """Return the heads of both sides, `quick_gelu` and more where it is known: colours, epsilons.
 
     An option is believed before a configuration.
 
@@ -64,22 +64,22 @@ def told(
         given: What the options say.
 
     Raises:
-        InputError: Something is not told, or the configuration is of another model.
+        InputError: Something is not known, or the configuration is of another model.
     """
-    found: dict[str, Told] = {}
+    found: dict[str, Fact] = {}
     if family in ("avion", "lavila") or set(OPENAI) <= set(names):
         owner = family if family != "openai" else "OpenAI"
         for side in SIDES:
-            found[f"{side}.heads"] = Told(widths[side] // HEAD_WIDTH, f"{owner}'s code")
-        found["quick_gelu"] = Told(family != "avion", f"{owner}'s code")
+            found[f"{side}.heads"] = Fact(widths[side] // HEAD_WIDTH, f"{owner}'s code")
+        found["quick_gelu"] = Fact(family != "avion", f"{owner}'s code")
     else:
         for name in CONFIGS[family]:
             for key, value in _of_config(source.parent / name, widths).items():
-                found.setdefault(key, Told(value, name))
+                found.setdefault(key, Fact(value, name))
     for key, value in given._asdict().items():
         if value is not None:
             name = key if key == "quick_gelu" else key.replace("_", ".")
-            found[name] = Told(value, "the option")
+            found[name] = Fact(value, "the option")
     missing = [text for key, text in OPTIONS.items() if key not in found]
     if missing:
         raise InputError(
