@@ -22,6 +22,7 @@ from mmts.files import (
     require,
     write_json,
 )
+from tests import patience
 from tests.making_run import die, in_a_fork
 
 
@@ -168,7 +169,7 @@ def test_one_waits_for_a_writer_that_ends_soon(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And is not taken in by the other's renaming of the folder that it waits for."""
-    monkeypatch.setattr(files, "PATIENCE", 30)  # soon, on a busy machine
+    monkeypatch.setattr(files, "PATIENCE", patience.seconds(30))  # soon, on a busy machine
     fork = multiprocessing.get_context("fork")
     with output_folder(tmp_path / "out") as work:
         (work / "mine").write_text("1")

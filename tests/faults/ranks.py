@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from tests import patience
 from tests.conftest import Ran
 from tests.faults.started import Started, start
 
@@ -37,6 +38,7 @@ def pair(told: Path, prepare: Callable[[int], None] = int) -> list[Started]:
         from mmts.training import joining
 
         joining.LINGER = 0.0  # nobody ends the one that is silent
+        joining.HEARING *= patience.slowness()
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
@@ -69,7 +71,7 @@ def written() -> dict[str, bytes]:
 
 def until(there: Callable[[], object], running: Started) -> None:
     """Wait until something is there, while a command runs."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + patience.seconds(60)
     while not there():
         assert running.poll() is None and time.monotonic() < end, "it ended before"
         time.sleep(0.002)
@@ -103,7 +105,7 @@ def beneath(launcher: Started) -> dict[int, psutil.Process]:
 
 def gone(processes: list[psutil.Process], seconds: float = 10) -> bool:
     """Whether all of them end within so many seconds; those that do not are killed."""
-    _, left = psutil.wait_procs(processes, seconds)
+    _, left = psutil.wait_procs(processes, patience.seconds(seconds))
     for process in left:
         process.send_signal(signal.SIGKILL)
     return not left

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import patience
 from tests.conftest import Ran
+from tests.pipeline.warm import end_with_parent
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "pandas", "pyarrow.parquet", "sentence_transformers", "sklearn.cluster")
@@ -46,13 +48,14 @@ class Started:
                 os.kill(self.pid, number)
 
     def wait(self, seconds: float = 60) -> Ran:
-        """Its end; after so many seconds it is killed, and the test fails."""
-        until = time.monotonic() + seconds
+        """Its end; killed after so many seconds of an idle machine, and the test fails."""
+        limit = patience.seconds(seconds)
+        until = time.monotonic() + limit
         while self.poll() is None and time.monotonic() < until:
             time.sleep(0.002)
         if self.poll() is None:
             self.signal_all(signal.SIGKILL)
-            raise AssertionError(f"still running after {seconds} s: {self._err.read_text()}")
+            raise AssertionError(f"still running after {limit:.0f} s: {self._err.read_text()}")
         assert self._code is not None
         return Ran(self._code, self._out.read_text(), self._err.read_text())
 
@@ -76,10 +79,11 @@ def start(
     out, err = told / f"{_number}.out", told / f"{_number}.err"
     out.touch(), err.touch()
     sys.stdout.flush(), sys.stderr.flush()
-    pid = os.fork()
+    parent, pid = os.getpid(), os.fork()
     if pid == 0:
         code = 70
         try:
+            end_with_parent(parent)
             os.setsid()
             _into(1, out), _into(2, err)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")

@@ -30,6 +30,7 @@ from mmts.reporting.study.markdown import markdown as study_markdown
 from mmts.reporting.study.sections import Section
 from mmts.reporting.style import Figure
 from mmts.settings import Name
+from tests import patience
 from tests.faults.hostile_text import CANARY, HARMLESS, STRINGS, Outline, Recorder, changed
 from tests.reporting.conftest import METHODS as PICTURES
 from tests.reporting.conftest import loaded, write_tree
@@ -140,7 +141,7 @@ def shown_in(chromium: str, folder: Path, pages: dict[str, str]) -> None:
     )  # fmt: skip
     found = subprocess.run(
         [chromium, *arguments, f"file://{folder}/all.html"], capture_output=True, check=True,
-        timeout=90,
+        timeout=patience.seconds(90),
     )  # fmt: skip
     assert found.stdout.count(b"<iframe") == len(pages)
 

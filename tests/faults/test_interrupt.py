@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from mmts.files import output_file, output_folder
 from mmts.training.loading import loaded
+from tests import patience
 from tests.conftest import CELL, Project, Ran
 from tests.faults import started
 from tests.faults.test_kills import TINY, USED, everything, tree
@@ -91,8 +92,7 @@ def prepared(long: Long, there: Path) -> Callable[[], None]:
 
     def still() -> None:
         there.touch()
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
+        while True:  # until it is ended
             time.sleep(1)
 
     def prepare() -> None:
@@ -129,15 +129,14 @@ def interrupted(
     told.mkdir(parents=True, exist_ok=True)
     there.unlink(missing_ok=True)
     command = started.start(*long.command, told=told, prepare=prepared(long, there))
-    until = time.monotonic() + 60
+    until = time.monotonic() + patience.seconds(60)
     while not (there.exists() and ready(command.pid)):
         assert command.poll() is None, command.wait()
         assert time.monotonic() < until
         time.sleep(0.005)
-    begun = time.monotonic()
-    (command.signal if alone else command.signal_all)(signal.SIGINT)
-    ran = command.wait(30)
-    assert time.monotonic() - begun < AT_ONCE
+    with patience.within(AT_ONCE):
+        (command.signal if alone else command.signal_all)(signal.SIGINT)
+        ran = command.wait()
     assert ran.code == 130 and "Traceback" not in ran.err and "rror" not in ran.err, ran
     assert left_of(command.pid) == []
     return ran

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import patience
 from tests.faults import started
 from tests.faults.test_kills import tree
 from tests.pipeline.project import copy_project, tiny_pairs
@@ -26,7 +27,7 @@ def test_dvc_repro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ["dvc", "repro", EMBED], env=project.env, start_new_session=True, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    until = time.monotonic() + 180
+    until = time.monotonic() + patience.seconds(180)
     while not any(cache.glob("*.sqlite")):
         assert process.poll() is None and time.monotonic() < until, process.communicate()
         time.sleep(0.005)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import resource
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests import patience
 from tests.conftest import Project
 from tests.faults import ranks
 from tests.faults.ranks import CELL, CHECKPOINTS, TRAIN, TWO, ended, pair, saved, until, written
@@ -44,13 +44,14 @@ def told(tmp_path: Path) -> Path:
 
 def stopped(ranks_: list[Started], killed: int) -> None:
     """The other rank ends by itself, and says which one is lost."""
-    begun, other = time.monotonic(), 1 - killed
-    ran = ranks_[other].wait(60)
+    other = 1 - killed
+    with patience.within(30):
+        ran = ranks_[other].wait()
     # torch, loaded before the command could hush it, may print stacks of C++ from two threads
     ours = [line for line in ran.err.splitlines() if line.startswith("error: ")]
     wanted = f"error: process {killed} of 2 was lost, killed or cut off; {AGAIN}"
     assert (ran.code, ours) == (1, [wanted]) and "Traceback" not in ran.err, ran
-    assert time.monotonic() - begun < 30 and ranks_[killed].wait(5).code == -signal.SIGKILL
+    assert ranks_[killed].wait().code == -signal.SIGKILL
 
 
 def test_a_rank_is_killed_and_both_go_on(slow: Project, told: Path) -> None:
@@ -89,20 +90,22 @@ def test_alone_it_is_killed_and_goes_on(slow: Project, told: Path) -> None:
 def test_a_rank_that_hangs_counts_as_lost(slow: Project, told: Path) -> None:
     """As a machine without power: no connection is closed, no launcher tells."""
 
+    silence = round(5 * patience.slowness())
+
     def impatient(_: int) -> None:
         from mmts.training import pulse
 
-        pulse.SILENCE = 5
+        pulse.SILENCE = silence
 
     both = pair(told, impatient)
     until(saved, both[0])
     both[0].signal(signal.SIGSTOP)  # the one that all meet at
     try:
-        ran = both[1].wait(30)
+        ran = both[1].wait()
     finally:
         both[0].signal(signal.SIGKILL)
     assert ran.code == 1 and ran.err == (
-        f"error: process 0 of 2 has not been heard of for 5 s and counts as lost; {AGAIN}\n"
+        f"error: process 0 of 2 has not been heard of for {silence} s and counts as lost; {AGAIN}\n"
     )
 
 
@@ -113,7 +116,7 @@ def test_torchrun_loses_a_rank_then_is_killed_itself(slow: Project, told: Path) 
     until(saved, launcher)
     of = ranks.beneath(launcher)
     of[1].kill()
-    ran = launcher.wait(60)
+    ran = launcher.wait()
     assert (ran.code, ran.err) == (
         1, "error: process 1 of the training was killed (SIGKILL), and the others were ended; "
         f"{AGAIN}\n",
@@ -151,7 +154,7 @@ def test_a_signal_to_torchrun_saves_and_ends_with_143(slow: Project, told: Path)
     until(saved, launcher)
     of = ranks.beneath(launcher)
     launcher.signal(signal.SIGTERM)
-    ran = launcher.wait(60)
+    ran = launcher.wait()
     assert ran.code == 143 and ranks.gone(list(of.values()))
     assert re.fullmatch(r"stopped by SIGTERM after step \d+ of 4000; \S+ is saved, .*\n", ran.err)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import patience as limits
 from tests.conftest import CELL, Project
 from tests.faults.started import run, start
 
@@ -59,7 +60,7 @@ def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, 
     undisturbed = files(output)
     first = start(stage, *arguments, told=told, prepare=held(gate))
     work = Path(output).parent / f".{Path(output).name}.partial"
-    until = time.monotonic() + 30
+    until = time.monotonic() + limits.seconds(30)
     while not work.exists() and time.monotonic() < until:
         time.sleep(0.01)
     second = run(stage, *arguments, told=told, prepare=patience(0.1))
@@ -82,7 +83,7 @@ def test_the_second_waits_for_one_that_is_about_to_end(project: Project, tmp_pat
 
     def prepare() -> None:
         held(gate)()
-        patience(30)()  # about to, on a busy machine
+        patience(limits.seconds(30))()  # about to, on a busy machine
 
     both = [start("embed", *TINY, told=tmp_path / "told", prepare=prepare) for _ in range(2)]
     time.sleep(0.5)

@@ -18,6 +18,7 @@ from mmts.losses import InfoNCE, info_nce, max_margin
 from mmts.losses.clip_loss import ClipLoss
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.ranks import Ranks, gather_with_gradient
+from tests import patience
 from tests.ranks import run_ranks
 
 N = 12
@@ -64,7 +65,7 @@ def rank_main(rank: int, ranks: int, folder: str) -> None:
     """What each rank runs: its checks of those below, whose reports go to files."""
     torch.set_num_threads(1)
     address = f"file://{folder}/meet"
-    wait = timedelta(seconds=60)
+    wait = timedelta(seconds=patience.seconds(60))
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=ranks, timeout=wait)
     for check in CHECKS[ranks]:
         report = "\n".join(check(rank, ranks)) or "fine"

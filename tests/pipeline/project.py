@@ -16,6 +16,8 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from tests import patience
+
 ROOT = Path(__file__).parents[2]
 COLOURS = {
     "red": (220, 30, 30),
@@ -48,7 +50,8 @@ class Project:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
             cwd=self.folder, env=self.env, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=900, preexec_fn=self.before,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=patience.seconds(900),
+            preexec_fn=self.before,
         )  # fmt: skip
         assert (done.returncode == 0) == ok, f"{command} gave {done.returncode}:\n{done.stdout}"
         return done.stdout

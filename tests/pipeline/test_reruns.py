@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import patience
 from tests.faults import mounts
 from tests.faults.watching import watch_all
 from tests.pipeline.project import Project, commit, copy_project, tiny_pairs
@@ -188,13 +189,20 @@ def test_a_link_as_raw_folder_is_followed(project: Project, tmp_path: Path) -> N
     (tmp_path / "elsewhere").rename(raw)
 
 
-def test_a_second_repro_says_that_one_is_at_work(project: Project) -> None:
+def test_a_second_repro_says_that_one_is_at_work(project: Project, tmp_path: Path) -> None:
     """And harms nothing: the first one finishes."""
     results = {p: p.read_bytes() for p in (project.folder / "results").glob("*.*")}
     command = ["dvc", "repro", "--force", "--single-item", "report"]
+    gate = tmp_path / "gate"  # until it is there, the stage of the first one waits
+    python = shutil.which("python", path=project.env["PATH"])
+    (tmp_path / "python").write_text(
+        f'#!/bin/sh\nwhile [ ! -e "{gate}" ]; do sleep 0.05; done\nexec "{python}" "$@"\n'
+    )
+    (tmp_path / "python").chmod(0o755)
+    environment = {**project.env, "PATH": f"{tmp_path}{os.pathsep}{project.env['PATH']}"}
     path = shutil.which("dvc", path=project.env["PATH"])
     first = subprocess.Popen(
-        [str(path), *command[1:]], cwd=project.folder, env=project.env, text=True,
+        [str(path), *command[1:]], cwd=project.folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     lock = project.folder / ".dvc/tmp/rwlock"
@@ -202,7 +210,8 @@ def test_a_second_repro_says_that_one_is_at_work(project: Project) -> None:
         assert first.poll() is None, first.communicate()
         time.sleep(0.01)
     said = project.run(" ".join(command), ok=False)
+    gate.touch()
     assert "is busy, it is being blocked by" in said or "Unable to acquire lock" in said, said
-    said, _ = first.communicate(timeout=120)
+    said, _ = first.communicate(timeout=patience.seconds(120))
     assert first.returncode == 0, said
     assert {p: p.read_bytes() for p in results} == results

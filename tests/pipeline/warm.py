@@ -3,7 +3,7 @@
 Half the time of a stage on tiny data is the import of packages; a fork has them. The modules of
 the project itself are imported anew in each fork, from the folder that the command runs in.
 
-    python warm.py serve FOLDER    until it is killed; listens at FOLDER/socket
+    python warm.py serve FOLDER    until its parent ends; listens at FOLDER/socket
     python warm.py run FOLDER …    a command line in a fork of it, with this one's environment
 """
 
@@ -21,6 +21,7 @@ PACKAGES = (
     "torch._dynamo", "torch.utils.data", "tqdm", "typer",
 )  # fmt: skip
 COMMANDS = ("python", "dvc")
+PR_SET_PDEATHSIG = 1
 
 
 def write_commands(folder: Path, python: str) -> None:
@@ -34,12 +35,24 @@ def write_commands(folder: Path, python: str) -> None:
         path.chmod(0o755)
 
 
+def end_with_parent(parent: int) -> None:
+    """End this process when its parent does, even if that is killed with SIGKILL (Linux)."""
+    import ctypes
+    import signal
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has ended before
+        os._exit(1)
+
+
 def serve(folder: Path) -> None:
     """Fork for each connection; returns in the forks alone, ready to be the command."""
     import contextlib
     import gc
     import importlib
 
+    end_with_parent(os.getppid())
     for name in PACKAGES:
         importlib.import_module(name)
     gc.freeze()  # to look at them in a fork would copy them
@@ -48,9 +61,11 @@ def serve(folder: Path) -> None:
     listener.bind("socket")  # a relative name: that of a socket may have 100 bytes
     listener.listen(64)
     print("ready", flush=True)
+    server = os.getpid()
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:
+            end_with_parent(server)
             listener.close()
             keep(connection)
             return
@@ -65,11 +80,12 @@ def keep(connection: socket.socket) -> None:
     files = socket.recv_fds(connection, 1, 3)[1]
     with connection.makefile() as lines:
         asked = json.loads(lines.readline())
-    command = os.fork()
+    keeper, command = os.getpid(), os.fork()
     if command:
         code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
         connection.sendall(bytes([code if code >= 0 else 128 - code]))
         os._exit(0)
+    end_with_parent(keeper)
     connection.close()
     for number, file in enumerate(files):
         os.dup2(file, number)

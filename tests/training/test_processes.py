@@ -16,6 +16,7 @@ from mmts.errors import InputError
 from mmts.sealed import sha256_file
 from mmts.training.checkpoint import Wish
 from mmts.training.processes import Elsewhere, Processes
+from tests import patience
 from tests.making_run import FACTS, SmallRun, checkpoints, in_forks
 
 WORLD = {**FACTS, "world_size": 2}
@@ -95,7 +96,7 @@ def stale(rank: int, cell: Path) -> None:
 
 
 def rank_main(rank: int, cell: Path) -> None:
-    wait = datetime.timedelta(seconds=30)
+    wait = datetime.timedelta(seconds=patience.seconds(30))
     where = f"file://{cell}/meet"
     dist.init_process_group("gloo", init_method=where, rank=rank, world_size=2, timeout=wait)
     for number, check in enumerate((round_trip, wishes, failures, stale)):
