@@ -158,7 +158,7 @@ def versions() -> dict[str, str]:
     try:
         return {name: version(name) for name in ("av", "pillow")}
     except PackageNotFoundError:
-        raise InputError("videos need PyAV; run `pip install 'mmts[video]'`") from None
+        raise InputError("videos need PyAV; run `pip install '.[video]'` in the checkout") from None
 
 
 @contextmanager
