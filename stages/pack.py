@@ -21,7 +21,7 @@ def main(
     from mmts.clusters import read_clusters
     from mmts.config import PackStage, load
     from mmts.files import output_folder, read_parquet
-    from mmts.shards import cluster_sizes, items, write_clips, write_shards
+    from mmts.shards import cluster_sizes, items, short_clips, write_clips, write_shards
 
     settings = load(PackStage, dataset=dataset)
     captions = read_captions(Path("data/captions") / dataset)
@@ -37,6 +37,9 @@ def main(
     shutil.rmtree(kept, ignore_errors=True)
     tars = f" and {len(manifest['tars'])} tars in place" if "tars" in manifest else ""
     print(f"{len(manifest['shards'])} shards{tars}: {manifest['samples']}")
+    for length in (4, 16):  # the towers' clip_length is not known here; `train` tells of it
+        if line := short_clips(manifest, length):
+            print(line)
     lost = manifest.get("clips", {}).get("lost", 0)
     if lost:
         videos = read_parquet(output / "lost.parquet")["media"].nunique()

@@ -33,6 +33,8 @@ def main(
     from mmts.config import TrainStage, load
     from mmts.errors import InputError
     from mmts.files import output_folder
+    from mmts.shards import short_clips
+    from mmts.shards.reader import read_manifest
     from mmts.training import speed
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.device import pick_device
@@ -74,6 +76,10 @@ def main(
             if world.first:
                 print(how.auto, end="\n" if how.auto else "")
                 print(f"global batch {settings.train.batch_size}, processes: {world.size}")
+                if towers.vision.clip_length is not None:
+                    manifest = read_manifest(data / "shards" / dataset)
+                    line = short_clips(manifest, towers.vision.clip_length)
+                    print(line, end="\n" if line else "")
                 work = stack.enter_context(output_folder(data / "train" / cell))
                 log = stack.enter_context(RunLog(work))
         trained = train(

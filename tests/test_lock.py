@@ -159,3 +159,17 @@ def test_every_import_is_a_declared_dependency() -> None:
 def test_the_library_without_extras_needs_none_to_be_imported() -> None:
     found = undeclared(imports("mmts", anywhere=False), [])
     assert found == {}
+
+
+# --- our own name --------------------------------------------------------------------------------
+
+
+def test_nothing_advises_to_install_another_projects_package() -> None:
+    """`mmts` on the package index belongs to others; only a checkout can be installed."""
+    assert PROJECT["name"] == "mm-ts-pipeline"
+    folders = ("mmts", "stages", "benchmarks", "docs", "study")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    texts = [p for p in (*paths, *ROOT.glob("*")) if p.suffix in {".py", ".md", ".yaml", ".j2"}]
+    advice = re.compile(r"(?<!do not `)pip install [^`\n]*\b(mmts|mm-ts-pipeline)\b|\bmmts\[\w+\]")
+    found = [str(p) for p in texts if advice.search(p.read_text(encoding="utf-8"))]
+    assert len(texts) > 100 and found == []

@@ -111,4 +111,4 @@ def test_without_pyav_the_error_names_the_extra(tmp_path: Path) -> None:
         f"try: probe({str(path)!r})\nexcept InputError as error: print(error)"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout == "videos need PyAV; run `pip install 'mmts[video]'`\n"
+    assert ran.stdout == "videos need PyAV; run `pip install '.[video]'` in the checkout\n"

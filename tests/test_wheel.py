@@ -27,7 +27,7 @@ print(folder, float(info_nce(rows, rows, tau)), float(max_margin(rows, rows, tau
 def test_a_wheel_works_outside_the_checkout(tmp_path: Path) -> None:
     project = copy_project(tmp_path / "checkout")
     project.run("python -m build --wheel --no-isolation --outdir ../dist . > ../build.log")
-    (wheel,) = (tmp_path / "dist").glob("mmts-*.whl")
+    (wheel,) = (tmp_path / "dist").glob("mm_ts_pipeline-*.whl")
     installed, away = tmp_path / "installed", tmp_path / "away"
     away.mkdir()
     subprocess.run(

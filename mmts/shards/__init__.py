@@ -8,10 +8,11 @@ manifest.json has each shard's number of samples and SHA-256, index.parquet the 
 member, so that reading neither walks a tar nor unpickles anything. Pictures may stay in tars of
 others (`pack.in_place`): the index has their places too, without a JSON (its bytes are 0), and the
 manifest's `tars` the same facts as of shards, with the number of samples of each split. Of clips
-there is lost.parquet too, and the manifest's `clips` has how they were cut and how many were lost.
+there is lost.parquet too, and the manifest's `clips` has how they were cut, how many were lost,
+and of each split how many clips have each number of frames.
 """
 
-from mmts.shards.clips import write_clips
+from mmts.shards.clips import short_clips, write_clips
 from mmts.shards.items import LISTS, Item, cluster_sizes, items
 from mmts.shards.pictures import write_shards
 from mmts.shards.reader import ShardReader
@@ -22,6 +23,7 @@ __all__ = [
     "ShardReader",
     "cluster_sizes",
     "items",
+    "short_clips",
     "write_clips",
     "write_shards",
 ]

@@ -29,6 +29,7 @@ from mmts.shards.cutting import Clip, Job, Kept, cut_video, video_files
 from mmts.shards.items import Item, sample_json
 from mmts.shards.lost import Tally
 from mmts.shards.workers import work_off
+from mmts.video.segment import TAIL, frame_count
 
 FORMAT = 2
 """Of the kept shards: count it up where the same videos and settings give other bytes."""
@@ -59,6 +60,7 @@ def write_clips(
     lost = tally.table()
     lost.to_parquet(folder / "lost.parquet", index=False)
     shards: dict[str, Shard] = {}
+    frames: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
     for split in SPLITS:
         parts = [
             (job.folder / name, shard)
@@ -70,6 +72,7 @@ def write_clips(
             name = f"{split}-{number:06d}.tar"
             link(path, folder / name)
             shards[name] = shard
+            frames[split].update(_frame_counts(folder / name, shard))
     earlier = sum(kept_of.earlier for kept_of in done)
     if earlier:
         print(f"{earlier} of {len(jobs)} videos were cut by an earlier run that was interrupted")
@@ -78,8 +81,35 @@ def write_clips(
         "frame_rate": settings.frame_rate,
         "quality": settings.quality,
         "lost": len(lost),
+        "frames": {
+            split: {str(count): clips for count, clips in sorted(of_split.items())}
+            for split, of_split in frames.items()
+        },
     }
     return write_tables(folder, shards, found, cluster_size, clips=how)
+
+
+def _frame_counts(path: Path, shard: Shard) -> Iterator[int]:
+    """Yield the number of frames of each clip of a shard."""
+    with open(path, "rb") as file:
+        for place in shard.places:
+            file.seek(place.image_offset + place.image_bytes - TAIL.size)
+            yield frame_count(file.read(TAIL.size))
+
+
+def short_clips(manifest: dict[str, Any], length: int) -> str:
+    """Return a line on how many clips of each split have fewer than `length` frames.
+
+    It is empty where the manifest has no numbers of frames: of pictures, and of clips that an
+    earlier version packed.
+    """
+    told = []
+    for split, counts in manifest.get("clips", {}).get("frames", {}).items():
+        total = sum(counts.values())
+        few = sum(clips for count, clips in counts.items() if int(count) < length)
+        if total:
+            told.append(f"{split} {few:,} of {total:,} ({few / total:.1%})")
+    return f"clips with fewer than {length} frames: {', '.join(told)}" if told else ""
 
 
 def cut_all(jobs: list[Job], workers: int, tally: Tally) -> list[Kept]:
@@ -158,7 +188,7 @@ def versions() -> dict[str, str]:
     try:
         return {name: version(name) for name in ("av", "pillow")}
     except PackageNotFoundError:
-        raise InputError("videos need PyAV; run `pip install 'mmts[video]'`") from None
+        raise InputError("videos need PyAV; run `pip install '.[video]'` in the checkout") from None
 
 
 @contextmanager

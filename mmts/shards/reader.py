@@ -142,6 +142,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         and all("/" not in name and _has(facts, shard) for name, facts in found["shards"].items())
         and all(_has(facts, {**tar, "samples": dict}) for facts in tars.values())
         and _has(found["samples"], dict.fromkeys(SPLITS, int))
+        and _sound_clips(found.get("clips", {}))
         and all(WHOLE.fullmatch(name) for name in found["cluster_size"])
         and all(type(size) is int for size in found["cluster_size"].values())
     )
@@ -149,6 +150,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} has a shard, a tar or a number that is none; {REMEDY}")
     manifest: dict[str, Any] = found
     return manifest
+
+
+def _sound_clips(clips: Any) -> bool:
+    """Return whether the numbers of frames, where there are any, are counts by whole numbers."""
+    frames = clips.get("frames", {}) if isinstance(clips, dict) else None
+    return isinstance(frames, dict) and all(
+        isinstance(counts, dict)
+        and all(WHOLE.fullmatch(name) for name in counts)
+        and _has(counts, dict.fromkeys(counts, int))
+        for counts in frames.values()
+    )
 
 
 def _has(facts: Any, wanted: Mapping[str, type]) -> bool:

@@ -57,7 +57,9 @@ class Remote:
     def __init__(self, base: str) -> None:
         """InputError without webdataset."""
         if find_spec("webdataset") is None:
-            raise InputError("streaming needs webdataset; run `pip install 'mmts[stream]'`")
+            raise InputError(
+                "streaming needs webdataset; run `pip install '.[stream]'` in the checkout"
+            )
         self.base = base
 
     def url(self, name: str) -> str:

@@ -27,7 +27,7 @@ def _import(name: str) -> Any:
     except (ImportError, OSError, RuntimeError) as error:  # torchvision raises the last one
         raise InputError(
             f"the package {name} cannot be imported ({in_short(error)}); run "
-            f"`pip install 'mmts[{name}]'` beside a torchvision of torch's own version"
+            f"`pip install '.[{name}]'` in the checkout, beside a torchvision of torch's version"
         ) from None
 
 

@@ -73,7 +73,7 @@ def open_video(path: Path | str) -> tuple[InputContainer, VideoStream]:
     try:
         import av
     except ImportError:
-        raise InputError("videos need PyAV; run `pip install 'mmts[video]'`") from None
+        raise InputError("videos need PyAV; run `pip install '.[video]'` in the checkout") from None
 
     if not Path(path).is_file():
         raise InputError(f"{path} is not there or no file; mend the path or the video folder")

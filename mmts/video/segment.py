@@ -34,6 +34,14 @@ def write_segment(jpegs: Sequence[bytes]) -> bytes:
     return b"".join([*jpegs, table.tobytes(), TAIL.pack(len(jpegs), MARK)])
 
 
+def frame_count(tail: bytes) -> int:
+    """Return the number of frames of a segment, given its last `TAIL.size` bytes."""
+    count, mark = TAIL.unpack(tail)
+    if mark != MARK:
+        raise InputError(f"a video segment ends with {mark!r}, not {MARK!r}; {REMEDY}")
+    return int(count)
+
+
 class SegmentReader:
     """Random access to the frames of a segment; only the bytes of the asked frames are touched.
 

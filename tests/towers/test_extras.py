@@ -181,7 +181,7 @@ def test_a_package_that_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -
         vision_tower(vision(name, "net"))
     message = str(caught.value)
     assert message.startswith(f"the package {name} cannot be imported (") and "\n" not in message
-    assert f"run `pip install 'mmts[{name}]'` beside a torchvision" in message
+    assert f"run `pip install '.[{name}]'` in the checkout, beside a torchvision" in message
 
 
 def test_the_vision_side_of_open_clip() -> None:
