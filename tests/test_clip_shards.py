@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.files import read_json
-from mmts.sealed import sha256_file
+from mmts.files import read_json, write_json
+from mmts.sealed import sha256_file, write_sums
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, clips, cutting, short_clips, write_clips
 from mmts.video import SegmentReader
@@ -172,7 +172,8 @@ def test_numbers_of_frames_that_are_none_are_refused(pack: Packing, found: list[
     manifest = pack(found)
     for frames in ([], {"train": 3}, {"train": {"x": 1}}, {"train": {"3": "1"}}):
         manifest["clips"]["frames"] = frames
-        (pack.out / "manifest.json").write_text(json.dumps(manifest))
+        write_json(pack.out / "manifest.json", manifest)
+        write_sums(pack.out, {})
         with pytest.raises(InputError, match=r"manifest\.json has a shard, a tar or a number"):
             ShardReader(pack.out, "train")
 
