@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import webdataset
+from ruamel.yaml import YAML
 from torch.utils.data import DataLoader
 
 from mmts.captions import SPLITS
@@ -550,3 +551,11 @@ def test_a_full_disk_is_one_line(
     with pytest.raises(InputError, match=r"could not be written \(the disk is full\); make room"):
         pack(found, max_bad_share=1.0)
     assert list(pack.out.iterdir()) == [] and list(pack.kept.iterdir()) == []
+
+
+def test_what_is_stored_of_epic_kitchens_is_what_the_published_recipe_reads() -> None:
+    """At 15 a second 27.6 % of the training clips had fewer frames than the towers take."""
+    text = (Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8")
+    dataset = YAML(typ="safe").load(text)["datasets"]["ek100"]
+    assert dataset["pack"]["frame_rate"] == 30.0
+    assert dataset["towers"]["vision"]["clip_length"] == 16
