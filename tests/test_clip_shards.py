@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import webdataset
+from ruamel.yaml import YAML
 from torch.utils.data import DataLoader
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.files import read_json
-from mmts.sealed import sha256_file
+from mmts.files import read_json, write_json
+from mmts.sealed import sha256_file, write_sums
 from mmts.settings import Pack
-from mmts.shards import Item, ShardReader, clips, cutting, write_clips
+from mmts.shards import Item, ShardReader, clips, cutting, short_clips, write_clips
 from mmts.video import SegmentReader
 from mmts.video.decoder import VideoDecoder
 from tests.making_clips import RATE, SECONDS, SIZES, clip, files, write_videos
@@ -134,6 +136,11 @@ def test_names_keys_manifest_and_index(pack: Packing, found: list[Item]) -> None
     }  # fmt: skip
     assert manifest == read_json(pack.out / "manifest.json")
     assert manifest["samples"] == {"train": 8, "val": 2, "test": 1}
+    assert manifest["clips"].pop("frames") == {
+        split: {str(n): many for n, many in sorted(counts.items())}
+        for split in SPLITS
+        for counts in [Counter(len(expected(item)) for item in found if item.split == split)]
+    }
     assert manifest["clips"] == {"short_side": 64, "frame_rate": None, "quality": 90, "lost": 0}
     assert manifest["cluster_size"] == {"0": 9, "3": 2}
     for name, facts in manifest["shards"].items():
@@ -141,6 +148,35 @@ def test_names_keys_manifest_and_index(pack: Packing, found: list[Item]) -> None
         assert facts == {"split": name.split("-")[0], "samples": len(of[name]),
                          "sha256": sha256_file(path), "bytes": path.stat().st_size}  # fmt: skip
     assert pack.lost() == {}
+
+
+def test_clips_shorter_than_the_towers_clip_length_are_counted(
+    pack: Packing, found: list[Item], videos: list[Path]
+) -> None:
+    manifest = pack(found)
+    many = [len(expected(item)) for item in found if item.split == "train"]
+    at = sorted(many)[len(many) // 2]
+    few = sum(n < at for n in many)
+    assert 0 < few < 8
+    assert f" train {few} of 8 ({few / 8:.1%}), val " in short_clips(manifest, at)
+    least = short_clips(manifest, 1)
+    assert least == (
+        "clips with fewer than 1 frames: train 0 of 8 (0.0%), val 0 of 2 (0.0%), test 0 of 1 (0.0%)"
+    )
+    again = pack([*found, clip(videos[3], 1, 0.5, 1)])  # what an earlier run has kept is counted
+    assert sum(again["clips"]["frames"]["train"].values()) == 9
+    assert again["clips"]["frames"]["val"] == manifest["clips"]["frames"]["val"]
+    assert short_clips({"shards": {}}, 16) == "" == short_clips({"clips": {"lost": 0}}, 16)
+
+
+def test_numbers_of_frames_that_are_none_are_refused(pack: Packing, found: list[Item]) -> None:
+    manifest = pack(found)
+    for frames in ([], {"train": 3}, {"train": {"x": 1}}, {"train": {"3": "1"}}):
+        manifest["clips"]["frames"] = frames
+        write_json(pack.out / "manifest.json", manifest)
+        write_sums(pack.out, {})
+        with pytest.raises(InputError, match=r"manifest\.json has a shard, a tar or a number"):
+            ShardReader(pack.out, "train")
 
 
 def test_each_clip_holds_its_frames(pack: Packing, found: list[Item]) -> None:
@@ -171,6 +207,7 @@ def test_frame_rate_quality_and_size_are_those_of_the_settings(
     fine = pd.read_parquet(pack.out / "index.parquet")["image_bytes"].sum()
     manifest = pack(found, frame_rate=5.0, image_size=32, quality=20)
     assert pd.read_parquet(pack.out / "index.parquet")["image_bytes"].sum() < 0.8 * fine
+    assert sum(manifest["clips"].pop("frames")["train"].values()) == 8
     assert manifest["clips"] == {"short_side": 32, "frame_rate": 5.0, "quality": 20, "lost": 0}
 
 
@@ -514,3 +551,11 @@ def test_a_full_disk_is_one_line(
     with pytest.raises(InputError, match=r"could not be written \(the disk is full\); make room"):
         pack(found, max_bad_share=1.0)
     assert list(pack.out.iterdir()) == [] and list(pack.kept.iterdir()) == []
+
+
+def test_what_is_stored_of_epic_kitchens_is_what_the_published_recipe_reads() -> None:
+    """At 15 a second 27.6 % of the training clips had fewer frames than the towers take."""
+    text = (Path(__file__).parent.parent / "params.yaml").read_text(encoding="utf-8")
+    dataset = YAML(typ="safe").load(text)["datasets"]["ek100"]
+    assert dataset["pack"]["frame_rate"] == 30.0
+    assert dataset["towers"]["vision"]["clip_length"] == 16

@@ -148,6 +148,10 @@ def test_lost_clips_are_counted(project: Project, found: list[Item], tmp_path: P
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
         "6 shards: {'train': 5, 'val': 5, 'test': 5}",
+        "clips with fewer than 4 frames: "
+        "train 0 of 5 (0.0%), val 0 of 5 (0.0%), test 0 of 5 (0.0%)",
+        "clips with fewer than 16 frames: "
+        "train 5 of 5 (100.0%), val 5 of 5 (100.0%), test 5 of 5 (100.0%)",
         "3 clips of 2 videos lost (listed in data/shards/tiny/lost.parquet)",
     ]
     assert len(ShardReader(OUT, "train").segment(0)) == 13
