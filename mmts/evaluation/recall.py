@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mmts.evaluation.queries import TOP, Answer, Ints, Rows, examples, query_table
 from mmts.metrics.bootstrap import interval, item_weights, resampled_shares
 from mmts.metrics.longtail import PARTS
-from mmts.metrics.recall import KS, retrieval_ranks, top_k
+from mmts.metrics.recall import KS, retrieval_ranks, rsum, top_k
 from mmts.settings import Evaluate
 from mmts.training.pairs import Pairs
 
@@ -63,7 +63,7 @@ def _metrics_of(
     queries: pd.DataFrame, weights: NDArray[np.float32], prefix: str
 ) -> dict[str, float]:
     found: dict[str, float] = {}
-    sums, total = np.zeros(len(weights)), 0.0
+    sums, recalls = np.zeros(len(weights)), dict[str, float]()
     for direction in ("t2v", "v2t"):
         rows = queries[queries["direction"] == direction]
         if rows.empty:
@@ -71,13 +71,13 @@ def _metrics_of(
         rank = rows["rank"].to_numpy()
         hits = np.stack([rank <= k for k in KS], axis=1)
         samples = resampled_shares(weights, rows["item"].to_numpy(), hits)
-        sums, total = sums + samples.sum(axis=1), total + float(hits.mean(axis=0).sum())
+        sums = sums + samples.sum(axis=1)
         for column, k in enumerate(KS):
             key = f"{prefix}{direction}/R@{k}"
-            found[key] = float(hits[:, column].mean())
+            found[key] = recalls[key] = float(hits[:, column].mean())
             found[f"{key}/low"], found[f"{key}/high"] = interval(samples[:, column])
         found[f"{prefix}{direction}/median_rank"] = float(np.median(rank))
         found[f"{prefix}{direction}/queries"] = len(rows)
-    found[f"{prefix}rsum"] = 100 * total
+    found[f"{prefix}rsum"] = rsum(recalls)
     found[f"{prefix}rsum/low"], found[f"{prefix}rsum/high"] = interval(100 * sums)
     return found

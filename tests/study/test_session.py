@@ -169,7 +169,7 @@ def test_a_cell_that_cannot_be_trained_is_named(study: Project) -> None:
     cell = base.cell("mmts", {"clustering.k": 99}, 4, "f", "p")
     with pytest.raises(InputError) as caught:
         _run("k", cell, base.towers, False)
-    assert str(caught.value).startswith("tiny mmts, seed 4: k is 99 but the training split has 20")
+    assert str(caught.value).startswith("tiny mmts, seed 4: k is 99 but the training split has 19")
 
 
 def test_one_study_of_a_dataset_at_a_time(study: Project) -> None:
