@@ -9,8 +9,10 @@ from stages.cli import run
 
 if TYPE_CHECKING:
     from mmts.config import TrainStage
+    from mmts.training.checkpoint import Checkpoints
     from mmts.training.loop import Trained
     from mmts.training.prepared import Prepared
+    from mmts.training.signals import GracefulStop
 
 
 def main(
@@ -31,11 +33,9 @@ def main(
 
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stacks of C++ where a peer has left
     from mmts.config import TrainStage, load
-    from mmts.errors import InputError
     from mmts.files import output_folder
     from mmts.shards import short_clips
     from mmts.shards.reader import read_manifest
-    from mmts.training import speed
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.device import pick_device
     from mmts.training.fingerprint import facts, input_files
@@ -44,6 +44,7 @@ def main(
     from mmts.training.log import RunLog
     from mmts.training.loop import train
     from mmts.training.prepared import prepare
+    from mmts.training.signals import GracefulStop, deaf
 
     with alike():
         settings = load(TrainStage, dataset=dataset, method=method)
@@ -52,8 +53,10 @@ def main(
         launch(settings.train.launcher, "stages.train", sys.argv[1:])
     how, towers, data = settings.method, settings.towers, Path("data")
     cell = Path(dataset) / method / str(seed)
+    stop = GracefulStop(begun=False)
     with ExitStack() as stack:
         world = stack.enter_context(joined(device))
+        stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
             data, dataset, data / "shift" / dataset / method, how, towers, settings.train, seed,
             world,
@@ -84,18 +87,30 @@ def main(
                 log = stack.enter_context(RunLog(work))
         trained = train(
             ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out,
-            settings.train, seed, log, how.relevancy_threshold, world, keeper, resume,
+            settings.train, seed, log, how.relevancy_threshold, world, keeper, resume, stop,
         )  # fmt: skip
         with world.processes.together():
             if work is not None:
                 about = {"dataset": dataset, "method": method, "seed": seed, **how.numbers()}
                 about["facts"] = keeper.folder.name
                 save(work, settings, ready, trained, world.size, about)
-    if not world.first:
-        return
-    keeper.clear()  # not before: a power cut may leave outputs, checkpoints or both
+        trained.stop_if_asked()
+    if world.first:
+        finish(keeper, trained, data / "cache/speed" / dataset / method / f"{seed}.json", stop)
+    deaf()  # all is done: the code of a signal would have DVC train it again
+
+
+def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "GracefulStop") -> None:
+    """Do what is left to do when the outputs are there; `path` is that of the speed."""
+    import sys
+
+    from mmts.errors import InputError
+    from mmts.training import speed
+    from mmts.training.joining import launched
+
+    if not (stop.asked and launched()):  # or the launcher ends with the code of the signal
+        keeper.clear()  # not before: a power cut may leave outputs, checkpoints or both
     if trained.speed is not None:
-        path = data / "cache/speed" / dataset / method / f"{seed}.json"
         try:
             speed.write(path, keeper.folder.name, trained.speed)
         except (OSError, InputError) as error:  # the run is complete: not for this to fail

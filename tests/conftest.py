@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny work: more threads only wa
 
 import importlib
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -22,6 +23,7 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 
+from mmts.training.signals import STOPPING
 from tests import making
 from tests.pipeline import warm
 
@@ -77,6 +79,7 @@ class Project:
 
         self._capture()
         argv, sys.argv = sys.argv, [stage, *arguments]
+        handlers = {number: signal.getsignal(number) for number in STOPPING}
         code = 0
         try:
             with warnings.catch_warnings():
@@ -85,6 +88,8 @@ class Project:
             code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         finally:
             sys.argv = argv
+            for number, handler in handlers.items():  # training listens until its process ends
+                signal.signal(number, handler)
         return Ran(code, *self._capture())
 
 

@@ -58,9 +58,11 @@ class RunLog:
         if not self._rows or self._rows[-1]["step"] != step:
             self._rows.append({"step": step, "epoch": epoch})
         self._live.step = step
+        row = self._rows[-1]
         for name, value in values.items():
-            self._rows[-1][name] = value if math.isfinite(value) else math.nan
-            self._live.log_metric(name, value)
+            if row.get(name) != value:  # a run that goes on may validate once more
+                row[name] = value if math.isfinite(value) else math.nan
+                self._live.log_metric(name, value)
 
     def state_dict(self) -> dict[str, Any]:
         """All rows so far, for a checkpoint."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,13 +35,18 @@ RANK_SEED = 1_000_003  # between the random states of two ranks
 
 
 class Trained(NamedTuple):
-    """The model to keep, its validation metrics, and facts about the run."""
+    """The model to keep, its validation metrics, and facts about the run.
+
+    stop_if_asked: saves a checkpoint and ends the process where a signal has asked for it since;
+        all ranks must call it together.
+    """
 
     model: TwoTower
     metrics: dict[str, float]
     total_steps: int
     seconds: float
     speed: Speed | None
+    stop_if_asked: Callable[[], None]
 
 
 def train(
@@ -46,6 +54,7 @@ def train(
     val_pairs: Pairs | None, settings: Train, seed: int, log: RunLog | None,
     relevancy_threshold: float = 0.1, world: World | None = None,
     keeper: Checkpoints | None = None, resume_from: Path | None = None,
+    stop: GracefulStop | None = None,
 ) -> Trained:  # fmt: skip
     """Train a model, on one process or many, and return it with its validation metrics.
 
@@ -63,6 +72,7 @@ def train(
         world: the ranks; None for this process alone.
         keeper: of the checkpoints; None for none.
         resume_from: the checkpoint to go on from; None for the newest with the same facts.
+        stop: what listens to signals already; None to listen while this function runs.
 
     Raises:
         SystemExit: a signal asked to stop, and a checkpoint is written.
@@ -79,19 +89,24 @@ def train(
     started = time.perf_counter()
     with (
         threads(of_training(settings), world.device),
-        GracefulStop() as stop,
+        nullcontext(stop) if stop is not None else GracefulStop() as stop,
         tqdm(
             total=run.total, initial=at.step, desc="train", unit="step", mininterval=0.5,
             disable=None if world.first else True,  # None: the environment decides
         ) as bar,
         feed(train_pairs, plan, settings, world, at) as batches,
     ):  # fmt: skip
+        stop.begun = True
         for epoch in range(at.epoch, settings.epochs):
             run.epoch(epoch, batches, stop, bar)
             run.validate(epoch)
             world.wait()
+        run.stop_if_asked(stop)
     seconds = time.perf_counter() - started
-    return Trained(run.kept, run.metrics, run.total, seconds, run.speed.speed())
+    return Trained(
+        run.kept, run.metrics, run.total, seconds, run.speed.speed(),
+        partial(run.stop_if_asked, stop),
+    )  # fmt: skip
 
 
 def planned(pairs: Pairs, settings: Train, seed: int, world: World) -> Plan:

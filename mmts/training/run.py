@@ -138,6 +138,14 @@ class Run:
             if wish.stop:
                 raise SystemExit(128 + wish.stop)  # rank 0 tells why
 
+    def stop_if_asked(self, stop: GracefulStop) -> None:
+        """Save a checkpoint and end, as after a step, if a signal has come since the last one.
+
+        All ranks must ask together.
+        """
+        if self._world.highest(stop.asked):
+            self._save(stop)
+
     def _samples(self, step: int) -> list[str]:
         """The sample ids of one of the last steps; of streamed ones, of this rank's alone."""
         (items,) = (items for number, items in self._recent if number == step)

@@ -20,17 +20,23 @@ class GracefulStop:
     Attributes:
         asked: the number of the first such signal, 0 for none.
         noted: whether any has come to this process.
+        begun: whether there is something to save. Until it is True, a signal ends the process at
+            once, with the exit code of `leave`.
     """
 
     noted = False
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, begun: bool = True) -> None:
+        self.asked, self.begun = 0, begun
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> GracefulStop:
-        self._before = {number: signal.signal(number, self._note) for number in STOPPING}
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Enter without an exit, for a process that listens until it ends."""
+        self._before = {number: signal.signal(number, self._note) for number in STOPPING}
 
     def __exit__(
         self,
@@ -44,6 +50,8 @@ class GracefulStop:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.asked = self.asked or number
         GracefulStop.noted = True
+        if not self.begun:
+            raise SystemExit(128 + number)
 
 
 def leave(number: int, step: int, total: int, checkpoint: Path) -> NoReturn:
@@ -59,7 +67,7 @@ def leave(number: int, step: int, total: int, checkpoint: Path) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def deaf(_: int) -> None:
+def deaf(_: int = 0) -> None:
     """The worker_init_fn of a DataLoader whose process stops gracefully.
 
     A cluster's SIGTERM goes to all processes of a job. A worker that dies of it takes the training

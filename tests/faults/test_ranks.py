@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
 import resource
 import signal
@@ -177,6 +179,65 @@ def test_sigterm_saves_and_ends_with_143(slow: Project, told: Path) -> None:
     assert all(path.read_bytes() == data for path, data in before.items()) and len(before) > 4
     ran = run(*TRAIN, told=told)
     assert ran.code == 0 and "goes on from" in ran.out
+
+
+def sigterm_in(place: str) -> None:
+    """Send SIGTERM to this process before and after each call of a function."""
+    module, _, path = place.partition(":")
+    owner, name = importlib.import_module(module), path
+    if "." in path:
+        of, name = path.split(".")
+        owner = getattr(owner, of)
+    original = getattr(owner, name)
+
+    def called(*args: Any, **more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            return original(*args, **more)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    setattr(owner, name, called)
+
+
+@pytest.mark.parametrize(
+    ("place", "steps", "code"),
+    [
+        ("mmts.training.prepared:prepare", 0, 143),
+        ("mmts.training.log:RunLog.__enter__", 0, 143),
+        ("mmts.training.run:Run.resume", 0, 143),
+        ("mmts.training.run:validate", 4, 143),
+        ("mmts.training.speed:Speedometer.speed", 4, 143),
+        ("stages.train:save", 4, 143),
+        ("mmts.training.log:RunLog.__exit__", 0, 0),
+        ("mmts.training.checkpoint:Checkpoints.clear", 0, 0),
+        ("mmts.training.speed:told", 0, 0),
+        ("mmts.training.signals:deaf", 0, 0),
+    ],
+)
+def test_sigterm_before_the_first_step_and_after_the_last(
+    project: Project, told: Path, place: str, steps: int, code: int
+) -> None:
+    """It saves where there is something to save, and an output that is complete stays one."""
+    assert run(*TRAIN, told=told).code == 0
+    wanted = written()
+    for name in wanted:
+        (CELL / name).write_bytes(b"old")
+    old = written()
+    assert not saved()
+
+    def prepare() -> None:
+        sigterm_in(place)
+
+    ran = run(*TRAIN, told=told, prepare=prepare)
+    assert (ran.code, written()) == (code, old if code else wanted), ran
+    assert [path.parent.name for path in saved()] == [f"step-{steps:09d}"] * bool(steps)
+    line = rf"stopped by SIGTERM after step 4 of 4; {CHECKPOINTS}/\S+ is saved, .*\n"
+    assert re.fullmatch(line if steps else "", ran.err), ran
+    if code:
+        ran = run(*TRAIN, told=told)
+        assert (ran.code, ran.err, written(), saved()) == (0, "", wanted, [])
+        assert ("goes on from" in ran.out) == bool(steps)
 
 
 @pytest.mark.parametrize("damaged", ["model.safetensors", "rank-1.pt", "shard"])
