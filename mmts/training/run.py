@@ -21,7 +21,7 @@ from mmts.training.checkpoint import Checkpoints, Position
 from mmts.training.log import RunLog
 from mmts.training.pairs import Pairs
 from mmts.training.signals import GracefulStop, leave
-from mmts.training.speed import Speedometer
+from mmts.training.speed import Progress, Speedometer
 from mmts.training.step import Stepper
 from mmts.training.validation import logged, validate
 from mmts.training.watch import Watch
@@ -82,6 +82,7 @@ class Run:
             self.at = self._keeper.resume(self._weights, self._state, path) or self.at
         left = self.total - self.at.step
         self.speed = Speedometer(self._stepper.model, self._settings, self._world, left)
+        self._progress = Progress(self.at.step, self.total, self._settings.batch_size)
         return self.at
 
     @property
@@ -122,6 +123,8 @@ class Run:
             bar.set_postfix(loss=f"{point['loss']:.3f}", refresh=False)
         self.at = Position(step + 1, epoch, done + 1)
         bar.update()
+        if self._world.first and self._progress.due():
+            self._progress.tell(step + 1, self._watch.loss, rate)
 
     def _save(self, stop: GracefulStop) -> None:
         """Write a checkpoint where one is due, and end where a signal has asked for it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from mmts.files import output_file, write_json
 from mmts.settings import Train
@@ -175,6 +178,41 @@ class Speedometer:
         while self._marks and (not self._cuda or self._marks[0][1].query()):
             before, after = self._marks.popleft()
             self._waited += before.elapsed_time(after) / 1e3 if self._cuda else after - before
+
+
+class Progress:
+    """Print the progress of a training to stderr, one line at a time, where no bar is drawn.
+
+    Nothing is printed on a terminal, or where the environment variable TQDM_DISABLE is set.
+    """
+
+    FIRST = 10.0
+    """Seconds before the first line."""
+    EVERY = 30.0
+    """Seconds between two lines."""
+
+    def __init__(self, done: int, total: int, batch_size: int) -> None:
+        """`done`: steps that an earlier process took."""
+        self._done, self._total, self._size = done, total, batch_size
+        self._on = not (sys.stderr.isatty() or os.environ.get("TQDM_DISABLE"))
+        self._began = time.monotonic()
+        self._next = self._began + self.FIRST
+
+    def due(self) -> bool:
+        """Return whether it is time for a line."""
+        return self._on and time.monotonic() >= self._next
+
+    def tell(self, step: int, loss: float, rate: float) -> None:
+        """Print a line after `step` steps; the speed is the average of this process so far."""
+        now = time.monotonic()
+        self._next = now + self.EVERY
+        seconds = max(now - self._began, 1e-9) / (step - self._done)
+        left = tqdm.format_interval(seconds * (self._total - step))
+        print(
+            f"step {step} of {self._total}: loss {loss:.3f}, learning rate {rate:.3g}, "
+            f"{self._size / seconds:,.0f} samples/s, {left} left",
+            file=sys.stderr, flush=True,
+        )  # fmt: skip
 
 
 def told(speed: Speed) -> str:

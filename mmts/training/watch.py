@@ -55,6 +55,12 @@ class Watch:
             "raise the temperatures"
         )
 
+    @property
+    def loss(self) -> float:
+        """The loss of the last step."""
+        assert self._last is not None
+        return self._last.loss.item()
+
     def point(self, rate: float) -> dict[str, float]:
         """The numbers of the last step; all ranks must ask together."""
         assert self._last is not None

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mmts.training.loop import Trained, train
 from mmts.training.pairs import Pairs
 from mmts.training.run import learning_rate
 from mmts.training.saved import load_model, save_model
+from mmts.training.speed import Progress
 from mmts.training.validation import encode_split
 from tests import reference
 from tests.making import write_picture
@@ -177,6 +179,45 @@ def test_the_log(tmp_path: Path) -> None:
         rate = reference.cosine_rate(step, 18, 0.01, 0, 2)
         assert float(row["learning_rate"]) == pytest.approx(rate)
         assert float(row["grad_norm"]) > 0 and int(row["epoch"]) == step // 3
+
+
+def test_progress_without_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line a step here, where no time passes between two lines."""
+    monkeypatch.delenv("TQDM_DISABLE")
+    run(tmp_path / "quick", epochs=1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(Progress, "FIRST", 0.0)
+    monkeypatch.setattr(Progress, "EVERY", 0.0)
+    run(tmp_path / "told", epochs=1)
+    lines, rows = capsys.readouterr().err.splitlines(), curves(tmp_path / "told")
+    assert len(lines) == 3
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        loss, rate = float(row["loss"]), float(row["learning_rate"])
+        begin = f"step {number} of 3: loss {loss:.3f}, learning rate {rate:.3g}, "
+        assert line.startswith(begin)
+        assert re.fullmatch(r"[\d,]+ samples/s, \d\d:\d\d left", line.removeprefix(begin))
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert not Progress(0, 3, 8).due()
+
+
+def test_progress_is_told_every_so_often(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After 10 seconds, then every 30; steps of an earlier process do not count as speed."""
+    monkeypatch.delenv("TQDM_DISABLE")
+    now = [1000.0]
+    monkeypatch.setattr("mmts.training.speed.time.monotonic", lambda: now[0])
+    progress, told = Progress(100, 1000, 32), []
+    for second in range(1, 101):  # a step a second
+        now[0] = 1000.0 + second
+        if progress.due():
+            progress.tell(100 + second, 1.5, 2e-4)
+            told.append(second)
+    assert told == [10, 40, 70, 100]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "step 200 of 1000: loss 1.500, learning rate 0.0002, 32 samples/s, 13:20 left"
 
 
 def test_two_runs_with_one_seed_are_bit_equal(tmp_path: Path) -> None:
