@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import webdataset
 from PIL import Image
+from tqdm import tqdm
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
@@ -22,7 +23,7 @@ from mmts.sealed import sha256_file
 from mmts.settings import Pack
 from mmts.shards import Item, ShardReader, cluster_sizes, items, verified, write_shards
 from mmts.shards.archive import ShardFile, header
-from mmts.shards.items import sample_json
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, sample_json
 from mmts.shards.samples import column, counts, flat, places
 from tests.making import picture, take_in_hand, write_picture
 
@@ -469,3 +470,9 @@ def test_media_that_changed_unseen_and_cannot_be_decoded(tmp_path: Path) -> None
     path.write_text("no picture")
     with pytest.raises(InputError, match=r"a\.png.*: not a picture of a known format; mend it"):
         pack_one(item(str(path)), tmp_path / "out")
+
+
+def test_bars_of_uneven_work_show_no_time_left() -> None:
+    """A whole tar or video is done at once, so that the speed so far tells nothing."""
+    shown = tqdm.format_meter(30, 100, 65, prefix="pack", bar_format=BAR_OF_UNEVEN_WORK)
+    assert shown.startswith("pack:  30%|") and shown.endswith("| 30/100 [01:05]")

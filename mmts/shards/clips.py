@@ -26,7 +26,7 @@ from mmts.errors import InputError
 from mmts.settings import Pack
 from mmts.shards.archive import Shard, write_tables
 from mmts.shards.cutting import Clip, Job, Kept, cut_video, video_files
-from mmts.shards.items import Item, sample_json
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, sample_json
 from mmts.shards.lost import Tally
 from mmts.shards.workers import work_off
 from mmts.video.segment import TAIL, frame_count
@@ -52,7 +52,9 @@ def write_clips(
             more clips are lost than `max_bad_share`, or all of a split.
     """
     short_side = check(found, settings)
-    with tqdm(total=len(found), desc="pack", unit="clip", mininterval=0.5) as bar:
+    with tqdm(
+        total=len(found), desc="pack", unit="clip", mininterval=0.5, bar_format=BAR_OF_UNEVEN_WORK
+    ) as bar:
         tally = Tally(found, settings.max_bad_share, bar)
         jobs = make_jobs(found, settings, short_side, kept, tally)
         with partials_removed(kept):

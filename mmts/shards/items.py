@@ -13,6 +13,9 @@ from mmts.errors import InputError
 LISTS = ("verb_class", "noun_classes", "sentence", "groups")
 """Optional columns of the captions table; a sample's JSON has a list of their values."""
 
+BAR_OF_UNEVEN_WORK = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+"""The `bar_format` of tqdm, without speed and time left, for work by the video or the tar."""
+
 
 class Item(NamedTuple):
     """One media item with all its captions, as the captions table has them.

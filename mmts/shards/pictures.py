@@ -16,7 +16,7 @@ from mmts.picture import Picture
 from mmts.settings import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.in_place import find_in_place
-from mmts.shards.items import Item
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item
 from mmts.shards.tars import EXTENSIONS
 
 
@@ -36,7 +36,7 @@ def write_shards(
     """
     reader = MediaReader()
     shards: dict[str, Shard] = {}
-    with tqdm(total=len(found), desc="pack", unit="img") as bar:
+    with tqdm(total=len(found), desc="pack", unit="img", bar_format=BAR_OF_UNEVEN_WORK) as bar:
         here = found if settings.in_place else []
         tars = find_in_place(folder, here, settings.workers, bar.update)
         placed = {place.sample_id for tar in tars.values() for _, place in tar.places}
