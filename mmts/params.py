@@ -191,7 +191,10 @@ def _members_at(
             owner = _of_kind(members, _value_at(values, location[:depth]))
             annotation = owner.model_fields[part].annotation
         else:
-            annotation = get_args(annotation)[-1]  # of a mapping, the type of its values
+            if get_origin(annotation) is Annotated:
+                annotation = get_args(annotation)[0]
+            of_items = 0 if get_origin(annotation) is tuple else -1  # of a mapping, its values
+            annotation = get_args(annotation)[of_items]
     return _members(annotation)
 
 

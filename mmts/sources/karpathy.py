@@ -157,15 +157,15 @@ def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
             file, captions = image["filename"], [s["raw"] for s in image["sentences"]]
             folder, split = image.get("filepath", ""), SPLIT_OF.get(image["split"])
             texts = all(isinstance(text, str) for text in (file, folder, *captions))
+            name = image["cocoid"] if kind == "coco" else file
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _not_karpathy(path, number, f"{type(error).__name__} {error}", kind) from None
         if not texts or split is None:
             problem = f"split {image['split']!r}" if split is None else "a name that is no text"
             raise _not_karpathy(path, number, problem, kind)
         counts[split] = counts.get(split, 0) + 1
-        name = file
         if kind == "coco":
-            name = _name(image["cocoid"], f"{path} images[] number {number}: cocoid")
+            name = _name(name, f"{path} images[] number {number}: cocoid")
         yield Image(number, name, f"{folder}/{file}" if folder else file, split, captions)
     if counts != IMAGES[kind]:
         warnings.warn(

@@ -61,7 +61,7 @@ STAGES = {
     "captions": Long(("captions", *TINY), "data/captions/tiny"),
     "texts": Long(("embed", *TINY), "data/embed/tiny", BAR, 5, SMALL),
     "pictures": Long(("embed", *TINY), "data/embed/tiny", "mmts.media:MediaReader.read",
-                     32 + 17, SMALL),  # each of the 32 is read for its key before
+                     17, SMALL),
     "cluster": Long(("cluster", *TINY), "data/cluster/tiny", BAR, 2,
                     (("mmts.cluster:SCIKIT_LEARN_BYTES", 0),)),
     "pack": Long(("pack", *TINY), "data/shards/tiny"),
