@@ -266,8 +266,12 @@ def read_parquet(
     try:
         # else whole numbers lose their last digits where one of them is missing
         exact: Any = None if ours else {"integer_object_nulls": True}
-        table = pd.read_parquet(path, to_pandas_kwargs=exact)
+        table = pd.read_parquet(
+            path, use_threads=False, pre_buffer=False, to_pandas_kwargs=exact
+        )  # threads that cannot start would be waited for
         check_texts(table)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file may raise anything
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's or the rights' fault

@@ -42,6 +42,8 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     except InputError as error:
         _fail(str(error))
     except OSError as error:
+        if _out_of_memory(error):
+            _fail(_no_memory(error))
         name = f"{error.filename}: " if error.filename else ""
         _fail(f"{name}{error.strerror or error}")
     except UnicodeEncodeError as error:
@@ -51,10 +53,10 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
             f"{error.object!r} cannot be named here, where text is {error.encoding}; set "
             "PYTHONUTF8=1, or the locale to C.UTF-8"
         )
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if not _out_of_memory(error):
             raise
-        _fail(f"out of memory ({error}); lower a batch size, workers, or the size of a layer")
+        _fail(_no_memory(error))
 
 
 def _fail(message: str) -> None:
@@ -64,9 +66,19 @@ def _fail(message: str) -> None:
     raise SystemExit(1) from None
 
 
+def _no_memory(error: Exception) -> str:
+    from mmts.errors import in_short
+
+    return (
+        f"out of memory ({in_short(error)}); lower a batch size, workers, or the size of a layer, "
+        "or allow more memory (`ulimit -v`)"
+    )
+
+
 def _out_of_memory(error: Exception) -> bool:
     """Whether it says that there is no memory: Python's, NumPy's, torch's or CUDA's."""
-    said = ("out of memory", "can't allocate memory", "not enough memory")
+    said = ("out of memory", "can't allocate memory", "not enough memory",
+            "can't start new thread", "failed to map segment", "Cannot allocate memory")  # fmt: skip
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 

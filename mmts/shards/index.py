@@ -87,11 +87,11 @@ def read_index(path: Path, split: str, remedy: str) -> pa.Table:
                 raise InputError(f"{path} has no {name}: an older version wrote it; {remedy}")
         found = pq.read_table(
             path, columns=names, filters=[("split", "==", split)],
-            read_dictionary=["shard", "source", "split"],
+            read_dictionary=["shard", "source", "split"], use_threads=False, pre_buffer=False,
         )  # fmt: skip
         found.validate(full=True)
         pa.default_memory_pool().release_unused()
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything
         if isinstance(error, OSError) and error.errno:

@@ -29,7 +29,11 @@ class StreamedReader(ShardReader):
         path = folder / "index.parquet"
         try:
             index = pq.read_table(
-                path, columns=["key", "sample_id"], filters=[("split", "==", split)]
+                path,
+                columns=["key", "sample_id"],
+                filters=[("split", "==", split)],
+                use_threads=False,
+                pre_buffer=False,
             )
             keys = np.array(index["key"].to_pylist(), dtype=np.int64)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:

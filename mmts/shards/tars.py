@@ -123,7 +123,7 @@ def _extension(data: bytes) -> str:
 def _recall(kept: Path, path: Path) -> Tar | None:
     """What was kept of a tar that is still the same; None where nothing was, or it is damaged."""
     try:
-        members = pq.read_table(kept)
+        members = pq.read_table(kept, use_threads=False, pre_buffer=False)
         known = json.loads(members.schema.metadata[ABOUT])
         size, _, _, sha256 = known
     except (OSError, ValueError, LookupError, TypeError, RecursionError, pa.ArrowException):

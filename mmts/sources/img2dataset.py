@@ -129,12 +129,12 @@ def _recorded(records: Path, files: Path | None) -> pd.DataFrame:
                     f"{records} has no column {absent[0]}; it is not what img2dataset writes "
                     "beside a shard: remove it, or run img2dataset with --caption_col"
                 )
-            table = file.read(columns=list(COLUMNS))
+            table = file.read(columns=list(COLUMNS), use_threads=False)
             table.validate(full=True)
             kind = table.schema.field("key").type
             numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
             rows = table.to_pandas(ignore_metadata=True)[list(COLUMNS)].astype("str")
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file may raise anything
         problem = first_line(error)
