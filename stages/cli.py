@@ -77,8 +77,14 @@ def _no_memory(error: Exception) -> str:
 
 def _out_of_memory(error: Exception) -> bool:
     """Whether it says that there is no memory: Python's, NumPy's, torch's or CUDA's."""
-    said = ("out of memory", "can't allocate memory", "not enough memory",
-            "can't start new thread", "failed to map segment", "Cannot allocate memory")  # fmt: skip
+    said = (
+        "out of memory",
+        "can't allocate memory",
+        "not enough memory",
+        "can't start new thread",
+        "failed to map segment",
+        "Cannot allocate memory",
+    )
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 

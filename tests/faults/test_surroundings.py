@@ -176,6 +176,19 @@ def test_out_of_memory(project: Project, tmp_path: Path) -> None:
     assert Path(MODEL).exists()
 
 
+@pytest.mark.parametrize("stage", ["captions", "train"])
+def test_a_limit_of_addresses(project: Project, stage: str) -> None:
+    most = 2_000_000 * 1024  # as `ulimit -v 2000000`
+    command = [sys.executable, "-m", f"stages.{stage}", *ARGUMENTS[stage]]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=240,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most, most)),
+    )  # fmt: skip
+    if ran.returncode:
+        assert "memory" in refused(Ran(ran.returncode, ran.stdout, ran.stderr))
+
+
 def test_a_locale_without_the_letters(project: Project) -> None:
     rows = tiny_pairs()
     old, new = rows[0]["image"], "images/é😀.jpg"
