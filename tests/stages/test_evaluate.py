@@ -31,7 +31,7 @@ def graded(project: Project) -> Project:
     rows["verb_class"] = [CLASSES[both][0] for both in words]
     rows["noun_classes"] = [[CLASSES[both][1]] for both in words]
     rows["sentence"] = ~rows.assign(words=words).duplicated(["split", "words"])
-    rows["groups"] = [["tail_noun"] if noun == [2] else [] for noun in rows["noun_classes"]]
+    rows["groups"] = [["tail_noun"] if noun != [0] else [] for noun in rows["noun_classes"]]
     rows.to_parquet(path, index=False)
     assert project.run("pack", "--dataset", "tiny").code == 0
     return project
