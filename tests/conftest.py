@@ -23,7 +23,7 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 
-from mmts.training.signals import STOPPING
+from mmts.training.signals import STOPPING, GracefulStop
 from tests import making
 from tests.pipeline import warm
 
@@ -51,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Processes that share the tests begin with the long files: none ends alone with one."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(autouse=True)
+def _no_signal_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that one test has sent to this process is none of the next, nor of its forks."""
+    monkeypatch.setattr(GracefulStop, "noted", False)
 
 
 class Ran(NamedTuple):
