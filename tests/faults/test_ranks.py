@@ -254,7 +254,7 @@ def test_a_flipped_bit_is_told_once(slow: Project, told: Path, damaged: str) -> 
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    first, second = ended(pair(told))
+    first, second = ended(pair(told, ranks.rank_0_tells))
     assert (first.code, second.code, second.err) == (1, 1, "")
     assert re.fullmatch(rf"error: .*{path.name}.*\n", first.err), first
 
@@ -271,7 +271,7 @@ def test_two_processes_train_as_one(project: Project, told: Path) -> None:
 
 def test_two_processes_tell_an_error_once(project: Project, told: Path) -> None:
     project.set(datasets__tiny__train__batch_size=15)
-    first, second = ended(pair(told))
+    first, second = ended(pair(told, ranks.rank_0_tells))
     assert (first.code, second.code, second.err) == (1, 1, "")
     assert first.err == (
         "error: train.batch_size 15 is no multiple of the 2 processes; change one of them\n"
