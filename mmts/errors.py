@@ -27,3 +27,20 @@ def first_line(error: BaseException) -> str:
 def in_short(error: BaseException) -> str:
     """What an error says on all its lines, its first 160 characters; as `first_line` otherwise."""
     return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+NO_MEMORY = (
+    "out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory",
+    "can't start new thread", "launch worker thread", "failed to map segment",
+)  # fmt: skip
+"""What libraries say of too little memory, or of threads that have no room for a stack."""
+
+
+def out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or the one it was raised in place of, is for want of memory."""
+    while error is not None:
+        said = str(error)
+        if isinstance(error, MemoryError) or any(words in said for words in NO_MEMORY):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

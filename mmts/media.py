@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from mmts.errors import InputError
+from mmts.errors import InputError, out_of_memory
 from mmts.picture import (
     MAX_BYTES,
     START_BYTES,
@@ -196,6 +196,8 @@ def inspect(
         except FileNotFoundError:
             return "missing"
         except OSError as error:
+            if out_of_memory(error):  # not the picture's fault
+                raise
             return f"unreadable ({error.strerror})"
         try:
             decode_image(data)

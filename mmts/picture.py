@@ -279,6 +279,8 @@ def _upright(image: Image.Image) -> Image.Image:
     """Turned by its EXIF orientation; as it is where the EXIF block is damaged."""
     try:
         return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise
     except Exception:  # whatever Pillow's EXIF reader raises on broken bytes
         return image
 

@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+MORE_MEMORY = (
+    "lower a batch size, workers, or the size of a layer, or allow more memory (`ulimit -v`)"
+)
+
 
 def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     """Run a Typer command; what the user can mend is one line on stderr and exit code 1.
@@ -21,7 +25,7 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     """
     import typer
 
-    from mmts.errors import InputError
+    from mmts.errors import InputError, out_of_memory
 
     warnings.showwarning = _plain_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -40,9 +44,10 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     try:
         app(arguments, standalone_mode=True)
     except InputError as error:
-        _fail(str(error))
+        more = f"; if memory ran out, {MORE_MEMORY}" if out_of_memory(error) else ""
+        _fail(f"{error}{more}")
     except OSError as error:
-        if _out_of_memory(error):
+        if out_of_memory(error):
             _fail(_no_memory(error))
         name = f"{error.filename}: " if error.filename else ""
         _fail(f"{name}{error.strerror or error}")
@@ -54,7 +59,7 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
             "PYTHONUTF8=1, or the locale to C.UTF-8"
         )
     except (MemoryError, RuntimeError, ImportError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         _fail(_no_memory(error))
 
@@ -69,23 +74,7 @@ def _fail(message: str) -> None:
 def _no_memory(error: Exception) -> str:
     from mmts.errors import in_short
 
-    return (
-        f"out of memory ({in_short(error)}); lower a batch size, workers, or the size of a layer, "
-        "or allow more memory (`ulimit -v`)"
-    )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether it says that there is no memory: Python's, NumPy's, torch's or CUDA's."""
-    said = (
-        "out of memory",
-        "can't allocate memory",
-        "not enough memory",
-        "can't start new thread",
-        "failed to map segment",
-        "Cannot allocate memory",
-    )
-    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+    return f"out of memory ({in_short(error)}); {MORE_MEMORY}"
 
 
 def _is_ours(filename: str) -> bool:

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short, out_of_memory
 
 J = TypeVar("J")
 M = TypeVar("M")
@@ -83,6 +83,8 @@ class _Crew:
                     self._next(pipe)
                 elif kind == "refused":
                     raise InputError(value)
+                elif kind == "memory":
+                    raise MemoryError(value)
                 else:
                     raise RuntimeError(f"in a process of pack.workers:\n{value}")
 
@@ -132,8 +134,10 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
             answer = ("refused", str(error))
         except OSError as error:
             answer = ("refused", f"{error.filename or 'file'}: {error.strerror or error}")
-        except Exception:
+        except Exception as error:
             answer = ("failed", traceback.format_exc())
+            if out_of_memory(error):
+                answer = ("memory", in_short(error))
         pipe.send(answer)
 
 
