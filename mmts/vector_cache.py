@@ -185,11 +185,12 @@ def by_length(
         desc: in front of the progress bar.
     """
     order = np.argsort(-tokens, kind="stable")
-    with tqdm(total=len(order), desc=desc, unit="text") as bar:
+    total = int(tokens.sum())  # not the texts: the last ones take the least time
+    with tqdm(total=total, desc=desc, unit="token", unit_scale=True) as bar:
         for start in range(0, len(order), TEXTS_A_TRANSACTION):
             part = order[start : start + TEXTS_A_TRANSACTION]
             found = []
             for rows in np.split(part, np.flatnonzero(np.diff(tokens[part])) + 1):
                 found.append(encode(missing[rows]))
-                bar.update(len(rows))
+                bar.update(int(tokens[rows].sum()))
             yield missing[part], np.concatenate(found)

@@ -21,6 +21,7 @@ def main() -> None:
     from mmts.reporting.study.files import study_files
     from mmts.reporting.words import stated
     from mmts.shards import ShardReader
+    from mmts.shards.items import BAR_OF_UNEVEN_WORK
 
     settings = load(ReportStage)
     grid, results = settings.grid, Path("results")
@@ -30,7 +31,7 @@ def main() -> None:
     ]
     reports = [
         dataset_report(dataset, settings.report, ShardReader(dataset.shards, "test"))
-        for dataset in tqdm(datasets, desc="report", unit="dataset")
+        for dataset in tqdm(datasets, desc="report", bar_format=BAR_OF_UNEVEN_WORK)
     ]
     speeds = {dataset.name: cell_speeds(Path("data/cache/speed"), dataset) for dataset in datasets}
     of_study = study_files(Path("study"))

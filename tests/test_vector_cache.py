@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mmts import vector_cache
 from mmts.errors import InputError
 from mmts.vector_cache import (
     VectorCache,
@@ -158,6 +159,23 @@ def test_texts_of_one_length_together_the_longest_first(monkeypatch: pytest.Monk
     assert [rows.tolist() for rows, _ in parts] == [[11, 21, 20, 10], [12, 22]]
     for rows, vectors in parts:
         np.testing.assert_array_equal(vectors[:, 0], rows)
+
+
+def test_the_bar_counts_tokens_as_the_longest_texts_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TQDM_DISABLE", "0")
+    done: list[tuple[float, float]] = []
+
+    class Bar(vector_cache.tqdm):  # type: ignore[misc]
+        def update(self, n: float | None = 1) -> bool | None:
+            done.append((n or 0, self.total))
+            return super().update(n)
+
+    monkeypatch.setattr(vector_cache, "tqdm", Bar)
+    tokens = np.array([3, 9, 3])
+    list(by_length(np.arange(3), tokens, lambda rows: np.zeros((len(rows), 2), np.float32), "t"))
+    assert done == [(9, 15), (6, 15)]
 
 
 def test_a_flipped_bit_of_a_vector_is_found(tmp_path: Path) -> None:
