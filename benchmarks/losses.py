@@ -64,7 +64,9 @@ def main(
     except RuntimeError as error:  # also what torch raises where it gets no memory
         if "memory" not in str(error) or skip_straightforward:
             raise
-        raise InputError(f"n is {n}: no memory for N x N; pass --skip-straightforward") from None
+        took = {}
+    if not took:  # raised here, as an error with its own remedy
+        raise InputError(f"n is {n}: no memory for N x N; pass --skip-straightforward")
     calls.clear()
     small = min(n, 1100)  # several blocks, the last one short
     disagreement = {
