@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, write_clips
 from mmts.video import consistent_crop, frame_indices
 from tests.making_video import write_video

@@ -16,7 +16,8 @@ from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.modulators import ScheduledShift
-from mmts.settings import Head, Towers, Train
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head, Train
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
 from mmts.training.distributed import GlobalLoss, World

@@ -14,7 +14,8 @@ from benchmarks.pictures import CLUSTERS, WORDS, distinct_items
 from benchmarks.report import Row, bar
 from mmts.losses import info_nce
 from mmts.modulators import ScheduledShift
-from mmts.settings import Augment, Head, Towers, Train
+from mmts.settings.towers import Towers
+from mmts.settings.training import Augment, Head, Train
 from mmts.shards import ShardReader
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode

@@ -78,7 +78,7 @@ def ours(folder: Path, found: list[Any]) -> None:
     import shutil
     from contextlib import redirect_stderr
 
-    from mmts.settings import Pack
+    from mmts.settings.prepared import Pack
     from mmts.shards import write_shards
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -98,7 +98,8 @@ def stepper(objective: str, form: str) -> Stepper:
     import torch
 
     from mmts.losses import info_nce, max_margin
-    from mmts.settings import Head, Towers, Train
+    from mmts.settings.towers import Towers
+    from mmts.settings.training import Head, Train
     from mmts.towers.two_tower import TwoTower
     from mmts.training.distributed import GlobalLoss, World
     from mmts.training.step import Stepper

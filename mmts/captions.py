@@ -30,7 +30,7 @@ from mmts.columns import Kind, check_columns
 from mmts.errors import InputError
 from mmts.files import read_parquet
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
-from mmts.settings import Captions, Split
+from mmts.settings.sources import Captions, Split
 from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
 from mmts.sources.coverage import coverage, known_missing
 from mmts.sources.names import shown

@@ -12,7 +12,7 @@ from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.kmeans import Fit, streamed
 from mmts.passes import refuse_useless
-from mmts.settings import Clustering, ColumnClustering, KMeansClustering
+from mmts.settings.prepared import Clustering, ColumnClustering, KMeansClustering
 
 SCIKIT_LEARN_BYTES = 2**28
 """Of distinct training vectors: scikit-learn, which copies them, clusters up to so many."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mmts.columns import Kind, check_columns
 from mmts.errors import InputError
 from mmts.files import read_parquet
+
+if TYPE_CHECKING:
+    from mmts.method import UsedClusterings
 
 CLASS = "class_"
 """What the names of the columns begin with that a method's relevancy is of."""
@@ -45,6 +50,24 @@ def read_method_clusters(path: Path, remedy: str) -> pd.DataFrame:
     check_columns(table, wanted, path, remedy)
     _once(table["caption_id"], path, remedy)
     return table
+
+
+def method_clusters(
+    wanted: UsedClusterings, tables: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame | None:
+    """Return what `read_method_clusters` reads; None where a method needs the shards' own alone.
+
+    Args:
+        wanted: what the method uses.
+        tables: clusterings by name, as `read_clusters` gives them.
+    """
+    joined = tables[wanted.shift][["caption_id", "cluster_id"]]
+    if wanted.shift == "default":  # it stands in the shards
+        joined = joined[["caption_id"]]
+    for name in wanted.relevancy:
+        of = tables[name].set_index("caption_id")["cluster_id"]
+        joined = joined.assign(**{CLASS + name: of.reindex(joined["caption_id"]).to_numpy()})
+    return joined if joined.columns.size > 1 else None
 
 
 def read_shifts(path: Path, remedy: str) -> pd.DataFrame:

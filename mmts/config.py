@@ -1,263 +1,324 @@
-"""Which keys of params.yaml a stage reads, and reading them.
+"""params.yaml, resolved: for each dataset and method what holds there.
 
-Each stage has one `StageSettings` class. Its `keys` say where in params.yaml each field stands, in
-the words of dvc.yaml (a test holds the two against each other), and `load` reads nothing else.
+A setting's value is the last of: its default; the dataset that `base` names; the dataset; of the
+numbers of tau then the method, and the method's `per_dataset`. Mappings merge. Lists, `sources`,
+and a mapping of another `kind` or `name` replace what was there. Null takes away what was said
+before, so that the default of the setting holds.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
-
-from pydantic import model_validator
+from typing import Any
 
 from mmts.errors import InputError
-from mmts.method import Method, ShiftSettings
-from mmts.params import known, lookup, only_keys, read_params, validated
-from mmts.settings import (
-    Captions,
-    Clustering,
-    Dataset,
-    Embed,
-    Evaluate,
-    Grid,
-    Name,
-    Pack,
-    Report,
-    Settings,
-    Towers,
-    Train,
-)
-from mmts.settings.base import NAME, check_apart
+from mmts.method import Method
+from mmts.params import Mistakes, Places, join, known, read_params, spelt, tried
+from mmts.schedule import auto_range
+from mmts.settings.base import Name, Settings
+from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
+from mmts.settings.grid import Grid, Report
 
-# --- what each stage reads ---------------------------------------------------------------------
-
-
-class StageSettings(Settings):
-    """Settings of one stage; `keys` maps each field to its place in params.yaml."""
-
-    keys: ClassVar[dict[str, str]] = {}
-
-
-class CaptionsStage(StageSettings):
-    """What `captions` reads."""
-
-    keys: ClassVar[dict[str, str]] = {"captions": "datasets.{dataset}.captions"}
-    captions: Captions
-
-
-class EmbedStage(StageSettings):
-    """What `embed` reads."""
-
-    keys: ClassVar[dict[str, str]] = {
-        "embed": "datasets.{dataset}.embed",
-        "towers": "datasets.{dataset}.towers",
-    }
-    embed: Embed
-    towers: Towers
-
-
-class ClusterStage(StageSettings):
-    """What `cluster` reads."""
-
-    keys: ClassVar[dict[str, str]] = {"clusterings": "datasets.{dataset}.clusterings"}
-    clusterings: dict[Name, Clustering]
-
-    @model_validator(mode="after")
-    def _default(self) -> ClusterStage:
-        if "default" not in self.clusterings:
-            raise ValueError("there is no `default` clustering; the shards carry that one")
-        check_apart(self.clusterings, "clusterings")
-        return self
-
-
-class PackStage(StageSettings):
-    """What `pack` reads."""
-
-    keys: ClassVar[dict[str, str]] = {"pack": "datasets.{dataset}.pack"}
-    pack: Pack
-
-
-class TrainStage(StageSettings):
-    """What `train` reads. `method` is the general one with the dataset's own numbers on top."""
-
-    keys: ClassVar[dict[str, str]] = {
-        "method": "methods.{method}",
-        "override": "datasets.{dataset}.methods.{method}",
-        "towers": "datasets.{dataset}.towers",
-        "train": "datasets.{dataset}.train",
-    }
-    method: Method
-    towers: Towers
-    train: Train
-
-    @model_validator(mode="after")
-    def _augment(self) -> TrainStage:
-        if self.train.augment and self.towers.vision.frozen:
-            raise ValueError(
-                "train.augment is set but towers.vision.frozen is true, so no picture is seen in "
-                "training; set one of them to false"
-            )
-        if self.train.augment and self.train.augment.ops and self.towers.vision.video:
-            raise ValueError(
-                f"train.augment.ops is {self.train.augment.ops} but towers.vision.name is "
-                f"{self.towers.vision.name}, and RandAugment is for pictures alone; set ops and "
-                "magnitude to 0"
-            )
-        return self
-
-
-class ShiftStage(ShiftSettings, StageSettings):
-    """What `shift` reads: of a method only what Eq. 6 needs, so that `alpha` does not touch it."""
-
-    keys: ClassVar[dict[str, str]] = {
-        "tau_default": "methods.{method}.tau_default",
-        "shift_min": "methods.{method}.shift_min",
-        "shift_max": "methods.{method}.shift_max",
-        "shift_mapping": "methods.{method}.shift_mapping",
-        "clustering": "methods.{method}.clustering",
-        "override": "datasets.{dataset}.methods.{method}",
-    }
-
-
-class EvaluateStage(StageSettings):
-    """What `evaluate` reads."""
-
-    keys: ClassVar[dict[str, str]] = {"evaluate": "datasets.{dataset}.evaluate"}
-    evaluate: Evaluate
-
-
-class ReportStage(StageSettings):
-    """What `report` reads."""
-
-    keys: ClassVar[dict[str, str]] = {"grid": "grid", "report": "report"}
-    grid: Grid
-    report: Report
-
-
-STAGES: dict[str, type[StageSettings]] = {
-    "captions": CaptionsStage,
-    "embed": EmbedStage,
-    "cluster": ClusterStage,
-    "shift": ShiftStage,
-    "pack": PackStage,
-    "train": TrainStage,
-    "evaluate": EvaluateStage,
-    "report": ReportStage,
-}
-
-S = TypeVar("S", bound=StageSettings)
-
-
-def check_names(where: str, **cell: str) -> None:
-    """InputError unless each name is one that the grid may have: it becomes part of a path."""
-    for what, name in cell.items():
-        if len(name) > 64 or not re.fullmatch(NAME, name):
-            raise InputError(
-                f"{where}: {name[:100]!r} cannot be the name of a {what}; it becomes a folder: use "
-                "letters, digits, _ and -, at most 64, the first a letter or digit"
-            )
-
-
-def load(stage: type[S], path: Path | str = "params.yaml", **cell: str) -> S:
-    """Settings of one stage and one cell of the grid.
-
-    Args:
-        stage: the settings class, e.g. `TrainStage`.
-        path: the parameter file.
-        cell: `dataset` and `method`, as far as the stage's keys name them.
-
-    Raises:
-        InputError: a key is missing, unknown, of the wrong type or out of range.
-    """
-    check_names(str(path), **cell)
-    return from_tree(stage, read_params(path), str(path), cell)
-
-
-def check(path: Path | str = "params.yaml") -> Grid:
-    """Check the whole file: every section, and every cell that `grid` names.
-
-    Raises:
-        InputError: the first thing that is wrong.
-    """
-    return check_tree(read_params(path), str(path))
+Tree = dict[str, Any]
+NUMBERS: dict[str, type[Temperature]] = {"temperature": Temperature, "margin": Margin}
+SHORT = {"objective": "kind", "modulator": "kind", "schedule": "kind", "shift": "kind",
+         "clustering": "shift"}  # fmt: skip
+"""Settings whose name alone is short for a mapping with this key."""
+SHOWN = 20
+"""Mistakes that are told at once."""
 
 
 class Sections(Settings):
     """The whole file: `methods` and `datasets` have names of their own."""
 
-    grid: dict[str, Any]
-    methods: dict[Name, dict[str, Any]]
-    datasets: dict[Name, dict[str, Any]]
-    report: dict[str, Any]
+    grid: Grid
+    methods: dict[Name, Tree]
+    datasets: dict[Name, Tree]
+    report: Report = Report()
 
 
-def check_tree(tree: dict[str, Any], where: str) -> Grid:
-    """`check` of what `read_params` found in the file `where`."""
-    validated(Sections, tree, {(): ""}, where)
-    grid = from_tree(ReportStage, tree, where, {}).grid
-    for section, names in (("datasets", grid.datasets), ("methods", grid.methods)):
-        for name in names:
-            if name not in tree[section]:
-                raise InputError(
-                    f"{where}: grid.{section} names {name}; {known(name, tree[section])}"
-                )
-    for name, dataset in tree["datasets"].items():
-        validated(Dataset, dataset, {(): f"datasets.{name}"}, where)
-    for method in tree["methods"]:
-        validated(Method, tree["methods"][method], {(): f"methods.{method}"}, where)
-    for name, dataset in tree["datasets"].items():
-        _check_overrides(dataset["methods"], tree["methods"], f"datasets.{name}.methods", where)
-    for dataset in grid.datasets:
-        for stage in STAGES.values():
-            for method in grid.methods:
-                found = from_tree(stage, tree, where, {"dataset": dataset, "method": method})
-                if isinstance(found, ShiftStage):
-                    clusterings = tree["datasets"][dataset]["clusterings"]
-                    for name in found.clustering.names:
-                        if name not in clusterings:
-                            raise InputError(
-                                f"{where}: methods.{method}.clustering names {name}, which "
-                                f"datasets.{dataset}.clusterings lacks; {known(name, clusterings)}"
-                            )
-    return grid
+@dataclass(frozen=True)
+class Config:
+    """params.yaml, checked.
+
+    Attributes:
+        grid, report: these sections.
+        datasets: with what they build on, and all defaults.
+        cells: of dataset and method, what holds there; without those outside of the grid that make
+            no sound method.
+        left_out: why, for those.
+    """
+
+    grid: Grid
+    report: Report
+    datasets: Mapping[str, Dataset]
+    cells: Mapping[tuple[str, str], Method]
+    left_out: Mapping[tuple[str, str], str]
+
+    def cell(self, dataset: str, method: str) -> Method:
+        """Return the settings of a method on a dataset; InputError where there are none."""
+        for name, names, what in (
+            (dataset, self.datasets, "dataset"),
+            (method, dict.fromkeys(m for _, m in (*self.cells, *self.left_out)), "method"),
+        ):
+            if name not in names:
+                raise InputError(f"there is no {what} {name}; {known(name, names)}")
+        if (dataset, method) in self.left_out:
+            raise InputError(self.left_out[dataset, method])
+        return self.cells[dataset, method]
 
 
-def _check_overrides(
-    overrides: dict[str, Any], methods: dict[str, Any], place: str, where: str
-) -> None:
-    """InputError unless each override belongs to a method and makes a sound one."""
-    only_keys(overrides, tuple(methods), where, place)
-    for name, override in overrides.items():
-        key = f"{place}.{name}"
-        only_keys(override, tuple(Method.model_fields), where, key)
-        places: dict[tuple[str, ...], str] = {(field,): f"{key}.{field}" for field in override}
-        places[()] = key
-        validated(Method, {**methods[name], **override}, places, where)
+def load(path: Path | str = "params.yaml") -> Config:
+    """Read and resolve the whole file.
+
+    Raises:
+        Mistakes: all that is wrong with it, a line each.
+        InputError: it is no YAML, or not there.
+    """
+    return resolved(read_params(path), str(path))
 
 
-def from_tree(stage: type[S], tree: dict[str, Any], where: str, cell: dict[str, str]) -> S:
-    """Pick the stage's keys out of the tree, lay the dataset's override on top, validate."""
-    values: dict[str, Any] = {}
-    places: dict[tuple[str, ...], str] = {(): ""}
-    for field, template in stage.keys.items():
-        key = template.format(**cell)
-        values[field] = lookup(tree, key, where)
-        places[(field,)] = key
-    if len(places) == 2:  # one key: what is wrong with the whole is wrong with that
-        places[()] = key
-    if "override" in values:
-        override, key = values.pop("override"), places.pop(("override",))
-        if not isinstance(override, dict):
-            raise InputError(f"{where}: {key} is {override!r}; write {{}} for no difference")
-        only_keys(override, tuple(Method.model_fields), where, key)
-        for name, value in override.items():
-            if "method" in values and isinstance(values["method"], dict):
-                values["method"] = {**values["method"], name: value}
-                places[("method", name)] = f"{key}.{name}"
-            elif name in values:
-                values[name], places[(name,)] = value, f"{key}.{name}"
-        if override and ("method",) in places:
-            places[("method",)] += f" (with {key} on top)"
-    return validated(stage, values, places, where)
+def resolved(tree: Tree, where: str = "params.yaml") -> Config:
+    """`load` of what `read_params` found in the file `where`."""
+    sections, mistakes = tried(Sections, tree, {(): ""}, where)
+    if sections is None:
+        raise Mistakes(mistakes)
+    for section in ("datasets", "methods"):
+        for name in getattr(sections.grid, section):
+            if name not in (there := tree[section]):
+                mistakes.append(f"{where}: grid.{section} names {name}; {known(name, there)}")
+    datasets: dict[str, Dataset] = {}
+    numbers: dict[str, tuple[Tree, Places]] = {}
+    for name in tree["datasets"]:
+        try:
+            values, places = _with_base(name, tree["datasets"], where)
+        except InputError as error:
+            mistakes.append(str(error))
+            continue
+        dataset, wrong = tried(Dataset, values, places, where)
+        mistakes += wrong
+        if dataset is not None:
+            datasets[name], numbers[name] = dataset, (values, places)
+    for name, method in tree["methods"].items():
+        mistakes += _checked(name, method, tree["datasets"], where)
+    if mistakes:
+        raise Mistakes(_some(mistakes))
+    cells: dict[tuple[str, str], Method] = {}
+    left_out: dict[tuple[str, str], str] = {}
+    for name, method in ((d, m) for d in datasets for m in tree["methods"]):
+        entry = tree["methods"][method]
+        try:
+            found = _cell(name, datasets[name], *numbers[name], method, entry, where)
+            cells[name, method] = found
+        except InputError as error:
+            if name in sections.grid.datasets and method in sections.grid.methods:
+                mistakes += getattr(error, "lines", [str(error)])
+            left_out[name, method] = str(error)
+    if mistakes:
+        raise Mistakes(_some(mistakes))
+    return Config(sections.grid, sections.report, datasets, cells, left_out)
+
+
+def _some(mistakes: list[str]) -> list[str]:
+    lines = list(dict.fromkeys(mistakes))
+    more = len(lines) - SHOWN
+    return [*lines[:SHOWN], f"and {more} more mistakes"] if more > 0 else lines
+
+
+# --- merging -----------------------------------------------------------------------------------
+
+
+def lay(low: Tree, high: Mapping[str, Any], place: str, places: Places,
+        path: tuple[str, ...] = ()) -> None:  # fmt: skip
+    """Put the settings `high` on top of `low`, which is changed.
+
+    Args:
+        low, high: mappings of settings.
+        place: dotted key of `high` in the file.
+        places: where the values of `low` stand in the file; kept up.
+        path: of `low` in the settings.
+    """
+    places[path] = place
+    for key, value in high.items():
+        here, at = (*path, key), join(place, spelt(key))
+        below = low.get(key)
+        if isinstance(value, str) and not path and key in SHORT:
+            value = {SHORT[key]: value}
+        if value is None:
+            low.pop(key, None)
+            _forget(places, here)
+        elif (
+            isinstance(value, Mapping)
+            and isinstance(below, dict)
+            and not _replaces(key, value, below)
+        ):
+            lay(below, value, at, places, here)
+        else:
+            _forget(places, here)
+            low[key] = deepcopy(value)
+            _remember(places, here, at, value)
+
+
+def _replaces(key: str, value: Mapping[str, Any], below: Tree) -> bool:
+    return key == "sources" or any(
+        name in value and value[name] != below.get(name) for name in ("kind", "name")
+    )
+
+
+def _forget(places: Places, path: tuple[str, ...]) -> None:
+    for known_path in [p for p in places if p[: len(path)] == path]:
+        del places[known_path]
+
+
+def _remember(places: Places, path: tuple[str, ...], place: str, value: Any) -> None:
+    places[path] = place
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _remember(places, (*path, key), join(place, spelt(str(key))), inner)
+
+
+# --- datasets ----------------------------------------------------------------------------------
+
+
+def defaults() -> Tree:
+    """Return what a dataset has where it says nothing, but for the defaults of single settings."""
+    fields = Dataset.model_fields.items()
+    given = {name: field.get_default(call_default_factory=True) for name, field in fields}
+    clusterings = {n: c.model_dump(exclude_unset=True) for n, c in given["clusterings"].items()}
+    parts = {
+        n: v.model_dump(exclude_unset=True) for n, v in given.items() if isinstance(v, Settings)
+    }
+    return {**parts, "clusterings": clusterings}
+
+
+def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
+    """A dataset on top of the ones that it builds on, on top of the defaults."""
+    chain = [name]
+    while (base := entries[chain[-1]].get("base")) is not None:
+        place = f"{where}: datasets.{chain[-1]}.base"
+        if base not in entries:
+            raise InputError(f"{place} is {base}; {known(str(base), entries)}")
+        if base in chain:
+            raise InputError(f"{place} is {base}, which builds on {chain[-1]} itself: a circle")
+        chain.append(base)
+    values = defaults()
+    places: Places = {}
+    for entry in reversed(chain):
+        said = {key: value for key, value in entries[entry].items() if key != "base"}
+        lay(values, said, f"datasets.{entry}", places)
+    places[()] = f"datasets.{name}"
+    for part in values:
+        places.setdefault((part,), f"datasets.{name}.{part}")
+    return values, places
+
+
+# --- methods -----------------------------------------------------------------------------------
+
+
+def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[str]:
+    """What is wrong with the entry of a method, alone and with each of its exceptions."""
+    exceptions = method.get("per_dataset") or {}
+    place = f"methods.{name}"
+    if not isinstance(exceptions, dict):
+        yield f"{where}: {place}.per_dataset is {exceptions!r}; write a mapping of settings"
+        return
+    for dataset in [None, *exceptions]:
+        if dataset is not None and dataset not in datasets:
+            yield f"{where}: {place}.per_dataset names {dataset}; {known(dataset, datasets)}"
+            continue
+        try:
+            switches, values, places = _switches(name, method, dataset, where)
+        except InputError as error:
+            yield from getattr(error, "lines", [str(error)])
+            return
+        part = switches.objective.quantity
+        _, wrong = tried(NUMBERS[part], values.get(part, {}), _below(places, part), where)
+        yield from wrong
+
+
+def _switches(
+    name: str, method: Tree, dataset: str | None, where: str
+) -> tuple[Switches, Tree, Places]:
+    """The entry of a method with what differs on a dataset."""
+    values: Tree = {}
+    places: Places = {}
+    said = {key: value for key, value in method.items() if key != "per_dataset"}
+    lay(values, said, f"methods.{name}", places)
+    exception = (method.get("per_dataset") or {}).get(dataset)
+    if exception is not None:
+        place = f"methods.{name}.per_dataset.{dataset}"
+        if not isinstance(exception, dict):
+            raise InputError(f"{where}: {place} is {exception!r}; write a mapping of settings")
+        lay(values, exception, place, places)
+    found, mistakes = tried(Switches, values, places, where)
+    if found is None:
+        raise Mistakes(mistakes)
+    return found, values, places
+
+
+def _below(places: Places, part: str) -> Places:
+    found = {path[1:]: place for path, place in places.items() if path[:1] == (part,)}
+    return found or {(): part}
+
+
+def _cell(
+    name: str, dataset: Dataset, values: Tree, places: Places, method: str, entry: Tree, where: str
+) -> Method:
+    """A method with the numbers of a dataset, or Mistakes."""
+    switches, said, at = _switches(method, entry, name, where)
+    part = switches.objective.quantity
+    for clustering in switches.clustering.names:
+        if clustering not in dataset.clusterings:
+            place = at.get(("clustering",), f"methods.{method}.clustering")
+            raise InputError(
+                f"{where}: {place} names {clustering}, which datasets.{name}.clusterings lacks; "
+                f"{known(clustering, dataset.clusterings)}"
+            )
+    tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
+    lay(tree, said.get(part, {}), "", where_from)
+    where_from |= {path: place for path, place in _below(at, part).items() if path}
+    where_from[()] = f"datasets.{name}.{part}"
+    numbers, mistakes = tried(NUMBERS[part], tree, where_from, where)
+    if numbers is None:
+        raise Mistakes(mistakes)
+    made, of = _numbers(switches, numbers)
+    given = {
+        "objective": switches.objective.model_dump(),
+        "clustering": switches.clustering.model_dump(),
+        **made,
+    }
+    if not isinstance(switches.modulator, str):
+        given["modulator"] = switches.modulator.model_dump()
+    if switches.relevancy_threshold is not None:
+        given["relevancy_threshold"] = switches.relevancy_threshold
+    found_at = {path: place for path, place in at.items() if path[:1] != (part,)}
+    found_at[()] = f"methods.{method} on {name}"
+    for key, source in of.items():
+        found_at[key,] = where_from.get((source,), f"datasets.{name}.{part}.{source}")
+    found, mistakes = tried(Method, given, found_at, where)
+    if found is None:
+        raise Mistakes(mistakes)
+    return found
+
+
+def _numbers(switches: Switches, numbers: Temperature) -> tuple[Tree, dict[str, str]]:
+    """The numbers of a method's tau, and of which number of the dataset each is."""
+    auto = auto_range(numbers.fixed)._asdict()
+
+    def number(key: str) -> float:
+        value = getattr(numbers, key)
+        return float(auto[key] if value == "auto" else value)
+
+    made: Tree = {"alpha": 0.0, "shift_min": numbers.fixed, "shift_max": numbers.fixed}
+    of = {"alpha": "alpha", "shift_min": "fixed", "shift_max": "fixed"}
+    if switches.schedule is not None:
+        made["alpha"] = number("alpha")
+        made |= switches.schedule.model_dump(exclude={"kind"})
+    if switches.shift is not None:
+        made |= {key: number(key) for key in ("shift_min", "shift_max")}
+        made["shift_mapping"] = switches.shift.kind
+        of |= {"shift_min": "shift_min", "shift_max": "shift_max"}
+    return made, of

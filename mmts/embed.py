@@ -20,7 +20,7 @@ from mmts.errors import InputError, first_line
 from mmts.files import read_json
 from mmts.media import MediaFacts, MediaReader, decode_image, square
 from mmts.picture import RULES, Pixels
-from mmts.settings import VisionTower
+from mmts.settings.towers import VisionTower
 from mmts.vector_cache import (
     UNPADDED,
     VectorCache,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mmts.embed import PROBE_TEXT, Embedded, model_mark
-from mmts.settings import TextTower
+from mmts.settings.towers import TextTower
 from mmts.towers.tokens import encode, telling
 from mmts.towers.tower import Tower
 from mmts.vector_cache import (

@@ -200,6 +200,14 @@ def _aside(final: Path) -> Path:
     return final.with_name(f".{final.name}.gone.partial")
 
 
+def cache_folder(name: str) -> Path:
+    """Return a folder of `data/cache`, or of the folder that MMTS_CACHE names.
+
+    Several projects, or the temporary workspaces of DVC, may share it.
+    """
+    return Path(os.environ.get("MMTS_CACHE") or "data/cache") / name
+
+
 def require(path: Path | str, remedy: str) -> Path:
     """A file or folder that exists, else an InputError that names it and the remedy."""
     path = Path(path)

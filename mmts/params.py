@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -12,7 +14,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 
 from mmts.errors import InputError, first_line
-from mmts.settings import Settings
+from mmts.registry import Registry
+from mmts.settings.base import Settings
 
 T = TypeVar("T", bound=Settings)
 MOST = 200_000
@@ -104,13 +107,41 @@ def lookup(tree: Any, key: str, where: str) -> Any:
     return node
 
 
-def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], where: str) -> T:
-    """`model` of `values`, or an InputError that names the first offending key in the file."""
+Places = dict[tuple[str, ...], str]
+"""Where a setting's value stands in the file: the dotted key, by the place in the settings."""
+
+
+class Mistakes(InputError):  # noqa: N818
+    """Several mistakes of a file, a line each."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = list(lines)
+
+
+def validated(model: type[T], values: Any, places: Places, where: str) -> T:
+    """`model` of `values`, or `Mistakes` that name each offending key in the file."""
+    found, mistakes = tried(model, values, places, where)
+    if found is None:
+        raise Mistakes(mistakes)
+    return found
+
+
+def tried(model: type[T], values: Any, places: Places, where: str) -> tuple[T | None, list[str]]:
+    """`model` of `values` and no mistakes, or None and a line for each offending key."""
     try:
-        return model.model_validate(values)
+        return model.model_validate(values), []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
-    error = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    first: dict[str, str] = {}
+    for error in sorted(errors, key=lambda e: e["type"] != "extra_forbidden"):
+        line = _line(model, values, places, where, error)
+        first.setdefault(line.partition(" is ")[0], line)
+    return None, list(first.values())
+
+
+def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -> str:
+    """What is wrong with one key."""
     location = _without_tags(error["loc"], values)
     key = next(
         join(places[location[:n]], ".".join(map(spelt, location[n:])))
@@ -119,24 +150,53 @@ def validated(model: type[T], values: Any, places: dict[tuple[str, ...], str], w
     )
     value = error["input"]
     if location[-1:] == ("[key]",):
-        raise InputError(f"{where}: {key.removesuffix('.[key]')} is no name; {_message(error)}")
+        return f"{where}: {key.removesuffix('.[key]')} is no name; {_message(error)}"
     if error["type"] == "extra_forbidden":
+        moved = next((told for old, told in MOVED if re.fullmatch(old, key)), None)
         names = known(location[-1], _fields_at(model, location[:-1], values))
-        raise InputError(f"{where}: {key} is not a setting; {names}")
+        return f"{where}: {key} is not a setting; {moved or names}"
     if error["type"] == "missing":
-        raise InputError(f"{where}: {key} is missing; add it")
+        return f"{where}: {key} is missing; add it"
     if error["type"].startswith("union_tag"):
         tag = str(error["ctx"].get("tag", "missing"))
         named = not isinstance(_value_at(values, location), dict)  # a name is short for its kind
         kinds = known(tag, [_kind(member) for member in _members_at(model, location, values)])
-        raise InputError(f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}")
+        return f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}"
+    if error["type"] == "no_kind":
+        return f"{where}: {key}: {error['msg']}"
     if error["type"] == "value_error":
         problem = str(error["ctx"]["error"])
         of_value = problem.startswith("it is ")
         place = f"{where}: {key}" if key else where
-        raise InputError(place + (problem[2:] if of_value else f": {problem}"))
+        return place + (problem[2:] if of_value else f": {problem}")
     shown = "null" if value is None else _SHORT.repr(value)
-    raise InputError(f"{where}: {key} is {shown}; {_message(error)}")
+    return f"{where}: {key} is {shown}; {_message(error)}"
+
+
+_METHOD = r"(methods\.[^.]+|datasets\.[^.]+\.methods\.[^.]+)"
+_NUMBERS = "datasets.NAME.temperature (of max_margin: margin)"
+MOVED = (
+    (
+        r"datasets\.[^.]+\.methods",
+        f"its numbers now stand once for all methods in {_NUMBERS}, and an exception for one "
+        "method in methods.NAME.per_dataset",
+    ),
+    (_METHOD + r"\.tau_default", f"it is now `fixed` in {_NUMBERS}"),
+    (
+        _METHOD + r"\.alpha",
+        f"it now stands in {_NUMBERS}, and a method that uses it says `schedule: cosine`",
+    ),
+    (
+        _METHOD + r"\.shift_m(in|ax)",
+        f"it now stands in {_NUMBERS}, and a method that uses it says `shift: linear`",
+    ),
+    (_METHOD + r"\.shift_mapping", "it is now the method's `shift`: linear, log or rank"),
+    (
+        _METHOD + r"\.(oscillations|update_every)",
+        "it now stands in the method's `schedule`, such as {kind: cosine, oscillations: 5}",
+    ),
+)
+"""Keys of the first edition, and where they are now."""
 
 
 _SHORT = reprlib.Repr()  # what aliases repeat would fill the memory
@@ -189,7 +249,7 @@ def _members_at(
         members = _members(annotation)
         if members:
             owner = _of_kind(members, _value_at(values, location[:depth]))
-            annotation = owner.model_fields[part].annotation
+            annotation = _annotation(owner, part)
         else:
             if get_origin(annotation) is Annotated:
                 annotation = get_args(annotation)[0]
@@ -198,7 +258,15 @@ def _members_at(
     return _members(annotation)
 
 
+def _annotation(owner: type[Settings], name: str) -> Any:
+    """The type of a field; of one with a registry, the registry."""
+    field = owner.model_fields[name]
+    return next((m for m in field.metadata if isinstance(m, Registry)), field.annotation)
+
+
 def _members(annotation: Any) -> list[type[Settings]]:
+    if isinstance(annotation, Registry):
+        return [annotation.load(kind) for kind in annotation.kinds]
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     found = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)

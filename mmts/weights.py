@@ -57,13 +57,26 @@ def sentence_model(spec: str) -> str:
             raise InputError(f"{spec}: {root} holds no sentence-transformers model (modules.json)")
         return str(found[0].parent)
     remedy = "give the model's local folder or `package:<import name>`"
-    name = spec if "/" in spec or Path(spec).is_dir() else f"sentence-transformers/{spec}"
+    name = sentence_id(spec)
     folder = _folder(name, SENTENCE_FILES, remedy)
     if not (folder / "config.json").exists() and not (folder / "modules.json").exists():
         raise InputError(f"{spec} is a folder without config.json or modules.json; no model there")
     if not Path(spec).is_dir() and not any(folder.rglob("*.safetensors")):
         folder = _folder(name, SENTENCE_PICKLES, remedy)
     return str(folder)
+
+
+def sentence_id(spec: str) -> str:
+    """Return a folder as it is, and a hub id with its owner."""
+    return spec if "/" in spec or Path(spec).is_dir() else f"sentence-transformers/{spec}"
+
+
+def cached_revision(spec: str) -> str | None:
+    """Return the commit of a hub id that the local cache has; None where it has none."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    path = Path(HF_HUB_CACHE) / f"models--{spec.replace('/', '--')}" / "refs/main"
+    return path.read_text().strip() if _may_be_hub_id(spec) and path.is_file() else None
 
 
 def _may_be_hub_id(spec: str) -> bool:
@@ -140,21 +153,24 @@ def _folder(spec: str, patterns: tuple[str, ...], remedy: str) -> Path:
 
 
 def _fetched(spec: str, patterns: list[str]) -> str:
-    """The files from the hub, or from its cache where the hub cannot be asked.
+    """The files of the revision that the local cache has; where it has none, of the newest.
 
     The library waits for a silent hub without end, so it is asked something small before.
     """
     from huggingface_hub import HfApi, snapshot_download
 
+    pinned = cached_revision(spec)
     try:
         HfApi().model_info(spec, timeout=ANSWER)
     except Exception:  # without a network it raises what the HTTP library pleases
         try:
-            return snapshot_download(spec, allow_patterns=patterns, local_files_only=True)
+            return snapshot_download(
+                spec, revision=pinned, allow_patterns=patterns, local_files_only=True
+            )
         except Exception:  # noqa: S110
             pass
         raise
-    return snapshot_download(spec, allow_patterns=patterns)
+    return snapshot_download(spec, revision=pinned, allow_patterns=patterns)
 
 
 def revision(folder: Path) -> str | None:

@@ -14,15 +14,15 @@ def main(
     from pathlib import Path
 
     from mmts.captions import build, repeats_line
-    from mmts.config import CaptionsStage, load
     from mmts.errors import one_line
-    from mmts.files import output_folder, write_json
+    from mmts.files import write_json
+    from mmts.planned import Planned
+    from mmts.settings.sources import Captions
     from mmts.sources.coverage import coverage_line
 
-    settings = load(CaptionsStage, dataset=dataset)
-    final = Path("data/captions") / dataset
-    with output_folder(final) as work:
-        table = build(settings.captions, Path("data/raw") / dataset, work, final)
+    raw, final = Path("data/raw") / dataset, Path("data/captions") / dataset
+    with Planned("captions", dataset=dataset, inputs=[raw]) as plan, plan.output(final) as work:
+        table = build(plan.settings("captions", Captions), raw, work, final)
         table.rows.to_parquet(work / "captions.parquet", index=False)
         table.dropped.to_parquet(work / "dropped.parquet", index=False)
         write_json(work / "summary.json", {"dataset": dataset, **table.summary})

@@ -45,7 +45,7 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
         app(arguments, standalone_mode=True)
     except InputError as error:
         more = f"; if memory ran out, {MORE_MEMORY}" if out_of_memory(error) else ""
-        _fail(f"{error}{more}")
+        _fail(*getattr(error, "lines", [f"{error}{more}"]))
     except OSError as error:
         if out_of_memory(error):
             _fail(_no_memory(error))
@@ -64,10 +64,11 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
         _fail(_no_memory(error))
 
 
-def _fail(message: str) -> None:
+def _fail(*messages: str) -> None:
     from mmts.errors import one_line
 
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    for message in messages:
+        print(f"error: {one_line(message)}", file=sys.stderr)
     raise SystemExit(1) from None
 
 

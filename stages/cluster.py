@@ -17,17 +17,19 @@ def main(
 
     from mmts.captions import read_captions
     from mmts.cluster import UNKNOWN, cluster
-    from mmts.config import ClusterStage, load
     from mmts.embeddings import check_embedded, read_embeddings
-    from mmts.files import output_folder, write_json
+    from mmts.files import write_json
+    from mmts.planned import Planned
+    from mmts.settings.prepared import Clustering
 
-    settings = load(ClusterStage, dataset=dataset)
-    captions = read_captions(Path("data/captions") / dataset)
-    embedded = Path("data/embed") / dataset
-    embeddings = read_embeddings(embedded)
-    check_embedded(captions, embedded, embeddings.caption_text, embeddings.vision)
-    with output_folder(Path("data/cluster") / dataset) as work:
-        for name, clustering in settings.clusterings.items():
+    folder, embedded = Path("data/captions") / dataset, Path("data/embed") / dataset
+    with (
+        Planned("cluster", dataset=dataset, inputs=[folder, embedded]) as plan,
+        plan.output(Path("data/cluster") / dataset) as work,
+    ):
+        captions, embeddings = read_captions(folder), read_embeddings(embedded)
+        check_embedded(captions, embedded, embeddings.caption_text, embeddings.vision)
+        for name, clustering in plan.settings("clusterings", dict[str, Clustering]).items():
             found = cluster(clustering, captions, embeddings)
             found.table.to_parquet(work / f"{name}.parquet", index=False)
             write_json(work / f"{name}.json", found.facts)

@@ -16,47 +16,51 @@ def main(
     import numpy as np
 
     from mmts.captions import read_captions
-    from mmts.config import EmbedStage, load
     from mmts.embed import embed_pictures, embed_texts, refuse_clips
     from mmts.embed_tokens import embed_tokens
     from mmts.embeddings import distinct
-    from mmts.files import output_folder, write_json
+    from mmts.files import cache_folder, write_json
+    from mmts.planned import Planned
+    from mmts.settings.prepared import Embed
+    from mmts.settings.towers import TextTower, VisionTower
     from mmts.towers.build import text_tower, vision_tower
     from mmts.towers.texts import text_tokenizer
     from mmts.towers.tokens import vocabulary_size
 
-    settings = load(EmbedStage, dataset=dataset)
-    captions = read_captions(Path("data/captions") / dataset)
-    if settings.towers.vision.frozen:
-        refuse_clips(captions, f"datasets.{dataset}.towers.vision")
-    cache = Path("data/cache/vectors")
-    texts, rows = distinct(captions["caption"])
-    text = embed_texts(texts, settings.embed.model, settings.embed.batch_size, cache)
-    facts = {"text": loaded(settings.embed.model, text.fingerprint)}
-    print(f"{len(rows)} captions, {len(texts)} distinct, {text.computed} embedded now")
-    with output_folder(Path("data/embed") / dataset) as work:
+    folder, cache = Path("data/captions") / dataset, cache_folder("vectors")
+    with (
+        Planned("embed", dataset=dataset, inputs=[folder]) as plan,
+        plan.output(Path("data/embed") / dataset) as work,
+    ):
+        settings = plan.settings("embed", Embed)
+        vision = plan.settings("vision", VisionTower | None)
+        tower = plan.settings("text", TextTower | None)
+        captions = read_captions(folder)
+        if vision is not None:
+            refuse_clips(captions, f"datasets.{dataset}.towers.vision")
+        texts, rows = distinct(captions["caption"])
+        text = embed_texts(texts, settings.model, settings.batch_size, cache)
+        facts = {"text": loaded(settings.model, text.fingerprint)}
+        print(f"{len(rows)} captions, {len(texts)} distinct, {text.computed} embedded now")
         np.save(work / "text.npy", text.vectors)
         np.save(work / "caption_text.npy", rows)
         captions[["caption_id", "sample_id"]].to_parquet(work / "ids.parquet", index=False)
-        tower = settings.towers.text
-        if tower.frozen and tower.name != "sentence":
+        if tower is not None and tower.name != "sentence":
             tokenizer = text_tokenizer(tower, list)
             words = text_tower(tower, vocabulary_size(tokenizer))
-            size = settings.embed.batch_size
-            own = embed_tokens(texts, words, tokenizer, tower, size, cache)
+            own = embed_tokens(texts, words, tokenizer, tower, settings.batch_size, cache)
             np.save(work / "text_features.npy", own.vectors)
             facts["text_tower"] = loaded(tower.weights, own.fingerprint, words.revision)
-        elif tower.frozen and tower.weights != settings.embed.model:
-            own = embed_texts(texts, tower.weights, settings.embed.batch_size, cache)
+        elif tower is not None and tower.weights != settings.model:
+            own = embed_texts(texts, tower.weights, settings.batch_size, cache)
             np.save(work / "text_features.npy", own.vectors)
             facts["text_tower"] = loaded(tower.weights, own.fingerprint)
-        if settings.towers.vision.frozen:
+        if vision is not None:
             media = captions.drop_duplicates("sample_id")
-            encoder = vision_tower(settings.towers.vision)
-            seen = embed_pictures(media, encoder, settings.towers.vision, cache)
+            encoder = vision_tower(vision)
+            seen = embed_pictures(media, encoder, vision, cache)
             np.save(work / "vision.npy", seen.vectors)
-            weights = settings.towers.vision.weights
-            facts["vision_tower"] = loaded(weights, seen.fingerprint, encoder.revision)
+            facts["vision_tower"] = loaded(vision.weights, seen.fingerprint, encoder.revision)
             print(f"{len(media)} pictures, features of {seen.computed} computed now")
         write_json(work / "embed.json", facts)
 

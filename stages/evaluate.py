@@ -14,36 +14,47 @@ from stages.cli import run
 def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Which of the grid's seeds.")],
 ) -> None:
-    """Evaluate one cell on the test split, on which no other stage fits or selects."""
-    from mmts.config import EvaluateStage, load
+    """Evaluate each seed on the test split, on which no other stage fits or selects."""
     from mmts.evaluation import evaluate, summary
-    from mmts.files import output_folder, write_json
-    from mmts.params import lookup, read_params
+    from mmts.files import require, write_json
+    from mmts.kept import Kept
+    from mmts.planned import Planned
+    from mmts.settings.training import Evaluate
     from mmts.training.device import pick_device
     from mmts.training.inputs import Inputs
     from mmts.training.saved import load_model
     from mmts.training.validation import encode_split
 
-    settings = load(EvaluateStage, dataset=dataset, method=method).evaluate
-    cell = Path(dataset) / method / str(seed)
-    trained = Path("data/train") / cell
-    if not trained.exists():  # a mistyped method is likelier than one that was never trained
-        lookup(read_params("params.yaml"), f"methods.{method}", "params.yaml")
-    model, towers, tokenizer = load_model(trained)
-    device = pick_device("auto")
-    pairs = Inputs(Path("data"), dataset, towers).pairs("test", tokenizer)
-    vision, text = encode_split(
-        model.to(device), pairs, device, settings.batch_size, settings.workers
-    )
-    found = evaluate(vision.numpy(), text.numpy(), pairs, pairs.shards.cluster_size, settings)
-    with output_folder(Path("data/evaluate") / cell) as work:
-        write_json(work / "metrics.json", found.metrics)
-        write_json(work / "retrievals.json", found.retrievals)
-        found.queries.to_parquet(work / "queries.parquet", index=False)
-    for source, metrics in found.metrics.items():
-        print(f"{source}: {summary(metrics)}")
+    data = Path("data")
+    trained = data / "train" / dataset / method
+    others = [data / "embed" / dataset, data / "shards" / dataset]
+    plan = Planned("evaluate", dataset=dataset, method=method, inputs=[*others, trained])
+    settings = plan.settings("evaluate", Evaluate)
+    seeds = plan.settings("seeds", tuple[int, ...])
+    device, opened = pick_device("auto"), None
+    with plan, plan.output(data / "evaluate" / dataset / method, sums=False) as folder:
+        for seed in seeds:
+            cell = ("evaluate", dataset, method)
+            kept = Kept(plan, cell, [*others, require(trained / str(seed), "run `dvc repro`")])
+            if not kept.has(seed):
+                model, towers, tokenizer = load_model(trained / str(seed))
+                if opened is None or tokenizer is not None:
+                    opened = Inputs(data, dataset, towers).pairs("test", tokenizer)
+                pairs = opened
+                vision, text = encode_split(
+                    model.to(device), pairs, device, settings.batch_size, settings.workers
+                )
+                sizes = pairs.shards.cluster_size
+                found = evaluate(vision.numpy(), text.numpy(), pairs, sizes, settings)
+                with kept.new(seed) as work:
+                    plan.check()
+                    write_json(work / "metrics.json", found.metrics)
+                    write_json(work / "retrievals.json", found.retrievals)
+                    found.queries.to_parquet(work / "queries.parquet", index=False)
+                for source, metrics in found.metrics.items():
+                    print(f"seed {seed}, {source}: {summary(metrics)}")
+            kept.put(seed, folder / str(seed))
 
 
 def mir(

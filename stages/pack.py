@@ -19,21 +19,25 @@ def main(
 
     from mmts.captions import read_captions
     from mmts.clusters import read_clusters
-    from mmts.config import PackStage, load
-    from mmts.files import output_folder, read_parquet
+    from mmts.files import cache_folder, read_parquet
+    from mmts.planned import Planned
+    from mmts.settings.prepared import Pack
     from mmts.shards import cluster_sizes, items, short_clips, write_clips, write_shards
 
-    settings = load(PackStage, dataset=dataset)
-    captions = read_captions(Path("data/captions") / dataset)
+    folder = Path("data/captions") / dataset
     path = Path("data/cluster") / dataset / "default.parquet"
-    clusters = read_clusters(path, "run `dvc repro`")
-    output, kept = Path("data/shards") / dataset, Path("data/cache/pack") / dataset
-    with output_folder(output) as work:
+    output, kept = Path("data/shards") / dataset, cache_folder("pack") / dataset
+    with (
+        Planned("pack", dataset=dataset, inputs=[folder, path]) as plan,
+        plan.output(output) as work,
+    ):
+        settings = plan.settings("pack", Pack)
+        captions, clusters = read_captions(folder), read_clusters(path, "run `dvc repro`")
         found, sizes = items(captions, clusters), cluster_sizes(clusters)
         if "start" in captions:
-            manifest = write_clips(work, found, sizes, settings.pack, kept)
+            manifest = write_clips(work, found, sizes, settings, kept)
         else:
-            manifest = write_shards(work, found, sizes, settings.pack)
+            manifest = write_shards(work, found, sizes, settings)
     shutil.rmtree(kept, ignore_errors=True)
     tars = f" and {len(manifest['tars'])} tars in place" if "tars" in manifest else ""
     print(f"{len(manifest['shards'])} shards{tars}: {manifest['samples']}")

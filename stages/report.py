@@ -12,31 +12,34 @@ def main() -> None:
 
     from tqdm import tqdm
 
-    from mmts.config import ReportStage, load
-    from mmts.files import output_folder
+    from mmts.files import cache_folder
+    from mmts.planned import Planned
     from mmts.reporting.load import load_dataset
     from mmts.reporting.report import dataset_report
     from mmts.reporting.results import write_results
     from mmts.reporting.speed import cell_speeds
     from mmts.reporting.study.files import study_files
     from mmts.reporting.words import stated
+    from mmts.settings.grid import Grid
+    from mmts.settings.grid import Report as Settings
     from mmts.shards import ShardReader
     from mmts.shards.items import BAR_OF_UNEVEN_WORK
 
-    settings = load(ReportStage)
-    grid, results = settings.grid, Path("results")
-    datasets = [
-        load_dataset(Path("data"), name, methods=grid.methods, seeds=grid.seeds)
-        for name in grid.datasets
-    ]
-    reports = [
-        dataset_report(dataset, settings.report, ShardReader(dataset.shards, "test"))
-        for dataset in tqdm(datasets, desc="report", bar_format=BAR_OF_UNEVEN_WORK)
-    ]
-    speeds = {dataset.name: cell_speeds(Path("data/cache/speed"), dataset) for dataset in datasets}
-    of_study = study_files(Path("study"))
-    with output_folder(results, sums=False) as work:
-        write_results(work, reports, speeds, of_study)
+    data, results = Path("data"), Path("results")
+    stages = ("captions", "embed", "cluster", "shift", "shards", "train", "evaluate")
+    plan = Planned("report", inputs=[*(data / stage for stage in stages), Path("study")])
+    with plan, plan.output(results, sums=False) as work:
+        grid, settings = plan.settings("grid", Grid), plan.settings("report", Settings)
+        datasets = [
+            load_dataset(data, name, methods=grid.methods, seeds=grid.seeds)
+            for name in grid.datasets
+        ]
+        reports = [
+            dataset_report(dataset, settings, ShardReader(dataset.shards, "test"))
+            for dataset in tqdm(datasets, desc="report", bar_format=BAR_OF_UNEVEN_WORK)
+        ]
+        speeds = {of.name: cell_speeds(cache_folder("speed"), of) for of in datasets}
+        write_results(work, reports, speeds, study_files(Path("study")))
     for report in reports:
         for overall, *_ in report.tables:
             found = stated(report.dataset, overall)

@@ -1,4 +1,4 @@
-"""Stage `shift`: cluster sizes -> the shift of each cluster (Eq. 6)."""
+"""Stage `shift`: cluster sizes -> the shift of each cluster (Eq. 6), a table a method."""
 
 from typing import Annotated
 
@@ -9,48 +9,39 @@ from stages.cli import run
 
 def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
-    method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
 ) -> None:
-    """Write the shift table of one method, and those clusters that are not in the shards."""
+    """Write the shift table of each method of the grid, and clusters that are not in the shards."""
     from pathlib import Path
 
-    from mmts.clusters import CLASS, read_clusters
-    from mmts.config import ShiftStage, load
-    from mmts.errors import InputError
-    from mmts.files import output_folder
+    from mmts.clusters import method_clusters, read_clusters
+    from mmts.method import ShiftSettings
+    from mmts.planned import Planned
+    from mmts.sealed import write_sums
     from mmts.shift import shift_table
 
-    settings = load(ShiftStage, dataset=dataset, method=method)
-    folder, wanted = Path("data/cluster") / dataset, settings.clustering
-    tables = {}
-    for name in wanted.names:
-        path = folder / f"{name}.parquet"
-        if not path.exists():
-            there = ", ".join(sorted(p.stem for p in folder.glob("*.parquet"))) or "none"
-            raise InputError(
-                f"method {method}: no clustering {name}; there are: {there} "
-                "(name one of them, or run `dvc repro`)"
+    folder = Path("data/cluster") / dataset
+    with (
+        Planned("shift", dataset=dataset, inputs=[folder]) as plan,
+        plan.output(Path("data/shift") / dataset, sums=False) as work,
+    ):
+        methods = plan.settings("methods", dict[str, ShiftSettings])
+        names = {name for method in methods.values() for name in method.clustering.names}
+        tables = {name: read_clusters(folder / f"{name}.parquet") for name in sorted(names)}
+        for name, settings in methods.items():
+            table = shift_table(
+                tables[settings.clustering.shift],
+                shift_min=settings.shift_min,
+                shift_max=settings.shift_max,
+                mapping=settings.shift_mapping,
             )
-        tables[name] = read_clusters(path)
-    table = shift_table(
-        tables[wanted.shift],
-        shift_min=settings.shift_min,
-        shift_max=settings.shift_max,
-        mapping=settings.shift_mapping,
-    )
-    joined = tables[wanted.shift][["caption_id", "cluster_id"]]
-    if wanted.shift == "default":  # it stands in the shards
-        joined = joined[["caption_id"]]
-    for name in wanted.relevancy:
-        of = tables[name].set_index("caption_id")["cluster_id"]
-        joined = joined.assign(**{CLASS + name: of.reindex(joined["caption_id"]).to_numpy()})
-    with output_folder(Path("data/shift") / dataset / method) as work:
-        table.to_parquet(work / "shift.parquet", index=False)
-        if joined.columns.size > 1:
-            joined.to_parquet(work / "clusters.parquet", index=False)
-    if settings.auto:
-        print(settings.auto)
-    print(f"{len(table)} clusters, shift {table['shift'].min():.4g} to {table['shift'].max():.4g}")
+            (work / name).mkdir()
+            table.to_parquet(work / name / "shift.parquet", index=False)
+            own = method_clusters(settings.clustering, tables)
+            if own is not None:
+                own.to_parquet(work / name / "clusters.parquet", index=False)
+            write_sums(work / name)
+            low, high = table["shift"].min(), table["shift"].max()
+            print(f"{name}: {len(table)} clusters, shift {low:.4g} to {high:.4g}")
 
 
 if __name__ == "__main__":

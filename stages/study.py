@@ -41,6 +41,7 @@ def main(
             if tasks := session.missing():
                 said = "cells to train; Ctrl-C stops, and the same command goes on"
                 print(session.left(), said, flush=True)
+                stage("plan")
                 for name in dict.fromkeys(cell.dataset for cell, _ in tasks.values()):
                     prepare(name)
                     session.keep_queries(name)
@@ -53,14 +54,19 @@ def main(
 
 def prepare(dataset: str) -> None:
     """Run the stages up to `pack`; what they have in their caches is not computed again."""
+    for name in PREPARED:
+        stage(name, "--dataset", dataset)
+
+
+def stage(name: str, *arguments: str) -> None:
+    """Run a stage in a process of its own, and end as it does where it fails."""
     import subprocess
     import sys
 
-    for stage in PREPARED:
-        command = [sys.executable, "-m", f"stages.{stage}", "--dataset", dataset]
-        code = subprocess.run(command, check=False).returncode  # noqa: S603
-        if code:
-            raise SystemExit(code)
+    command = [sys.executable, "-m", f"stages.{name}", *arguments]
+    code = subprocess.run(command, check=False).returncode  # noqa: S603
+    if code:
+        raise SystemExit(code)
 
 
 if __name__ == "__main__":

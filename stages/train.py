@@ -1,4 +1,4 @@
-"""Stage `train`: one cell (dataset x method x seed) -> a trained model and its curves."""
+"""Stage `train`: a dataset and a method -> a trained model and its curves for each seed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +8,8 @@ import typer
 from stages.cli import run
 
 if TYPE_CHECKING:
-    from mmts.config import TrainStage
+    from mmts.kept import Kept
+    from mmts.planned import Planned
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.loop import Trained
     from mmts.training.prepared import Prepared
@@ -19,84 +20,171 @@ def main(
     dataset: Annotated[str, typer.Option(help="A name under `datasets` in params.yaml.")],
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
     seed: Annotated[
-        int,
-        typer.Option(min=0, max=2**32 - 1, help="Seed of initialisation, order and augmentation."),
-    ],
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            help="Train this seed alone, into data/cache/kept, from where `dvc repro` takes it.",
+        ),
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="A checkpoint; else the newest of the same settings.")
+        Path | None,
+        typer.Option(help="With --seed: a checkpoint; else the newest of the same settings."),
     ] = None,
 ) -> None:
-    """Train a two-tower model; look at the validation split alone."""
+    """Train a two-tower model with each seed of the grid; look at the validation split alone.
+
+    A seed that was finished before with the same plan, code and data is not trained again.
+    """
     import os
-    import sys
-    from contextlib import ExitStack
+    from functools import partial
 
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # no stacks of C++ where a peer has left
-    from mmts.config import TrainStage, load
-    from mmts.files import output_folder
+    from mmts.errors import InputError
+    from mmts.kept import Kept
+    from mmts.planned import Planned
+    from mmts.settings.training import Train
+    from mmts.training.device import pick_device
+    from mmts.training.joining import alike, launched
+    from mmts.training.seeds import at_once, each
+
+    if resume is not None and seed is None:
+        raise InputError("--resume is of one seed; give --seed too")
+    data = Path("data")
+    inputs = [
+        data / "embed" / dataset,
+        data / "shards" / dataset,
+        data / "shift" / dataset / method,
+    ]
+    with alike():
+        plan = Planned("train", dataset=dataset, method=method, inputs=inputs)
+        kept = Kept(plan, ("train", dataset, method), inputs)
+        settings = plan.settings("train", Train)
+        device = pick_device(settings.device)
+        seeds = plan.settings("seeds", tuple[int, ...]) if seed is None else (seed,)
+    work = partial(train_seed, plan, kept, dataset, method, resume=resume)
+    with plan:
+        if launched():
+            work(seeds[0])
+            return
+        left = [seed for seed in seeds if not kept.has(seed)]
+        if settings.launcher is not None:
+            launched_each(settings.launcher, dataset, method, left, resume, alone=seed is not None)
+        elif device.type == "cpu" and len(left) > 1:
+            each(left, work, at_once(settings, device.type, len(left)))
+        else:
+            for number in left:
+                work(number)
+        if seed is not None:
+            print(f"{kept.path(seed)} has the result; `dvc repro` takes it from there")
+            return
+        final = data / "train" / dataset / method
+        with plan.output(final, sums=False) as folder:
+            for number in seeds:
+                kept.put(number, folder / str(number))
+            (folder / "plan.json").write_bytes(plan.path.read_bytes())
+    if len(left) < len(seeds):
+        print(f"{len(seeds) - len(left)} of {len(seeds)} seeds were trained before")
+
+
+def launched_each(
+    launcher: tuple[str, ...], dataset: str, method: str, seeds: list[int], resume: Path | None,
+    *, alone: bool,
+) -> None:  # fmt: skip
+    """Train the seeds one after the other by a launcher, such as torchrun.
+
+    Args:
+        launcher: its words.
+        dataset, method, seeds: of the cells.
+        resume: a checkpoint.
+        alone: whether this process is to become the launcher of the only seed.
+    """
+    import sys
+
+    from mmts.training.launching import launch, start
+
+    for seed in seeds:
+        arguments = ["--dataset", dataset, "--method", method, "--seed", str(seed)]
+        if alone:
+            more = [] if resume is None else ["--resume", str(resume)]
+            launch(launcher, "stages.train", [*arguments, *more])
+        code = start([sys.executable, "-m", "stages.train", *arguments])
+        if code:
+            raise SystemExit(code)
+
+
+def train_seed(
+    plan: "Planned", kept: "Kept", dataset: str, method: str, seed: int, resume: Path | None = None
+) -> None:
+    """Train one seed, on this process or on all that were launched together, and keep the result.
+
+    Args:
+        plan: of the cell.
+        kept: where the result goes.
+        dataset, method, seed: of the cell.
+        resume: a checkpoint.
+    """
+    from contextlib import ExitStack
+
+    from mmts.files import cache_folder
+    from mmts.method import Method
+    from mmts.settings.towers import Towers
+    from mmts.settings.training import Train
     from mmts.shards import short_clips
     from mmts.shards.reader import read_manifest
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.device import pick_device
-    from mmts.training.fingerprint import facts, input_files
-    from mmts.training.joining import alike, joined, launched
-    from mmts.training.launching import launch
+    from mmts.training.fingerprint import facts
+    from mmts.training.joining import joined
     from mmts.training.log import RunLog
     from mmts.training.loop import train
     from mmts.training.prepared import prepare
     from mmts.training.signals import GracefulStop, deaf
 
-    with alike():
-        settings = load(TrainStage, dataset=dataset, method=method)
-        device = pick_device(settings.train.device)
-    if settings.train.launcher is not None and not launched():
-        launch(settings.train.launcher, "stages.train", sys.argv[1:])
-    how, towers, data = settings.method, settings.towers, Path("data")
-    cell = Path(dataset) / method / str(seed)
+    how, towers = plan.settings("method", Method), plan.settings("towers", Towers)
+    settings, data = plan.settings("train", Train), Path("data")
     stop = GracefulStop(begun=False)
     with ExitStack() as stack:
-        world = stack.enter_context(joined(device))
+        world = stack.enter_context(joined(pick_device(settings.device)))
         stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
-            data, dataset, data / "shift" / dataset / method, how, towers, settings.train, seed,
-            world,
+            data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world
+        )
+        found = world.from_first(
+            lambda: facts(
+                plan.content, plan.code, kept.inputs,
+                seed=seed, device=world.device.type, world_size=world.size,
+            )
         )  # fmt: skip
-        found = world.from_first(lambda: facts(
-            {"method": how, "towers": towers, "train": settings.train},
-            {"model": ready.model, "objective": ready.objective, "modulator": ready.modulator,
-             "tokenizer": ready.tokenizer},
-            input_files(data, dataset, method, towers),
-            seed=seed, device=world.device.type, world_size=world.size,
-        ))  # fmt: skip
         keeper = Checkpoints(
-            data / "cache/checkpoints" / cell, found,
-            every_steps=settings.train.checkpoint.every_steps,
-            every_minutes=settings.train.checkpoint.every_minutes,
+            cache_folder("checkpoints") / dataset / method / str(seed), found,
+            every_steps=settings.checkpoint.every_steps,
+            every_minutes=settings.checkpoint.every_minutes,
             processes=world.processes,
         )  # fmt: skip
         work, log = None, None
         with world.processes.together():
             if world.first:
-                print(how.auto, end="\n" if how.auto else "")
-                print(f"global batch {settings.train.batch_size}, processes: {world.size}")
+                print(f"global batch {settings.batch_size}, processes: {world.size}")
                 if towers.vision.clip_length is not None:
                     manifest = read_manifest(data / "shards" / dataset)
                     line = short_clips(manifest, towers.vision.clip_length)
                     print(line, end="\n" if line else "")
-                work = stack.enter_context(output_folder(data / "train" / cell))
+                work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))
         trained = train(
-            ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out,
-            settings.train, seed, log, how.relevancy_threshold, world, keeper, resume, stop,
+            ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out, settings,
+            seed, log, how.relevancy_threshold, world, keeper, resume, stop,
         )  # fmt: skip
         with world.processes.together():
             if work is not None:
+                plan.check()
                 about = {"dataset": dataset, "method": method, "seed": seed, **how.numbers()}
                 about["facts"] = keeper.folder.name
-                save(work, settings, ready, trained, world.size, about)
+                save(work, how, towers, settings, ready, trained, world.size, about)
         trained.stop_if_asked()
     if world.first:
-        finish(keeper, trained, data / "cache/speed" / dataset / method / f"{seed}.json", stop)
+        finish(keeper, trained, cache_folder("speed") / dataset / method / f"{seed}.json", stop)
     deaf()  # all is done: the code of a signal would have DVC train it again
 
 
@@ -122,22 +210,21 @@ def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "Gracefu
 
 
 def save(
-    work: Path, settings: "TrainStage", ready: "Prepared", trained: "Trained", processes: int,
-    about: dict[str, Any],
+    work: Path, how: Any, towers: Any, train: Any, ready: "Prepared", trained: "Trained",
+    processes: int, about: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write all that a training leaves, but its curves; `about` begins run.json."""
     from mmts.files import write_json
     from mmts.training.build import period
     from mmts.training.saved import save_model, save_state
 
-    train = settings.train
-    save_model(work, trained.model, settings.towers, train.head, ready.dims, ready.tokenizer)
+    save_model(work, trained.model, towers, train.head, ready.dims, ready.tokenizer)
     save_state(work, ready.objective, ready.modulator)
     write_json(work / "metrics.json", trained.metrics)
     write_json(work / "run.json", about | {
         "epochs": train.epochs, "batch_size": train.batch_size // processes,
         "processes": processes, "global_batch_size": train.batch_size,
-        "total_steps": trained.total_steps, "period": period(settings.method, ready.steps),
+        "total_steps": trained.total_steps, "period": period(how, ready.steps),
     })  # fmt: skip
 
 

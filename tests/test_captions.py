@@ -16,7 +16,7 @@ from mmts.captions import (
 )
 from mmts.errors import InputError
 from mmts.sealed import sha256_file
-from mmts.settings import Captions, Split
+from mmts.settings.sources import Captions, Split
 from tests.making import picture, tiny_pairs, write_picture, write_raw, write_table
 from tests.sources.making_img2dataset import write_tar
 

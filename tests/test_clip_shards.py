@@ -22,7 +22,7 @@ from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, write_json
 from mmts.sealed import sha256_file, write_sums
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, clips, cutting, short_clips, write_clips
 from mmts.video import SegmentReader
 from mmts.video.decoder import VideoDecoder

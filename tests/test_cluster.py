@@ -8,7 +8,7 @@ from mmts import cluster as module
 from mmts.cluster import UNKNOWN, cluster, lsa
 from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
-from mmts.settings import ColumnClustering, KMeansClustering
+from mmts.settings.prepared import ColumnClustering, KMeansClustering
 
 CENTRES = np.array([[10.0, 0], [0, 10], [-10, 0]])
 

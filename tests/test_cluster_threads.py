@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmts.cluster import Clusters, cluster, lsa
 from mmts.embeddings import Embeddings
-from mmts.settings import KMeansClustering
+from mmts.settings.prepared import KMeansClustering
 
 ROWS = 2000
 

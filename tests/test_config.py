@@ -21,7 +21,7 @@ from mmts.config import (
 )
 from mmts.errors import InputError
 from mmts.params import read_params
-from mmts.settings import Augment
+from mmts.settings.training import Augment
 from tests.making import PARAMS, changed, write_params
 
 ROOT = Path(__file__).parent.parent

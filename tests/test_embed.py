@@ -16,7 +16,7 @@ from mmts.embed import (
 from mmts.embeddings import distinct, read_embeddings
 from mmts.errors import InputError
 from mmts.media import MediaFacts, decode_image, square
-from mmts.settings import VisionTower
+from mmts.settings.towers import VisionTower
 from mmts.towers.tower import Tower
 from mmts.vector_cache import VectorCache
 from tests.making import picture, write_picture, write_sentence_model

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmts.embed_tokens import embed_tokens
-from mmts.settings import TextTower
+from mmts.settings.towers import TextTower
 from mmts.towers.build import text_tower
 from mmts.towers.distilbert import DistilBert
 from mmts.towers.texts import text_tokenizer

@@ -7,7 +7,7 @@ import torch
 
 from mmts.evaluation import evaluate, summary
 from mmts.metrics.recall import retrieval_recall
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 from tests import reference
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmts.evaluation import Evaluation, evaluate, summary
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 from tests.metrics import mir_reference
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from mmts.config import check
 from mmts.params import lookup, read_params
-from mmts.settings import Dataset
+from mmts.settings.dataset import Dataset
 from tests.making import changed, write_params
 
 ROOT = Path(__file__).parent.parent

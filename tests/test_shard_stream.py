@@ -19,7 +19,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmts.errors import InputError
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.shards.stream import ShardStream, Streamed
 from tests.making import write_picture

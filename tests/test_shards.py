@@ -20,7 +20,7 @@ from mmts.errors import InputError
 from mmts.files import read_json, write_json
 from mmts.media import MediaFacts, MediaReader, decode_image
 from mmts.sealed import sha256_file
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, cluster_sizes, items, verified, write_shards
 from mmts.shards.archive import ShardFile, header
 from mmts.shards.items import BAR_OF_UNEVEN_WORK, sample_json

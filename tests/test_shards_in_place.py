@@ -17,7 +17,7 @@ from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader
 from mmts.sealed import sha256_file
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, tars, verified, write_shards
 from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader

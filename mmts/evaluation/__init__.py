@@ -10,7 +10,7 @@ import pandas as pd
 from mmts.evaluation import graded, recall
 from mmts.evaluation.queries import Rows
 from mmts.metrics.recall import to_percent
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.shards.samples import column
 from mmts.training.pairs import Pairs
 

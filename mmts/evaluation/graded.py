@@ -19,7 +19,7 @@ from mmts.multi_instance import (
     multi_instance_metrics,
     query_values,
 )
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 
 

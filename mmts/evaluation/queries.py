@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.metrics.longtail import item_cluster, parts_of_clusters
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 
 Rows = NDArray[np.float32]

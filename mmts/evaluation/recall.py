@@ -13,7 +13,7 @@ from mmts.evaluation.queries import TOP, Answer, Ints, Rows, examples, query_tab
 from mmts.metrics.bootstrap import interval, item_weights, resampled_shares
 from mmts.metrics.longtail import PARTS
 from mmts.metrics.recall import KS, retrieval_ranks, rsum, top_k
-from mmts.settings import Evaluate
+from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 
 

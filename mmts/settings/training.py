@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.settings.base import (
     END,
+    NO_RESULT,
     Count,
     Positive,
     Resamples,
@@ -62,10 +63,15 @@ class Augment(Settings):
 
 
 def _augment(value: Any) -> Any:
-    """true is short for the defaults, false for null."""
+    """true is short for the defaults, false for none."""
     if isinstance(value, bool):
         return {} if value else None
     return value
+
+
+def _none(value: Any) -> Any:
+    """false for none."""
+    return None if value is False else value
 
 
 class Checkpointing(Settings):
@@ -73,35 +79,35 @@ class Checkpointing(Settings):
 
     every_steps: Positive | None = None
     """Null for not by steps."""
-    every_minutes: Annotated[float, Field(gt=0)] | None = 10.0
-    """Null for not by time."""
+    every_minutes: Annotated[float, Field(ge=0)] = 10.0
+    """0 for not by time."""
 
 
 class Stream(Settings):
     """Where training pictures or clips come from instead of local shards; see docs/streaming.md."""
 
-    url: Text
+    url: Annotated[Text, NO_RESULT]
     """What the names of the shards follow after, see `mmts.shards.stream`."""
     buffer: Count = 10000
     """Samples that a process holds in memory and mixes."""
 
 
 class Train(Settings):
-    """The recipe of a dataset."""
+    """The recipe of a dataset; the defaults are for heads on features of frozen towers."""
 
-    epochs: Positive
-    batch_size: Annotated[int, Field(ge=2, lt=END)]
+    epochs: Positive = 30
+    batch_size: Annotated[int, Field(ge=2, lt=END)] = 256
     """Pairs of a step, over all processes."""
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
     """End of the cosine decay."""
     warmup_from: Annotated[float, Field(ge=0)] = 0.0
     """Where the linear warm-up starts."""
     warmup_steps: Count = 0
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
-    head: Head | None
-    """Null for none: the towers' own features, which must be of one length."""
+    head: Annotated[Head | None, BeforeValidator(_none)] = Head(dim=256, hidden=512, dropout=0.5)
+    """false for none: the towers' own features, which must be of one length."""
     positive_relevancy: Share | None = None
     """Where captions have graded relevancy (EPIC-KITCHENS-100): a clip's positive caption is drawn
     from all whose relevancy to it is above this; null draws from its own."""
@@ -118,19 +124,22 @@ class Train(Settings):
     (GradCache), for a second forward pass. Batch norm sees the parts. Null for all at once."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Validate and keep a moving average of the weights, such as 0.999; null for the last ones."""
-    checkpoint: Checkpointing = Checkpointing()
-    launcher: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None = None
+    checkpoint: Annotated[Checkpointing, NO_RESULT] = Checkpointing()
+    launcher: Annotated[
+        Annotated[tuple[Text, ...], Field(strict=False, min_length=1)] | None, NO_RESULT
+    ] = None
     """What starts the stage, such as [torchrun, --standalone, --nproc-per-node, "8"]; null for one
     process."""
     log_every: Positive = 10
     """Steps between two logged points."""
     validate_every: Positive = 10
     """Epochs between two looks at the validation split; the last epoch always has one."""
-    workers: Workers = 0
-    """Processes that decode pictures; 0 decodes in the training process."""
-    threads: Positive | None = 1
+    workers: Annotated[Workers, NO_RESULT] = 0
+    """Processes that decode pictures; 0 decodes in the training process. Where shards are streamed
+    it does change the result, since each process reads its own."""
+    threads: Annotated[int, Field(ge=0, lt=END)] = 1
     """That share a computation on a CPU: one is fastest for heads on cached features; where towers
-    are trained, more are faster, and the weights depend on their number in the last digits. Null
+    are trained, more are faster, and the weights depend on their number in the last digits. 0
     for OMP_NUM_THREADS, or the cores."""
     stream: Stream | None = None
     """Null for the local shards."""
@@ -154,6 +163,6 @@ class Evaluate(Settings):
     """Resamples behind the 95 % intervals."""
     examples: Count = 8
     """Queries a direction whose top 5 are kept for the results page."""
-    workers: Workers = 0
+    workers: Annotated[Workers, NO_RESULT] = 0
     """Processes that decode pictures or clips; 0 decodes in the stage's own process."""
     seed: Seed = 0

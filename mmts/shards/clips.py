@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mmts.captions import SPLITS
 from mmts.errors import InputError
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, write_tables
 from mmts.shards.cutting import Clip, Job, Kept, cut_video, video_files
 from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, sample_json

@@ -13,7 +13,7 @@ from mmts.captions import SPLITS
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.in_place import find_in_place
 from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mmts.settings import (
-    CC3MSource,
-    CocoSource,
-    EK100Source,
-    Flickr8kSource,
-    Flickr30kSource,
-    OpenMojiSource,
-    Source,
-    TableSource,
-)
+from mmts.settings.sources import OpenMojiSource, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +15,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MODULES = {
+    kind: f"mmts.sources.{module}"
+    for kind, module in {
+        "cc3m": "cc3m",
+        "coco": "karpathy",
+        "ek100": "ek100",
+        "flickr30k": "karpathy",
+        "flickr8k": "flickr8k",
+        "openmoji": "openmoji",
+        "table": "table",
+    }.items()
+}
+"""Kind of source -> the module that reads it."""
 MISSING = "missing"  # begins every reason that says a listed image is not there
 CAPTION_BYTES = 100_000  # of UTF-8, beyond any caption
 
@@ -63,28 +68,7 @@ def read_source(settings: Source, raw: Path, work: Path, final: Path) -> SourceR
         work: folder to write pictures to that the source makes itself.
         final: what `work` will be called when the stage has finished.
     """
-    if isinstance(settings, OpenMojiSource):
-        from mmts.sources import openmoji
-
-        return openmoji.read(settings, raw, work, final)
-    if isinstance(settings, TableSource):
-        from mmts.sources import table
-
-        return table.read(settings, raw)
-    if isinstance(settings, Flickr8kSource):
-        from mmts.sources import flickr8k
-
-        return flickr8k.read(settings, raw)
-    if isinstance(settings, EK100Source):
-        from mmts.sources import ek100
-
-        return ek100.read(settings, raw)
-    if isinstance(settings, CC3MSource):
-        from mmts.sources import cc3m
-
-        return cc3m.read(settings, raw)
-    if isinstance(settings, CocoSource | Flickr30kSource):
-        from mmts.sources import karpathy
-
-        return karpathy.read(settings, raw)
-    raise AssertionError(f"no reader for {settings!r}")
+    reader = import_module(MODULES[settings.kind])
+    own = (work, final) if isinstance(settings, OpenMojiSource) else ()
+    rows: SourceRows = reader.read(settings, raw, *own)
+    return rows

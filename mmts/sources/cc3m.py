@@ -11,7 +11,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
-from mmts.settings import CC3MPart, CC3MSource
+from mmts.settings.sources import CC3MPart, CC3MSource
 from mmts.sources import MISSING, SourceRows
 from mmts.sources.img2dataset import read_output
 from mmts.sources.names import check_inside, check_once

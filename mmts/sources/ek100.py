@@ -10,7 +10,7 @@ import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
-from mmts.settings import EK100Source
+from mmts.settings.sources import EK100Source
 from mmts.sources import SourceRows
 from mmts.sources.ek100_files import (
     TEST,

@@ -13,7 +13,7 @@ import pandas as pd
 from mmts.errors import InputError
 from mmts.files import require
 from mmts.media import SEPARATOR
-from mmts.settings import Flickr8kSource
+from mmts.settings.sources import Flickr8kSource
 from mmts.sources import SourceRows
 from mmts.sources.delimited import read_csv
 from mmts.sources.names import shown

@@ -13,7 +13,7 @@ import pandas as pd
 from mmts.errors import InputError
 from mmts.files import read_json, require
 from mmts.media import SEPARATOR, MediaReader
-from mmts.settings import CocoSource, Flickr30kSource
+from mmts.settings.sources import CocoSource, Flickr30kSource
 from mmts.sources import SourceRows
 from mmts.sources.names import check_inside, check_once, is_whole, shown
 from mmts.sources.table import first_per_split

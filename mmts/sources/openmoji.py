@@ -20,7 +20,7 @@ from tqdm import tqdm
 from mmts.errors import InputError
 from mmts.files import require
 from mmts.media import SEPARATOR
-from mmts.settings import OpenMojiSource
+from mmts.settings.sources import OpenMojiSource
 from mmts.sources import SourceRows
 
 PINS = "packages.txt"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import once, read_parquet, require
 from mmts.media import SEPARATOR
-from mmts.settings import TableSource
+from mmts.settings.sources import TableSource
 from mmts.sources import SourceRows
 from mmts.sources.delimited import not_utf_8, read_csv
 from mmts.sources.names import is_whole, shown

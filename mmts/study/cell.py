@@ -6,25 +6,23 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from mmts.config import (
-    CaptionsStage,
-    ClusterStage,
-    EmbedStage,
-    PackStage,
-    StageSettings,
-    TrainStage,
-    from_tree,
-)
+from mmts import config
 from mmts.errors import InputError
 from mmts.method import Method
-from mmts.params import read_params, validated
-from mmts.settings import Clustering, Seed, Settings, Towers, Train
+from mmts.params import Places, validated
+from mmts.settings.base import Seed, Settings
+from mmts.settings.prepared import Clustering
+from mmts.settings.training import Train
 from mmts.study.changes import plain, set_key
 from mmts.study.settings import Changes, Tail
 from mmts.training.fingerprint import digest_of
 
 AS_FAST = {"workers", "device", "checkpoint", "launcher", "stream", "log_every", "validate_every"}
 """Settings of the recipe that change no weight, but how fast they come and what is logged."""
+
+
+NO_DEFAULT = {"batch_size", "epochs", "head", "learning_rate", "shift_mapping", "weight_decay"}
+"""Settings that had no default when the keys were first made, and stand in each of them."""
 
 
 class Cell(Settings):
@@ -56,15 +54,20 @@ class Cell(Settings):
         """What stands in its record; without `defaults`, only what differs from them."""
 
         def dump(settings: Settings, *without: str) -> dict[str, Any]:
-            return settings.model_dump(
+            found = settings.model_dump(
                 mode="json", exclude=set(without), exclude_defaults=not defaults
             )
+            if not defaults:
+                for name in NO_DEFAULT.intersection(type(settings).model_fields):
+                    value = getattr(settings, name)
+                    found[name] = dump(value) if isinstance(value, Settings) else value
+            return found
 
         found = {
             "dataset": self.dataset,
             "name": self.name,
             "seed": self.seed,
-            "method": dump(self.method, "clustering", "tau_default", "relevancy_threshold"),
+            "method": dump(self.method, "clustering", "relevancy_threshold"),
             "train": dump(self.train, *AS_FAST),
             "clustering": dump(self.clustering),
         }
@@ -86,24 +89,20 @@ class Base:
             tail: of the study.
             path: of params.yaml.
         """
-        tree = read_params(path)
-
-        def read(stage: type[StageSettings], **cell: str) -> Any:
-            return from_tree(stage, tree, path, {"dataset": dataset, **cell})
-
+        found = config.load(path)
         self.dataset, self._tail = dataset, tail
-        self.methods: dict[str, TrainStage] = {n: read(TrainStage, method=n) for n in names}
-        self.towers: Towers = next(iter(self.methods.values())).towers
-        self.clustering: Clustering = read(ClusterStage).clusterings["default"]
+        self.methods: dict[str, Method] = {name: found.cell(dataset, name) for name in names}
+        of = found.datasets[dataset]
+        self.train, self.towers, self.clustering = of.train, of.towers, of.clusterings["default"]
         self._data: dict[str, Any] = {
-            "captions": _differing(read(CaptionsStage).captions),
-            "embed": {"model": read(EmbedStage).embed.model},
-            "towers": _differing(self.towers),
+            "captions": _differing(of.captions),
+            "embed": {"model": of.embed.model},
+            "towers": _differing(of.towers),
         }
         if not self.towers.vision.frozen:  # it sees the packed pictures
-            self._data["image_size"] = read(PackStage).pack.image_size
-        for name, stage in self.methods.items():
-            used = stage.method.clustering
+            self._data["image_size"] = of.pack.image_size
+        for name, method in self.methods.items():
+            used = method.clustering
             if used.shift != "default" or used.relevancy:
                 raise InputError(
                     f"{path}: methods.{name}.clustering is not `default`, the only one that a "
@@ -123,9 +122,8 @@ class Base:
         Raises:
             InputError: a change is no setting, or makes an unsound method.
         """
-        base = self.methods[name]
-        method = base.method.model_dump(exclude_unset=True)
-        train = base.train.model_dump()
+        method = self.methods[name].model_dump(exclude_unset=True)
+        train = self.train.model_dump()
         clustering = self.clustering.model_dump()
         others: dict[str, Any] = {}
         for key, value in plain(changes, file, place).items():
@@ -141,7 +139,7 @@ class Base:
                 set_key(method, key, value, where, new=True)
         if "imbalance" in others:
             others["tail"] = self._tail
-        places: dict[tuple[str, ...], str] = {(): place, ("method",): place}
+        places: Places = {(): place, ("method",): place}
         whole = {
             "dataset": self.dataset, "name": name, "method": method, "train": train,
             "clustering": clustering, "seed": seed, **others,
@@ -153,7 +151,7 @@ class Base:
 
         A temperature of 0, a margin below 0, or features of a vision tower that is trained.
         """
-        method, found = self.methods[name].method, plain(changes, file, place)
+        method, found = self.methods[name], plain(changes, file, place)
         if found.get("clustering.features") == "vision" and not self.towers.vision.frozen:
             return True
         low, alpha = (found.get(key, getattr(method, key)) for key in ("shift_min", "alpha"))

@@ -9,7 +9,7 @@ from pydantic import Field
 from mmts.errors import InputError
 from mmts.kinds import Above0, From0
 from mmts.params import known, validated
-from mmts.settings import Settings, Share
+from mmts.settings.base import Settings, Share
 from mmts.study.settings import Changes
 
 CENTRED = ("centre", "alpha_share", "spread")
@@ -63,7 +63,6 @@ def plain(changes: Changes, file: str, place: str) -> Changes:
 
 def _around(centre: float, alpha_share: float | None, spread: float) -> Changes:
     found = {
-        "tau_default": centre,
         "shift_min": round(centre * (1 - spread), ROUNDED),
         "shift_max": round(centre * (1 + spread), ROUNDED),
     }

@@ -19,7 +19,8 @@ from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
 from mmts.files import output_file, read_parquet
 from mmts.metrics.longtail import item_cluster
-from mmts.settings import Clustering, KMeansClustering, Towers
+from mmts.settings.prepared import Clustering, KMeansClustering
+from mmts.settings.towers import Towers
 from mmts.shards.reader import read_manifest
 from mmts.shards.samples import column
 from mmts.study.settings import Tail

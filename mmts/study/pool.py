@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mmts.errors import InputError
-from mmts.settings import Towers
+from mmts.settings.towers import Towers
 from mmts.study.cell import Cell
 
 Task = tuple[Cell, bool]

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mmts.errors import InputError
 from mmts.params import known, read_params, validated
-from mmts.settings import END, Name, Positive, Seed, Settings
+from mmts.settings.base import END, Name, Positive, Seed, Settings
 
 Changes = dict[str, Any]
 """What a cell has other than its method in params.yaml; the keys are those of `Grid`."""
@@ -30,9 +30,8 @@ Grid = dict[str, Values]
 """Values of each key; all combinations are tried. A key is
 
 - a setting of the method, such as `alpha` or `objective.rho`;
-- `centre`, `alpha_share`, `spread`: a tau, of which the others are shares. tau_default and the
-  shifts are centre, alpha is centre x alpha_share, and the shifts are centre x (1 - spread) and
-  centre x (1 + spread);
+- `centre`, `alpha_share`, `spread`: a tau, of which the others are shares: alpha is centre x
+  alpha_share, and the shifts are centre x (1 - spread) and centre x (1 + spread);
 - `shifts`: shift_min and shift_max as a list;
 - `clustering.` and a setting of the dataset's default clustering;
 - `train.` and a setting of the dataset's recipe;

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import vocabulary_size

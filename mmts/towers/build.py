@@ -10,8 +10,7 @@ from typing import Any
 from torch import nn
 
 from mmts.errors import InputError, in_short
-from mmts.settings import TextTower, VisionTower
-from mmts.settings.towers import TextShape, VideoShape
+from mmts.settings.towers import TextShape, TextTower, VideoShape, VisionTower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.clip_text_hub import load_text_model, read_config

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError, in_short
-from mmts.settings import TextTower, VisionTower
+from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from mmts.towers.tower import Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD

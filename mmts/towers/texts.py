@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from mmts.errors import InputError
 from mmts.files import read_json
-from mmts.settings import TextTower
+from mmts.settings.towers import TextTower
 from mmts.towers.build import check_vocabulary, clip_text_config
 from mmts.towers.extras import open_clip_sizes
 from mmts.towers.pretrained import DISTILBERT, check_type

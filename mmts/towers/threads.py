@@ -18,7 +18,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from mmts.settings import Train
+from mmts.settings.training import Train
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def threads(count: int | None, device: torch.device) -> Iterator[int]:
 
 def of_training(settings: Train) -> int | None:
     """Return what `threads` takes for a training: `train.threads`."""
-    return settings.threads
+    return settings.threads or None
 
 
 def of_encoding(tower: nn.Module, pictures: bool = False) -> int | None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.build import Shape, shape_of, text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
 

@@ -56,7 +56,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, cell: Path, facts: Facts, *, every_steps: int | None, every_minutes: float | None,
+        self, cell: Path, facts: Facts, *, every_steps: int | None, every_minutes: float,
         keep: int = 2, processes: Processes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
@@ -64,7 +64,7 @@ class Checkpoints:
         Args:
             cell: the folder of the cell.
             facts: see `mmts.training.fingerprint`.
-            every_steps, every_minutes: when one is due; None for never.
+            every_steps, every_minutes: when one is due; None and 0 for never.
             keep: how many stay.
             processes: those that train together; None for this one alone.
             clock: seconds that only go forward.
@@ -84,7 +84,7 @@ class Checkpoints:
             asked: `GracefulStop.asked` of this process. The clock is that of rank 0.
         """
         due = self._every_steps is not None and step % self._every_steps == 0
-        if self._every_minutes is not None and self._first:
+        if self._every_minutes and self._first:
             due = due or self._clock() - self._last >= 60 * self._every_minutes
         number = self._processes.highest(asked or int(due))
         return Wish(number > 0, number if number > 1 else 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.training.batch import Batch
 from mmts.training.batches import Plan, joined, load_batches, parts
 from mmts.training.checkpoint import Position

@@ -14,8 +14,7 @@ from mmts.columns import check_columns
 from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.settings import Towers
-from mmts.settings.towers import VIDEO_TOWERS
+from mmts.settings.towers import VIDEO_TOWERS, Towers
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
 from mmts.shards.streamed import StreamedReader

@@ -97,8 +97,20 @@ def joined(device: torch.device) -> Iterator[World]:
 
 def end_with_launcher() -> None:
     """Have Linux send SIGTERM to this process when its launcher is killed: no run without one."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Have Linux send SIGTERM to this process when its parent is killed.
+
+    Args:
+        parent: its number, for a fork that may have begun after the end of its parent.
+    """
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH, signal.SIGTERM)
+    if parent is not None and os.getppid() != parent:
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _gather(device: torch.device) -> tuple[int, Store]:

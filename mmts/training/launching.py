@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from mmts.errors import InputError
+from mmts.training.joining import end_with_parent
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -41,6 +43,20 @@ def launch(launcher: tuple[str, ...], module: str, arguments: list[str]) -> NoRe
         raise InputError(
             f"train.launcher starts with {launcher[0]}, which is no program here ({error.strerror})"
         ) from None
+
+
+def start(command: list[str]) -> int:
+    """Run a command and wait for it; SIGTERM goes on to it. Returns its exit code."""
+    process = subprocess.Popen(command, preexec_fn=end_with_parent)  # noqa: S603
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # a terminal has sent it to the command too
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return code if code >= 0 else 128 - code
 
 
 def _torchrun(arguments: list[str]) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The log of a run: dvclive for `dvc plots`, one CSV for the report."""
+"""The log of a run: a CSV for the report and `dvc plots`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,11 @@ COLUMNS = (
 
 
 class RunLog:
-    """Collects logged points; writes `curves.csv` and dvclive's files into a folder."""
+    """Collects logged points; writes `curves.csv` into a folder."""
 
     def __init__(self, folder: Path) -> None:
-        from dvclive.live import Live
-        from scmrepo.exceptions import SCMError
-
         self._folder = folder
         self._rows: list[dict[str, float]] = []
-        try:
-            self._live = Live(
-                str(folder / "dvclive"), dvcyaml=None, save_dvc_exp=False, report=None
-            )
-        except SCMError as error:
-            raise InputError(
-                f"dvclive cannot log ({error}); commit something to git first"
-            ) from None
 
     def __enter__(self) -> RunLog:
         return self
@@ -44,7 +33,6 @@ class RunLog:
         at: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._live.end()  # type: ignore[no-untyped-call]
             with open(self._folder / "curves.csv", "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
@@ -57,12 +45,10 @@ class RunLog:
             raise InputError(f"{unknown[0]} is no column of the log: {', '.join(COLUMNS)}")
         if not self._rows or self._rows[-1]["step"] != step:
             self._rows.append({"step": step, "epoch": epoch})
-        self._live.step = step
         row = self._rows[-1]
         for name, value in values.items():
             if row.get(name) != value:  # a run that goes on may validate once more
                 row[name] = value if math.isfinite(value) else math.nan
-                self._live.log_metric(name, value)
 
     def state_dict(self) -> dict[str, Any]:
         """All rows so far, for a checkpoint."""

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mmts.errors import InputError
 from mmts.losses import Objective
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.towers.threads import of_training, threads
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import Plan, steps_per_epoch

@@ -17,7 +17,7 @@ from mmts.augment import random_augment
 from mmts.clusters import CLASS
 from mmts.errors import InputError
 from mmts.picture import Picture, read_square
-from mmts.settings import Augment
+from mmts.settings.training import Augment
 from mmts.shards import ShardReader
 from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch

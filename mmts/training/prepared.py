@@ -13,7 +13,8 @@ from torch import nn
 from mmts.clusters import read_method_clusters, read_shifts
 from mmts.losses import Objective
 from mmts.method import Method
-from mmts.settings import Towers, Train
+from mmts.settings.towers import Towers
+from mmts.settings.training import Train
 from mmts.shards.reader import read_manifest
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import steps_per_epoch

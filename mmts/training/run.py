@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
 from mmts.training.batches import Plan, steps_per_epoch

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json, write_json
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.pretrained import check_layers
 from mmts.towers.tokens import read_tokenizer
 from mmts.towers.two_tower import TwoTower

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from mmts.files import output_file, write_json
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.towers.two_tower import TwoTower
 from mmts.towers.video_vit import VideoViT
 from mmts.training.batch import Batch

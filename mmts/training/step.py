@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mmts.errors import InputError
 from mmts.losses import Tau
 from mmts.modulators import IndividualTau, TempNet
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.batch import Batch
 from mmts.training.distributed import GlobalLoss

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mmts.errors import InputError
-from mmts.settings import Train
+from mmts.settings.training import Train
 from mmts.shards.remote import Streamed
 from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader

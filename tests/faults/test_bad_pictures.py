@@ -19,7 +19,7 @@ from PIL import Image
 from mmts.captions import build
 from mmts.errors import InputError
 from mmts.media import MediaReader, inspect
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 from mmts.tars import READ
 from tests.conftest import CELL, Project, Ran
 from tests.making import SHAPES, picture, tiny_pairs, write_raw, write_table

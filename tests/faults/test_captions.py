@@ -15,7 +15,7 @@ import pytest
 
 from mmts.captions import build, read_captions
 from mmts.errors import InputError
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 from mmts.shards import ShardReader
 from mmts.sources import CAPTION_BYTES
 from tests.conftest import CELL, Project

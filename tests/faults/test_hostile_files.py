@@ -22,7 +22,7 @@ from mmts.embed import load_sentence_model
 from mmts.embeddings import read_embeddings
 from mmts.errors import InputError, one_line
 from mmts.files import read_json, read_parquet
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 from mmts.towers.convert import convert
 from mmts.training.checkpoint_files import read_tensors
 from mmts.vector_cache import VectorCache

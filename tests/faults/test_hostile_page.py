@@ -29,7 +29,7 @@ from mmts.reporting.study.files import study_files
 from mmts.reporting.study.markdown import markdown as study_markdown
 from mmts.reporting.study.sections import Section
 from mmts.reporting.style import Figure
-from mmts.settings import Name
+from mmts.settings.base import Name
 from tests import patience
 from tests.faults.hostile_text import CANARY, HARMLESS, STRINGS, Outline, Recorder, changed
 from tests.reporting.conftest import METHODS as PICTURES

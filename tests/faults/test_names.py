@@ -19,7 +19,7 @@ from mmts.captions import build
 from mmts.config import load
 from mmts.errors import InputError
 from mmts.media import parts
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 from mmts.shards import ShardReader
 from mmts.sources.ek100 import find_videos
 from tests import making

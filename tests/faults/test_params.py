@@ -16,7 +16,8 @@ from mmts.config import STAGES, Sections, check, check_tree
 from mmts.errors import InputError
 from mmts.method import Method
 from mmts.params import check_keys, read_params, validated
-from mmts.settings import Dataset, Grid, Report
+from mmts.settings.dataset import Dataset
+from mmts.settings.grid import Grid, Report
 from mmts.study.settings import Study
 from tests.conftest import CELL, Project
 from tests.faults import started

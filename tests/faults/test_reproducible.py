@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.settings import CC3MSource, EK100Source
+from mmts.settings.sources import CC3MSource, EK100Source
 from mmts.sources import SourceRows, cc3m, ek100
 from tests.conftest import CELL, Project
 from tests.faults import mounts, started
@@ -174,7 +174,7 @@ def test_threads_and_workers_change_no_file(project: Project, tmp_path: Path, to
 def test_features_are_the_same_for_any_number_of_threads(tmp_path: Path) -> None:
     from mmts.embed import embed_pictures
     from mmts.media import MediaFacts
-    from mmts.settings import VisionTower
+    from mmts.settings.towers import VisionTower
     from mmts.towers.build import vision_tower
 
     settings = VisionTower(

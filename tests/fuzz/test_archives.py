@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mmts.media import MediaReader
-from mmts.settings import CocoSource, Flickr30kSource
+from mmts.settings.sources import CocoSource, Flickr30kSource
 from mmts.shards.tars import Job, survey
 from mmts.sources import img2dataset, karpathy
 from tests.fuzz.hostile import DEEP, HALF, odd_json, write

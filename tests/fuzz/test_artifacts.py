@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mmts.captions import SPLITS, read_captions
 from mmts.embeddings import read_embeddings
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.shards import ShardReader, write_shards
 from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader

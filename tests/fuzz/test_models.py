@@ -16,7 +16,8 @@ from safetensors.torch import save
 
 from mmts.embed import load_sentence_model
 from mmts.sealed import check_seal
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers import converted
 from mmts.towers.checkpoint import read_checkpoint, tensors
 from mmts.towers.convert import read_released

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmts.settings import CC3MSource, Flickr8kSource, TableSource
+from mmts.settings.sources import CC3MSource, Flickr8kSource, TableSource
 from mmts.sources import SourceRows, cc3m, ek100_files, flickr8k, table
 from tests.fuzz.hostile import DEEP, odd_tree, write
 from tests.fuzz.odd_tables import odd_csv, odd_parquet

@@ -10,7 +10,7 @@ import pytest
 from mmts.captions import build
 from mmts.cluster import by_column
 from mmts.errors import InputError
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 from mmts.sources.coverage import coverage_line
 from tests.conftest import Project
 from tests.making import write_picture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from mmts.settings import Captions
+from mmts.settings.sources import Captions
 
 PAGE = (Path(__file__).parents[2] / "docs/datasets.md").read_text(encoding="utf-8")
 ENTRIES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -9,7 +9,7 @@ from mmts.captions import COLUMNS, OPTIONAL_COLUMNS, build
 from mmts.cluster import by_column
 from mmts.errors import InputError
 from mmts.media import MediaReader
-from mmts.settings import Captions, EK100Source
+from mmts.settings.sources import Captions, EK100Source
 from mmts.sources import ek100
 from tests.making import write_picture, write_table
 from tests.making_ek100 import TEST_VIDEOS, TRAIN_VIDEOS, clip, clips, write_ek100

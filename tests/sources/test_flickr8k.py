@@ -6,7 +6,7 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.media import MediaReader
-from mmts.settings import Flickr8kSource
+from mmts.settings.sources import Flickr8kSource
 from mmts.sources import flickr8k
 from tests.making import picture, write_picture
 

@@ -11,7 +11,7 @@ from mmts import captions
 from mmts.errors import InputError
 from mmts.media import MediaReader, decode_image
 from mmts.sealed import sha256_file
-from mmts.settings import Captions, OpenMojiSource, Split
+from mmts.settings.sources import Captions, OpenMojiSource, Split
 from mmts.sources import openmoji
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mmts.errors import InputError
 from mmts.media import MediaReader
-from mmts.settings import TableSource
+from mmts.settings.sources import TableSource
 from mmts.sources import table
 from mmts.sources.delimited import read_csv
 from tests.making import picture

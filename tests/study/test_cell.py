@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mmts.method import Method
-from mmts.settings import Train
+from mmts.settings.training import Train
 from tests.conftest import Project
 from tests.study.conftest import planned, write_study
 

@@ -12,7 +12,7 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
-from mmts.settings import KMeansClustering
+from mmts.settings.prepared import KMeansClustering
 from mmts.study.cell import Cell
 from mmts.study.data import StudyData
 from mmts.study.records import levels_of, unpacked

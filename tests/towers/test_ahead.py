@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mmts.errors import InputError
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.ahead import try_model
 from tests.conftest import Project
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionModelWithProjection
 
 from mmts.errors import InputError
-from mmts.settings import TextTower, VisionTower
+from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers import converted
 from mmts.towers.build import shape_of, text_tower, vision_tower
 from mmts.towers.clip_frames import ClipFrames

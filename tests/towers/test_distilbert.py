@@ -7,7 +7,7 @@ import torch
 from transformers import DistilBertModel
 
 from mmts.errors import InputError
-from mmts.settings import TextTower
+from mmts.settings.towers import TextTower
 from mmts.towers.build import shape_of, text_tower
 from mmts.towers.distilbert import DistilBert
 from mmts.towers.texts import text_tokenizer

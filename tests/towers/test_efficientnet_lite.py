@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from mmts.errors import InputError
-from mmts.settings import VisionTower
+from mmts.settings.towers import VisionTower
 from mmts.towers.build import vision_tower
 from mmts.towers.efficientnet_lite import EfficientNetLite0, SamePadConv
 from mmts.weights import load_state, weight_file

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmts.errors import InputError
-from mmts.settings import TextTower, VisionTower
+from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers.build import shape_of, text_tower, vision_tower
 from mmts.towers.extras import OpenClipText
 from mmts.towers.texts import text_tokenizer

@@ -9,7 +9,7 @@ import torch
 from transformers import ResNetForImageClassification, ResNetModel, ViTModel
 
 from mmts.errors import InputError
-from mmts.settings import VisionTower
+from mmts.settings.towers import VisionTower
 from mmts.towers.build import shape_of, vision_tower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.pictures import RESNETS, ResNet, ViT

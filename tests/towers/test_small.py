@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmts.errors import InputError
-from mmts.settings import VisionTower
+from mmts.settings.towers import VisionTower
 from mmts.towers.build import vision_tower
 from mmts.towers.small import MAX_TOKENS, SmallCNN, SmallTextTransformer, SmallViT
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mmts.errors import InputError
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText
 from mmts.towers.small import SmallTextTransformer, SmallViT

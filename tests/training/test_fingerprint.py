@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 from torch import nn
 
 from mmts.errors import InputError
-from mmts.settings import Head, Towers, Train
-from mmts.settings.training import Stream
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head, Stream, Train
 from mmts.towers.tokens import train_tokenizer
 from mmts.training import fingerprint
 from mmts.training.fingerprint import (

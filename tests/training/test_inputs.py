@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.settings import Towers
+from mmts.settings.towers import Towers
 from mmts.training.inputs import Inputs
 from tests.conftest import Project
 from tests.making import take_in_hand

@@ -17,7 +17,8 @@ from mmts.losses import info_nce, max_margin
 from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
 from mmts.metrics.recall import retrieval_recall
 from mmts.modulators import ScheduledShift
-from mmts.settings import Head, Towers, Train
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head, Train
 from mmts.towers.tokens import encode, train_tokenizer
 from mmts.towers.two_tower import TwoTower
 from mmts.training.device import pick_device

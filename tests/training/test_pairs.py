@@ -14,7 +14,8 @@ from torch import Tensor
 from mmts.augment import random_augment
 from mmts.errors import InputError
 from mmts.media import MediaFacts, decode_image, square
-from mmts.settings import Augment, Pack
+from mmts.settings.prepared import Pack
+from mmts.settings.training import Augment
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.training.batch import Batch
 from mmts.training.batches import Plan, load_batches, parts, steps_per_epoch, vision_batches

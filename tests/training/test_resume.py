@@ -18,7 +18,7 @@ from torch import nn
 from mmts.losses import info_nce
 from mmts.losses.sogclr import SogCLR
 from mmts.modulators import IndividualTau, ScheduledShift
-from mmts.settings import Head
+from mmts.settings.training import Head
 from mmts.towers.two_tower import TwoTower
 from mmts.training.checkpoint import Checkpoints
 from mmts.training.log import RunLog

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
 from mmts.towers.two_tower import TwoTower, parameter_groups

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmts.settings import Head, Towers
+from mmts.settings.towers import Towers
+from mmts.settings.training import Head
 from mmts.towers.two_tower import TwoTower
 from mmts.training import speed
 from mmts.training.batch import Batch

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mmts.errors import InputError
 from mmts.media import MediaFacts
-from mmts.settings import Pack
+from mmts.settings.prepared import Pack
 from mmts.settings.training import Stream
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.shards.remote import Remote, Streamed

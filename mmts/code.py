@@ -1,0 +1,132 @@
+"""Which files of the project a stage runs, and a digest of what they do.
+
+The digest of a module is of its syntax tree without comments, docstrings and the defaults of
+settings: those stand in the plan, resolved. What a stage runs is its module with what that imports,
+in functions too, and the packages around them. What a registry loads by name (`mmts.registry`) is
+not among it: the plan of a cell has the digest of each kind that it names.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import mmts
+from mmts.files import output_file
+
+PACKAGES = ("mmts", "stages")
+SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
+"""Modules whose classes are settings."""
+FORMAT = 1
+"""Of what a module's digest is of."""
+
+
+class Code:
+    """The project's Python files as they are now."""
+
+    def __init__(self, cache: Path) -> None:
+        """`cache`: a folder for what was found out of files that have not changed since."""
+        self.root, self._cache = Path(mmts.__file__).parents[1], cache
+        self._closures: dict[str, frozenset[str]] = {}
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Module -> file, relative to the project."""
+        found = {}
+        for package in PACKAGES:
+            for path in sorted((self.root / package).rglob("*.py")):
+                relative = path.relative_to(self.root)
+                parts = relative.with_suffix("").parts
+                name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+                found[name] = relative.as_posix()
+        return found
+
+    @cached_property
+    def sha256(self) -> dict[str, str]:
+        """Module -> SHA-256 of its file."""
+        return {name: hashlib.sha256(text).hexdigest() for name, text in self._texts.items()}
+
+    def closure(self, modules: Sequence[str]) -> set[str]:
+        """Return the modules that some run: themselves, their imports, and their packages."""
+        found: set[str] = set()
+        left = list(modules)
+        while left:
+            name = left.pop()
+            if name in found or name not in self.files:
+                continue
+            found.add(name)
+            left += self._graph.find_modules_directly_imported_by(name)
+            left += [name.rpartition(".")[0]]
+        return found
+
+    def digest(self, modules: Iterable[str]) -> str:
+        """Return the SHA-256 of what some modules do."""
+        lines = (f"{name} {self._digests[name]}\n" for name in sorted(modules))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    @cached_property
+    def _texts(self) -> dict[str, bytes]:
+        return {name: (self.root / path).read_bytes() for name, path in self.files.items()}
+
+    @cached_property
+    def _graph(self) -> Any:
+        import grimp
+
+        cache = str(self._cache / "grimp")
+        return grimp.build_graph(*PACKAGES, cache_dir=cache, exclude_type_checking_imports=True)
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        memory = self._cache / "code.json"
+        try:
+            known: dict[str, str] = dict(json.loads(memory.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            known = {}
+        keys = {name: f"{FORMAT} {name} {self.sha256[name]}" for name in self.files}
+        found = {
+            name: known.get(key) or _digest(self._texts[name], name.startswith(SETTINGS))
+            for name, key in keys.items()
+        }
+        if any(key not in known for key in keys.values()):
+            with output_file(memory) as work:
+                text = json.dumps({key: found[name] for name, key in keys.items()}, indent=0)
+                work.write_text(text, encoding="utf-8")
+        return found
+
+
+def _digest(text: bytes, settings: bool) -> str:
+    tree = _Plain(settings).visit(ast.parse(text))
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes out what changes no result."""
+
+    def __init__(self, settings: bool) -> None:
+        self._settings = settings
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Of statements that are a text alone, docstrings, nothing stays."""
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else self.generic_visit(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Of a setting's default nothing stays, but what `Field` demands."""
+        for statement in node.body if self._settings else ():
+            if not isinstance(statement, ast.AnnAssign):
+                continue
+            value = statement.value
+            if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "Field":
+                value.args = []
+                demanded = [
+                    k for k in value.keywords if k.arg not in ("default", "default_factory")
+                ]
+                value.keywords = demanded
+            else:
+                statement.value = None
+        return self.generic_visit(node)

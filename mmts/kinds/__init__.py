@@ -1,0 +1,98 @@
+"""The kinds of objective and of modulator: their settings, and what they build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from mmts.registry import Registry
+from mmts.settings.base import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmts.losses import Objective as Loss
+    from mmts.method import Method
+    from mmts.modulators import ScheduledShift
+    from mmts.training.pairs import Pairs
+
+Above0 = Annotated[float, Field(gt=0)]
+From0 = Annotated[float, Field(ge=0)]
+Above0To1 = Annotated[float, Field(gt=0, le=1)]
+
+OBJECTIVES = Registry("objective", "mmts.kinds.objective")
+MODULATORS = Registry("modulator", "mmts.kinds.modulator")
+
+
+class ObjectiveKind(Settings):
+    """Base of the settings of an objective."""
+
+    kind: str
+    quantity: ClassVar[Literal["temperature", "margin"]] = "temperature"
+    """What it takes as tau."""
+
+    def build(self, samples: int, captions: int | None) -> Loss:
+        """Return the objective.
+
+        Args:
+            samples, captions: media items and captions of the training split, for what has a state
+                for each of them; None is one caption an item.
+        """
+        raise NotImplementedError
+
+
+class ModulatorKind(Settings):
+    """Base of the settings of a modulator."""
+
+    kind: str
+
+    def check(self, method: Method) -> None:
+        """Raise ValueError if the method cannot have this modulator."""
+
+    def build(
+        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
+    ) -> nn.Module:
+        """Return the modulator.
+
+        Args:
+            method: its settings.
+            scheduled: the cosine and the shifts of the method.
+            pairs: the training split.
+            dim: of the features.
+            epoch_steps: steps of an epoch.
+        """
+        raise NotImplementedError
+
+
+Objective = Annotated[Any, OBJECTIVES]
+Modulator = Annotated[Any, MODULATORS]
+
+
+def quantity(objective: str) -> str:
+    """Return what an objective takes as tau, temperature or margin; KeyError if there is none."""
+    kind = OBJECTIVES.load(objective)
+    assert issubclass(kind, ObjectiveKind)
+    return kind.quantity
+
+
+def check_learned(method: Method, kind: str) -> None:
+    """Raise ValueError if the method has a schedule or a margin, which a learned tau has not."""
+    if method.alpha != 0:
+        raise ValueError(
+            f"alpha is {method.alpha}, but the modulator {kind} has no schedule: leave out schedule"
+        )
+    if method.quantity == "margin":
+        raise ValueError(
+            f"the modulator {kind} learns a temperature, but the objective "
+            f"{method.objective.kind} takes a margin: set one of them to another"
+        )
+
+
+def check_sogclr(method: Method, kind: str) -> None:
+    """Raise ValueError unless the objective is sogclr, by whose gradient the modulator learns."""
+    if method.objective.kind != "sogclr":
+        raise ValueError(
+            f"the modulator {kind} learns by the gradient of sogclr, but the objective is "
+            f"{method.objective.kind}: set it to sogclr"
+        )

@@ -1,0 +1,26 @@
+"""The cosine and the shifts: fixed, TS, ICS and MM-TS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from mmts.kinds import ModulatorKind
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mmts.method import Method
+    from mmts.modulators.scheduled import ScheduledShift
+    from mmts.training.pairs import Pairs
+
+
+class Kind(ModulatorKind):
+    """`mmts.modulators.scheduled`."""
+
+    kind: Literal["scheduled"] = "scheduled"
+
+    def build(
+        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
+    ) -> nn.Module:
+        """Return the schedule itself."""
+        return scheduled

@@ -1,0 +1,226 @@
+"""The plan: all that decides a result, in small files that DVC hashes.
+
+    data/plan/<dataset>/<stage>.json            captions, embed, cluster, shift, pack
+    data/plan/<dataset>/<method>/<stage>.json   train, evaluate
+    data/plan/report.json
+    data/plan/code/<stage>                      a digest of what the stage runs, see `mmts.code`
+    data/plan/run/…                             what changes no result; no stage depends on it
+
+A JSON has the `settings`, resolved, and what stands behind the names in them: `weights`, `packages`
+(versions), `files` outside of the project, and `kinds` (a digest of the code of each).
+`mmts.planned` reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from mmts.code import Code
+from mmts.config import Config
+from mmts.files import output_file
+from mmts.fingerprints import Files, model_fingerprint, package_versions
+from mmts.kinds import MODULATORS, OBJECTIVES
+from mmts.method import Method, ShiftSettings
+from mmts.planned import PLAN
+from mmts.sealed import sha256_file
+from mmts.settings.base import NO_RESULT
+from mmts.settings.dataset import Dataset
+from mmts.settings.towers import TextTower, VisionTower
+from mmts.sources import MODULES
+
+Json = dict[str, Any]
+STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
+KINDS = {
+    "captions": sorted(set(MODULES.values())),
+    "train": [r.module(kind) for r in (OBJECTIVES, MODULATORS) for kind in r.kinds],
+    "report": [OBJECTIVES.module(kind) for kind in OBJECTIVES.kinds],
+}
+"""Modules that a stage imports by their names in settings."""
+
+
+def split(settings: BaseModel) -> tuple[Json, Json]:
+    """Return the settings that decide results, and those that do not (`NO_RESULT`)."""
+    decides: Json = {}
+    free: Json = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if NO_RESULT in field.metadata:
+            free[name] = _plain(value)
+        elif isinstance(value, BaseModel):
+            decides[name], below = split(value)
+            if below:
+                free[name] = below
+        else:
+            decides[name] = _plain(value)
+    return decides, free
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+class Plan:
+    """The files of a plan, by their names in `data/plan`; written by `write`."""
+
+    def __init__(self, config: Config, params: Path, cache: Path) -> None:
+        """
+        Args:
+            config: params.yaml, resolved.
+            params: that file.
+            cache: folder to remember in what was found out of files.
+        """
+        self._config, self._code = config, Code(cache)
+        self._files = Files(cache / "files.json")
+        self.files: dict[str, str] = {}
+        self._add("run/params.json", {"sha256": sha256_file(params)})
+        for stage in STAGES:
+            self._add_code(stage)
+        for name, dataset in config.datasets.items():
+            self._add_dataset(name, dataset)
+        for (name, method), cell in config.cells.items():
+            self._add_cell(name, method, cell)
+        grid = config.grid
+        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        self._add(
+            "report.json",
+            {
+                "settings": {"grid": _plain(grid), "report": _plain(config.report)},
+                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+            },
+        )
+        self._files.remember()
+
+    def write(self, folder: Path = PLAN) -> list[str]:
+        """Write what has changed, each file at once or not at all; return the names of those."""
+        old = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+        changed = [
+            name
+            for name, text in self.files.items()
+            if name not in old or old[name].read_text(encoding="utf-8") != text
+        ]
+        for name in changed:
+            with output_file(folder / name) as work:
+                work.write_text(self.files[name], encoding="utf-8")
+        gone = [name for name in old if name not in self.files]
+        for name in gone:
+            old[name].unlink()
+        for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+            if not any(path.iterdir()):
+                path.rmdir()
+        return changed + gone
+
+    def _add(self, name: str, value: Json) -> None:
+        self.files[name] = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _add_code(self, stage: str) -> None:
+        code = self._code
+        runs = code.closure([f"stages.{stage}"])
+        self.files[f"code/{stage}"] = f"{code.digest(runs)}\n"
+        may_run = runs | code.closure(KINDS.get(stage, []))
+        listed = {module: code.sha256[module] for module in sorted(may_run)}
+        self._add(f"run/code/{stage}.json", listed)
+
+    def _kinds(self, modules: Iterable[str]) -> Json:
+        return {name: self._code.digest(self._code.closure([name])) for name in modules}
+
+    def _add_dataset(self, name: str, dataset: Dataset) -> None:
+        pack, free_pack = split(dataset.pack)
+        free_train, free_evaluate = split(dataset.train)[1], split(dataset.evaluate)[1]
+        self._add(
+            f"run/{name}.json", {"pack": free_pack, "train": free_train, "evaluate": free_evaluate}
+        )
+        sources = dataset.captions.sources
+        self._add(
+            f"{name}/captions.json",
+            {
+                "settings": {"captions": _plain(dataset.captions)},
+                "packages": {
+                    package: version
+                    for source in sources.values()
+                    for package, version in package_versions(source.kind).items()
+                },
+                "files": {
+                    text: self._files.sha256(Path(text))
+                    for source in sources.values()
+                    for text in source.model_dump().values()
+                    if isinstance(text, str) and text.startswith("/") and Path(text).is_file()
+                },
+                "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
+            },
+        )
+        vision, text = dataset.towers.vision, dataset.towers.text
+        frozen = {
+            "vision": vision if vision.frozen else None,
+            "text": text if text.frozen else None,
+        }
+        self._add(
+            f"{name}/embed.json",
+            {
+                "settings": {
+                    "embed": _plain(dataset.embed),
+                    **{side: tower and _plain(tower) for side, tower in frozen.items()},
+                },
+                **self._behind(*(tower for tower in frozen.values() if tower is not None)),
+                "sentence_model": model_fingerprint(
+                    dataset.embed.model, self._files, sentence=True
+                ),
+            },
+        )
+        self._add(
+            f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
+        )
+        self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
+        of_shift = set(ShiftSettings.model_fields)
+        methods = {
+            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+            for method in self._config.grid.methods
+            if (name, method) in self._config.cells
+        }
+        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+
+    def _behind(self, *towers: VisionTower | TextTower) -> Json:
+        """What stands behind the names of weights and tokenizers."""
+        weights: dict[str, str] = {}
+        packages: dict[str, str] = {}
+        for tower in towers:
+            packages |= package_versions(tower.name)
+            for spec in (tower.weights, getattr(tower, "tokenizer", None)):
+                if spec is not None and spec != "random":
+                    sentence = tower.name == "sentence"
+                    weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
+        return {"weights": weights, "packages": packages}
+
+    def _add_cell(self, name: str, method: str, cell: Method) -> None:
+        dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
+        train, free = split(dataset.train)
+        if dataset.train.stream is not None:  # each process reads shards of its own
+            train["workers"] = free["workers"]
+        towers = dataset.towers
+        trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
+        kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
+        self._add(
+            f"{name}/{method}/train.json",
+            {
+                "settings": {
+                    "method": _plain(cell),
+                    "towers": _plain(towers),
+                    "train": train,
+                    "seeds": seeds,
+                },
+                **self._behind(*trained),
+                "kinds": self._kinds(kinds),
+            },
+        )
+        evaluate, _ = split(dataset.evaluate)
+        self._add(
+            f"{name}/{method}/evaluate.json", {"settings": {"evaluate": evaluate, "seeds": seeds}}
+        )

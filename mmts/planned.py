@@ -1,0 +1,199 @@
+"""What a stage reads of its plan, and the watch over what would be recorded falsely.
+
+DVC hashes the dependencies of a stage after its command has run. So the stage itself sees to it
+that they are still what it read: the plan, the data and the code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.abc
+import importlib.machinery
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+import mmts
+from mmts.errors import InputError, first_line
+from mmts.files import output_folder, read_json
+from mmts.params import known
+from mmts.sealed import sha256_file
+
+PLAN = Path("data/plan")
+AGAIN = "run `dvc repro plan`"
+Mark = tuple[int, int, int]
+"""Size, mtime in nanoseconds, inode."""
+
+
+class Planned:
+    """The plan of a stage for a dataset and a method, while the stage runs.
+
+    Attributes:
+        path: the JSON file of the plan.
+        content: what is in it.
+    """
+
+    def __init__(
+        self, stage: str, *, dataset: str | None = None, method: str | None = None,
+        inputs: Sequence[Path] = (), params: Path = Path("params.yaml"), folder: Path = PLAN,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            stage: its name.
+            dataset, method: as far as the stage has one for each.
+            inputs: files and folders that the stage reads.
+            params: params.yaml, which the plan is of.
+            folder: of the plan.
+
+        Raises:
+            InputError: there is no such plan, the code is not that of the plan, or the stage was
+                started by hand and params.yaml is not that of the plan.
+        """
+        self._stage, self._folder, self._dataset = stage, folder, dataset
+        self.path = folder.joinpath(*(name for name in (dataset, method) if name), f"{stage}.json")
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not there; {AGAIN}")
+        self._check_names(dataset, method)
+        if "DVC_STAGE" not in os.environ and params.exists():
+            of_plan = read_json(folder / "run/params.json", AGAIN, ours=False)["sha256"]
+            if sha256_file(params) != of_plan:
+                raise InputError(f"{folder} is older than {params}; {AGAIN}")
+        self._modules: dict[str, str] = read_json(
+            folder / f"run/code/{stage}.json", AGAIN, ours=False
+        )
+        for module, digest in self._modules.items():
+            self._check_module(module, digest)
+        self._inputs = [self.path, folder / "code" / stage, *inputs]
+        self._marks = {path: mark for root in self._inputs for path, mark in marks(root)}
+        self.content: dict[str, Any] = read_json(self.path, AGAIN, ours=False)
+
+    def settings(self, name: str, kind: Any) -> Any:
+        """Return a part of the settings, with those that change no result.
+
+        Args:
+            name: such as `train`.
+            kind: the type that it has.
+        """
+        value = self.content["settings"][name]
+        if self._dataset is not None:
+            free = read_json(self._folder / f"run/{self._dataset}.json", AGAIN, ours=False)
+            value = _together(value, free.get(name, {}))
+        try:
+            return TypeAdapter(kind).validate_json(_json(value))
+        except ValidationError as error:
+            raise InputError(
+                f"{self.path} has no such {name} ({first_line(error)}); {AGAIN}"
+            ) from None
+
+    @cached_property
+    def code(self) -> str:
+        """Digest of what the stage runs."""
+        return (self._folder / "code" / self._stage).read_text(encoding="utf-8").strip()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the code and of the plan, but for the list of seeds."""
+        of_cell = {**self.content, "settings": {**self.content["settings"], "seeds": None}}
+        return hashlib.sha256(f"{self.code}{_json(of_cell)}".encode()).hexdigest()
+
+    def check(self) -> None:
+        """Raise InputError if the plan or an input has changed since the stage began."""
+        now = {path: mark for root in self._inputs for path, mark in marks(root)}
+        for path in (*self._marks, *now):
+            if self._marks.get(path) != now.get(path):
+                raise InputError(
+                    f"{path} has changed while `{self._stage}` was reading it; run the same "
+                    "command again"
+                )
+
+    @contextmanager
+    def output(self, path: Path, *, sums: bool = True) -> Iterator[Path]:
+        """Yield a folder that takes the name `path` in the end, as `output_folder` does.
+
+        Raises:
+            InputError: what `check` raises; `path` is as it was then.
+        """
+        with output_folder(path, sums=sums) as work:
+            yield work
+            self.check()
+
+    def __enter__(self) -> Planned:
+        self._finder = _Finder(self._check_module, self._modules)
+        sys.meta_path.insert(0, self._finder)
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
+        sys.meta_path.remove(self._finder)
+
+    def _check_names(self, dataset: str | None, method: str | None) -> None:
+        folder = self._folder
+        for what, name in (("dataset", dataset), ("method", method)):
+            if name is None:
+                continue
+            names = [
+                p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("code", "run")
+            ]
+            if name not in names:
+                raise InputError(f"there is no plan of {what} {name}; {known(name, sorted(names))}")
+            folder = folder / name
+
+    def _check_module(self, module: str, digest: str) -> None:
+        path = Path(mmts.__file__).parents[1].joinpath(*module.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if not path.is_file() or sha256_file(path) != digest:
+            raise InputError(
+                f"{path} has changed since {self._folder} was written; run `dvc repro`, or "
+                "`dvc repro plan` and the same command again"
+            )
+
+
+def marks(path: Path) -> Iterator[tuple[Path, Mark]]:
+    """Yield the files at or below a path, and what tells each from a changed one."""
+    if path.is_dir():
+        for root, folders, names in os.walk(path, followlinks=True):
+            folders.sort()
+            for name in sorted(names):
+                yield from marks(Path(root, name))
+    elif path.exists():
+        stat = path.stat()
+        yield path, (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Looks at each module of the project before it is imported; it finds none itself."""
+
+    def __init__(self, check: Any, modules: Mapping[str, str]) -> None:
+        self._check, self._modules = check, modules
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name.partition(".")[0] in ("mmts", "stages"):
+            if name not in self._modules:
+                raise InputError(
+                    f"{name} is imported but not in the plan, so that DVC would not see it change; "
+                    "import it by its name in a module that the stage imports"
+                )
+            self._check(name, self._modules[name])
+        return None
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _together(value: Any, free: Any) -> Any:
+    """Settings with those that change no result put back."""
+    if not isinstance(value, dict) or not isinstance(free, dict):
+        return value
+    return {**value, **{k: _together(value[k], v) if k in value else v for k, v in free.items()}}

@@ -1,0 +1,82 @@
+"""A registry: a folder in which each file is one kind of a thing.
+
+A file `siglip.py` of `mmts/kinds/objective` holds a class `Kind`: the settings of `siglip`, and
+what it builds. Nothing imports it by name, so that a new kind is a new file, and a change of one
+kind changes what names it alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from mmts.settings.base import Settings
+
+
+class Registry:
+    """The kinds of one thing. As metadata of a field (`Annotated`) it accepts any of them.
+
+    The field takes a mapping with the key `kind`, or the kind alone.
+    """
+
+    def __init__(self, what: str, package: str) -> None:
+        """
+        Args:
+            what: the thing, for errors.
+            package: import name of the folder.
+        """
+        self.what, self.package = what, package
+        self.load = cache(self._load)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of all kinds, without importing them."""
+        folder = Path(__file__).parents[1] / self.package.replace(".", "/")
+        return sorted(m.name for m in iter_modules([str(folder)]) if m.name[0] != "_")
+
+    def module(self, kind: str) -> str:
+        """Return the import name of a kind's file."""
+        return f"{self.package}.{kind}"
+
+    def _load(self, kind: str) -> type[Settings]:
+        """Return the settings of a kind; KeyError where there is none."""
+        if kind not in self.kinds:
+            raise KeyError(kind)
+        found: type[Settings] = import_module(self.module(kind)).Kind
+        return found
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self._validated, serialization=core_schema.simple_ser_schema("any")
+        )
+
+    def _validated(self, value: Any) -> Settings:
+        if isinstance(value, Settings):
+            return value
+        if isinstance(value, str):
+            value = {"kind": value}
+        if not isinstance(value, dict):
+            shown = "null" if value is None else repr(value)
+            raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
+        kind = value.get("kind")
+        if not isinstance(kind, str) or kind not in self.kinds:
+            close = difflib.get_close_matches(str(kind), self.kinds, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise PydanticCustomError(
+                "no_kind",
+                "there is no {what} {found}; {hint}there are: {kinds}",
+                {
+                    "what": self.what,
+                    "found": "without a `kind`" if kind is None else str(kind)[:60],
+                    "hint": hint,
+                    "kinds": ", ".join(self.kinds),
+                },
+            )
+        return self.load(kind).model_validate(value)

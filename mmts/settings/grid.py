@@ -1,0 +1,49 @@
+"""What runs, and the report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from mmts.settings.base import (
+    END,
+    Count,
+    Name,
+    Resamples,
+    Seed,
+    Settings,
+    check_apart,
+)
+
+RESERVED = ("code", "run")
+"""No names of datasets: folders of `data/plan`."""
+
+
+class Grid(Settings):
+    """The cells of the experiment: datasets x methods x seeds."""
+
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    methods: Annotated[tuple[Name, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _no_repeats(self) -> Grid:
+        for key in ("datasets", "methods", "seeds"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} {list(values)} names one twice; every cell is run once")
+        check_apart((*self.datasets, *RESERVED), "datasets")
+        check_apart(self.methods, "methods")
+        return self
+
+
+class Report(Settings):
+    """The tables and the results page."""
+
+    bootstrap: Resamples = 1000
+    tsne_points: Annotated[int, Field(ge=50, lt=END)] = 1500
+    tsne_perplexity: Annotated[float, Field(gt=1)] = 30.0
+    examples: Count = 4
+    """Retrievals shown a direction."""
+    seed: Seed = 0

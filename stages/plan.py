@@ -1,0 +1,96 @@
+"""Stage `plan`: params.yaml and the code -> all that decides each result, in small files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stages.cli import run
+
+if TYPE_CHECKING:
+    from mmts.config import Config
+    from mmts.plan import Plan
+
+
+def main(
+    params: Annotated[Path, typer.Option(help="The parameter file.")] = Path("params.yaml"),
+) -> None:
+    """Check the whole parameter file, resolve each dataset and method, and write data/plan.
+
+    All mistakes are told, a line each, and the old plan stays. Raw files, sentence models, weights
+    and tokenizers that the grid needs are tried too.
+    """
+    from mmts import config
+    from mmts.files import cache_folder
+    from mmts.plan import Plan
+
+    cache = cache_folder("plan")
+    found = config.load(params)
+    check_raw(found)
+    fetch(found)
+    plan = Plan(found, params, cache)
+    try_models(found, plan, cache / "tried.json")
+    changed = plan.write()
+    grid = found.grid
+    cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
+    print(
+        f"{params} is fine: {', '.join(grid.datasets)}; {len(grid.methods)} methods x "
+        f"{len(grid.seeds)} seeds = {cells} models; {len(changed)} files of the plan have changed"
+    )
+
+
+def check_raw(config: "Config") -> None:
+    """Raise InputError if a dataset of the grid has no raw files.
+
+    One whose sources are all named by absolute paths needs none, but DVC wants the folder.
+    """
+    from mmts.errors import InputError
+
+    for name in config.grid.datasets:
+        raw = Path("data/raw") / name
+        if raw.exists() or raw.with_name(f"{name}.dvc").exists():  # DVC brings the latter
+            continue
+        sources = config.datasets[name].captions.sources.values()
+        if not all(str(getattr(source, "path", "")).startswith("/") for source in sources):
+            raise InputError(
+                f"{raw} is not there; put the files of datasets.{name}.captions.sources into it, "
+                "or name them by absolute paths"
+            )
+        raw.mkdir(parents=True)
+
+
+def fetch(config: "Config") -> None:
+    """Have the sentence models of the grid here, so that the plan knows which they are."""
+    from mmts.weights import sentence_model
+
+    for name in config.grid.datasets:
+        sentence_model(config.datasets[name].embed.model)
+
+
+def try_models(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Build the models of the grid once, where that can fail; not again until the plan changes."""
+    import hashlib
+    import json
+
+    from mmts.files import output_file
+
+    try:
+        known = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        known = {}
+    done = {}
+    for name in config.grid.datasets:
+        dataset = config.datasets[name]
+        text = plan.files[f"{name}/{config.grid.methods[0]}/train.json"] + plan.files["code/train"]
+        done[name] = hashlib.sha256(text.encode()).hexdigest()
+        if dataset.towers.given and known.get(name) != done[name]:
+            from mmts.towers.ahead import try_model
+
+            try_model(dataset.towers, dataset.train.head)
+    if done != known:
+        with output_file(memory) as work:
+            work.write_text(json.dumps(done), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main)
