@@ -162,8 +162,6 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
         named = not isinstance(_value_at(values, location), dict)  # a name is short for its kind
         kinds = known(tag, [_kind(member) for member in _members_at(model, location, values)])
         return f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}"
-    if error["type"] == "no_kind":
-        return f"{where}: {key}: {error['msg']}"
     if error["type"] == "value_error":
         problem = str(error["ctx"]["error"])
         of_value = problem.startswith("it is ")

@@ -14,16 +14,14 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-
 from mmts.settings.base import Settings
 
 
 class Registry:
-    """The kinds of one thing. As metadata of a field (`Annotated`) it accepts any of them.
+    """The kinds of one thing.
 
-    The field takes a mapping with the key `kind`, or the kind alone.
+    A field takes any of them as `Annotated[Any, REGISTRY, PlainValidator(REGISTRY.validated)]`: a
+    mapping with the key `kind`, or the kind alone.
     """
 
     def __init__(self, what: str, package: str) -> None:
@@ -52,12 +50,8 @@ class Registry:
         found: type[Settings] = import_module(self.module(kind)).Kind
         return found
 
-    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            self._validated, serialization=core_schema.simple_ser_schema("any")
-        )
-
-    def _validated(self, value: Any) -> Settings:
+    def validated(self, value: Any) -> Settings:
+        """Return the settings of a kind; ValueError or pydantic's errors where they are none."""
         if isinstance(value, Settings):
             return value
         if isinstance(value, str):
@@ -66,17 +60,11 @@ class Registry:
             shown = "null" if value is None else repr(value)
             raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
         kind = value.get("kind")
+        if kind is None:
+            raise ValueError(f"kind is missing; there are: {', '.join(self.kinds)}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
-            raise PydanticCustomError(
-                "no_kind",
-                "there is no {what} {found}; {hint}there are: {kinds}",
-                {
-                    "what": self.what,
-                    "found": "without a `kind`" if kind is None else str(kind)[:60],
-                    "hint": hint,
-                    "kinds": ", ".join(self.kinds),
-                },
-            )
+            shown = str(kind)[:60]
+            raise ValueError(f"it is {shown!r}; {hint}there are: {', '.join(self.kinds)}")
         return self.load(kind).model_validate(value)

@@ -11,6 +11,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny work: more threads only wait for each other
 
 import importlib
+import json
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from typing import NamedTuple
 import hypothesis
 import pytest
 
+from mmts.sealed import sha256_file
 from mmts.training.signals import STOPPING, GracefulStop
 from tests import making
 from tests.pipeline import warm
@@ -80,8 +82,13 @@ class Project:
         making.write_params(self.root / "params.yaml", tree)
 
     def run(self, stage: str, *arguments: str) -> Ran:
-        """Run a stage command in this process."""
+        """Run a stage command in this process, after `plan` where params.yaml has changed."""
         from stages.cli import run
+
+        if stage not in ("plan", "study") and self._is_stale():
+            planned = self.run("plan")
+            if planned.code:
+                return planned
 
         self._capture()
         argv, sys.argv = sys.argv, [stage, *arguments]
@@ -97,6 +104,11 @@ class Project:
             for number, handler in handlers.items():  # training listens until its process ends
                 signal.signal(number, handler)
         return Ran(code, *self._capture())
+
+    def _is_stale(self) -> bool:
+        path = self.root / "data/plan/run/params.json"
+        of_plan = json.loads(path.read_text())["sha256"] if path.exists() else ""
+        return of_plan != sha256_file(self.root / "params.yaml")
 
 
 @pytest.fixture(scope="session")
@@ -120,12 +132,11 @@ CHAIN = (
     ("captions", "--dataset", "tiny"),
     ("embed", "--dataset", "tiny"),
     ("cluster", "--dataset", "tiny"),
-    ("shift", *CELL, "base"),
-    ("shift", *CELL, "mmts"),
+    ("shift", "--dataset", "tiny"),
     ("pack", "--dataset", "tiny"),
-    ("train", *CELL, "base", "--seed", "0"),
-    ("train", *CELL, "mmts", "--seed", "0"),
-    ("evaluate", *CELL, "base", "--seed", "0"),
+    ("train", *CELL, "base"),
+    ("train", *CELL, "mmts"),
+    ("evaluate", *CELL, "base"),
 )
 
 

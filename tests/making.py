@@ -119,8 +119,11 @@ def write_raw(raw: Path, images: int = 32) -> None:
 PARAMS: dict[str, Any] = {
     "grid": {"datasets": ["tiny"], "methods": ["base", "mmts"], "seeds": [0]},
     "methods": {
-        "base": {"objective": "info_nce", "alpha": 0, "shift_min": 0.07, "shift_max": 0.07},
-        "mmts": {"objective": "max_margin", "alpha": 0.1, "shift_min": 0.1, "shift_max": 0.3},
+        "base": {"objective": "info_nce"},
+        "mmts": {
+            "objective": "max_margin", "schedule": "cosine", "shift": "linear",
+            "clustering": "kinds",
+        },
     },
     "datasets": {
         "tiny": {
@@ -136,6 +139,8 @@ PARAMS: dict[str, Any] = {
                 },
                 "max_bad_share": 0.0,
             },
+            "temperature": {"fixed": 0.07, "alpha": 0.06, "shift_min": 0.05, "shift_max": 0.09},
+            "margin": {"fixed": 0.2, "alpha": 0.1, "shift_min": 0.1, "shift_max": 0.3},
             "embed": {"model": "MODEL", "batch_size": 8},
             "towers": {
                 "vision": {
@@ -147,20 +152,16 @@ PARAMS: dict[str, Any] = {
                 "default": {"kind": "kmeans", "k": 4},
                 "kinds": {"kind": "column", "column": "kind"},
             },
-            "pack": {"shard_size": 10, "image_size": None},
+            "pack": {"shard_size": 10},
             "train": {
                 "epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "weight_decay": 0.1,
-                "head": {"dim": 16}, "log_every": 1,
+                "head": {"dim": 16, "hidden": None, "dropout": 0.0}, "log_every": 1,
             },
             "evaluate": {"bootstrap": 100, "examples": 2},
-            "methods": {"base": {}, "mmts": {"clustering": "kinds"}},
         }
     },
     "report": {},
 }  # fmt: skip
-for _method in PARAMS["methods"].values():
-    _method |= {"oscillations": 5, "clustering": "default", "shift_mapping": "linear"}
-    _method |= {"tau_default": (_method["shift_min"] + _method["shift_max"]) / 2}
 
 
 def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def changed(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         node, (*path, last) = tree, key.split(".")
         for part in path:
-            node = node[part]
+            node = node.setdefault(part, {})
         if value is ...:
             del node[last]
         else:
@@ -181,6 +182,16 @@ def write_params(path: Path, tree: dict[str, Any], changes: dict[str, Any] | Non
     """params.yaml; JSON is YAML."""
     path.write_text(json.dumps(changed(tree, changes or {}), indent=1), encoding="utf-8")
     return path
+
+
+def write_plan(root: Path) -> None:
+    """data/plan of the params.yaml in a folder, without a look at what it names."""
+    from mmts import config
+    from mmts.plan import Plan
+
+    params = root / "params.yaml"
+    plan = Plan(config.load(params), params, root / "data/cache/plan")
+    plan.write(root / "data/plan")
 
 
 def write_sentence_model(folder: Path, pooling: str = "mean") -> Path:

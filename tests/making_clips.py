@@ -62,6 +62,7 @@ def write_project(root: Path, found: list[Item], **pack: object) -> None:
     ):
         (root / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(root / "data" / path)
+    making.write_plan(root)
 
 
 def files(folder: Path) -> dict[str, bytes]:

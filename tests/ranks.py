@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch.multiprocessing.spawn import start_processes
 
-PRELOADED = ("torch._dynamo", "torch.distributed", "pandas", "pytest", "dvclive.live")
+PRELOADED = ("torch._dynamo", "torch.distributed", "pandas", "pytest")
 
 
 def run_ranks(main: Callable[..., None], arguments: tuple[object, ...], ranks: int) -> None:

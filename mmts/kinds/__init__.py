@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmts.losses import Objective as Loss
     from mmts.method import Method
     from mmts.modulators import ScheduledShift
-    from mmts.training.pairs import Pairs
 
 Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]
@@ -51,22 +50,24 @@ class ModulatorKind(Settings):
         """Raise ValueError if the method cannot have this modulator."""
 
     def build(
-        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
-    ) -> nn.Module:
+        self, method: Method, scheduled: ScheduledShift, *,
+        cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,
+    ) -> nn.Module:  # fmt: skip
         """Return the modulator.
 
         Args:
             method: its settings.
             scheduled: the cosine and the shifts of the method.
-            pairs: the training split.
+            cluster_id: [captions], of the training split.
+            first: [items + 1], where the captions of each item begin.
             dim: of the features.
             epoch_steps: steps of an epoch.
         """
         raise NotImplementedError
 
 
-Objective = Annotated[Any, OBJECTIVES]
-Modulator = Annotated[Any, MODULATORS]
+Objective = Annotated[Any, OBJECTIVES, PlainValidator(OBJECTIVES.validated)]
+Modulator = Annotated[Any, MODULATORS, PlainValidator(MODULATORS.validated)]
 
 
 def quantity(objective: str) -> str:

@@ -45,7 +45,12 @@ def build_modulator(
     )
     scheduled.check(pairs.cluster_id)
     built: nn.Module = method.modulator.build(
-        method, scheduled, pairs, dim=dim, epoch_steps=epoch_steps
+        method,
+        scheduled,
+        cluster_id=pairs.cluster_id,
+        first=pairs.first,
+        dim=dim,
+        epoch_steps=epoch_steps,
     )
     return built
 

@@ -49,7 +49,9 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
         while running or (left and not failed and not signals):
             while left and len(running) < count and not failed and not signals:
                 seed = left.pop(0)
-                process: BaseProcess = fork.Process(target=_work, args=(train, seed, count > 1, os.getpid()))
+                process: BaseProcess = fork.Process(
+                    target=_work, args=(train, seed, count > 1, os.getpid())
+                )
                 process.start()
                 running[seed] = process
             for seed, process in list(running.items()):

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_sogclr
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmts.method import Method
     from mmts.modulators.scheduled import ScheduledShift
-    from mmts.training.pairs import Pairs
 
 
 class Kind(ModulatorKind):
@@ -37,15 +36,16 @@ class Kind(ModulatorKind):
             )
 
     def build(
-        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
-    ) -> nn.Module:
+        self, method: Method, scheduled: ScheduledShift, *,
+        cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,
+    ) -> nn.Module:  # fmt: skip
         """Return the module; an item starts at the shift of its first caption."""
         from mmts.modulators.individual import IndividualTau
 
         # a shift at an end of the range may lie outside by a rounding error of float32
-        captions = scheduled.shift_of[pairs.cluster_id].clamp(self.tau_min, self.tau_max)
+        captions = scheduled.shift_of[cluster_id].clamp(self.tau_min, self.tau_max)
         return IndividualTau(
-            (captions[pairs.first[:-1]], captions),
+            (captions[first[:-1]], captions),
             learning_rate=self.learning_rate,
             momentum=self.momentum,
             tau_min=self.tau_min,

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from mmts.kinds import Above0, ModulatorKind, check_learned
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmts.method import Method
     from mmts.modulators.scheduled import ScheduledShift
-    from mmts.training.pairs import Pairs
 
 
 class Kind(ModulatorKind):
@@ -37,8 +36,9 @@ class Kind(ModulatorKind):
             )
 
     def build(
-        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
-    ) -> nn.Module:
+        self, method: Method, scheduled: ScheduledShift, *,
+        cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,
+    ) -> nn.Module:  # fmt: skip
         """Return the module."""
         from mmts.modulators.learnable import LearnableTau
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from mmts.kinds import ModulatorKind
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmts.method import Method
     from mmts.modulators.scheduled import ScheduledShift
-    from mmts.training.pairs import Pairs
 
 
 class Kind(ModulatorKind):
@@ -20,7 +19,8 @@ class Kind(ModulatorKind):
     kind: Literal["scheduled"] = "scheduled"
 
     def build(
-        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
-    ) -> nn.Module:
+        self, method: Method, scheduled: ScheduledShift, *,
+        cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,
+    ) -> nn.Module:  # fmt: skip
         """Return the schedule itself."""
         return scheduled

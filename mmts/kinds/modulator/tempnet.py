@@ -10,11 +10,10 @@ from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_so
 from mmts.settings.base import Share, Width
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from mmts.method import Method
     from mmts.modulators.scheduled import ScheduledShift
-    from mmts.training.pairs import Pairs
 
 
 class Kind(ModulatorKind):
@@ -46,8 +45,9 @@ class Kind(ModulatorKind):
         check_sogclr(method, self.kind)
 
     def build(
-        self, method: Method, scheduled: ScheduledShift, pairs: Pairs, *, dim: int, epoch_steps: int
-    ) -> nn.Module:
+        self, method: Method, scheduled: ScheduledShift, *,
+        cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,
+    ) -> nn.Module:  # fmt: skip
         """Return the module."""
         from mmts.modulators.tempnet import TempNet
 
