@@ -161,6 +161,7 @@ def tiny_pairs(project: Project) -> None:
     dataset["evaluate"] = {"bootstrap": 100, "examples": 2}
     tree["report"].update(bootstrap=100, tsne_points=100, tsne_perplexity=5.0, examples=1)
     YAML().dump(tree, project.folder / "params.yaml")
+    YAML().dump(project.params(), project.folder / "params.yaml")  # comments of what is gone go
 
 
 def write_cnn(path: Path, seed: int) -> None:

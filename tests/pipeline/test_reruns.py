@@ -216,16 +216,16 @@ def test_params_edited_during_the_training_count_the_next_time(
 ) -> None:
     """And what is recorded is what was used, in DVC's run cache too."""
     metrics = {}
-    project.set(datasets__my_pairs__temperature__alpha=0.05)
+    project.set(datasets__my_pairs__temperature__alpha=0.047)
     before = project.env["PATH"]
-    at_start(project, tmp_path, "stages.train", "sed -i 's/alpha: 0.05/alpha: 0.03/' params.yaml")
-    assert project.repro() == SCHEDULED and alpha_of(project) == 0.05
+    at_start(project, tmp_path, "stages.train", "sed -i 's/alpha: 0.047/alpha: 0.033/' params.yaml")
+    assert project.repro() == SCHEDULED and alpha_of(project) == 0.047
     project.env["PATH"] = before
-    metrics[0.05] = project.metrics()
-    assert project.repro() == SCHEDULED and alpha_of(project) == 0.03
-    metrics[0.03] = project.metrics()
-    assert metrics[0.03] != metrics[0.05]
-    for alpha in (0.05, 0.03):
+    metrics[0.047] = project.metrics()
+    assert project.repro() == SCHEDULED and alpha_of(project) == 0.033
+    metrics[0.033] = project.metrics()
+    assert metrics[0.033] != metrics[0.047]
+    for alpha in (0.047, 0.033):
         project.set(datasets__my_pairs__temperature__alpha=alpha)
         output = project.run("dvc repro")
         assert "Running stage 'train" not in output
@@ -236,14 +236,14 @@ def test_params_edited_during_the_training_count_the_next_time(
 def test_code_edited_during_the_pipeline_is_refused_and_counts_the_next_time(
     project: Project, tmp_path: Path
 ) -> None:
-    project.set(datasets__my_pairs__temperature__alpha=0.05)
+    project.set(datasets__my_pairs__temperature__alpha=0.049)
     before = project.env["PATH"]
     at_start(project, tmp_path, "stages.train", "echo 'NEW = 1' >> mmts/training/loop.py")
     output = project.run("dvc repro", ok=False)
     assert "mmts/training/loop.py has changed since data/plan was written" in output
     assert "Traceback" not in output
     project.env["PATH"] = before
-    assert project.repro() == CELLS and alpha_of(project) == 0.05
+    assert project.repro() == CELLS and alpha_of(project) == 0.049
 
 
 @pytest.mark.usefixtures("path_is_kept")
