@@ -85,10 +85,8 @@ class Project:
         """Run a stage command in this process, after `plan` where params.yaml has changed."""
         from stages.cli import run
 
-        if stage not in ("plan", "study") and self._is_stale():
-            planned = self.run("plan")
-            if planned.code:
-                return planned
+        if stage not in ("plan", "study") and (refused := self.plan()):
+            return refused
 
         self._capture()
         argv, sys.argv = sys.argv, [stage, *arguments]
@@ -105,10 +103,14 @@ class Project:
                 signal.signal(number, handler)
         return Ran(code, *self._capture())
 
-    def _is_stale(self) -> bool:
-        path = self.root / "data/plan/run/params.json"
+    def plan(self) -> Ran | None:
+        """Run `plan` if params.yaml is there and has changed; how it ended, if by an error."""
+        params, path = self.root / "params.yaml", self.root / "data/plan/run/params.json"
         of_plan = json.loads(path.read_text())["sha256"] if path.exists() else ""
-        return of_plan != sha256_file(self.root / "params.yaml")
+        if not params.exists() or sha256_file(params) == of_plan:
+            return None
+        ran = self.run("plan")
+        return ran if ran.code else None
 
 
 @pytest.fixture(scope="session")
