@@ -85,8 +85,10 @@ class Project:
         """Run a stage command in this process, after `plan` where params.yaml has changed."""
         from stages.cli import run
 
-        if stage not in ("plan", "study") and (refused := self.plan()):
-            return refused
+        if stage not in ("plan", "study") and self.is_stale():
+            planned = self.run("plan")
+            if planned.code:
+                return planned
 
         self._capture()
         argv, sys.argv = sys.argv, [stage, *arguments]
@@ -103,14 +105,11 @@ class Project:
                 signal.signal(number, handler)
         return Ran(code, *self._capture())
 
-    def plan(self) -> Ran | None:
-        """Run `plan` if params.yaml is there and has changed; how it ended, if by an error."""
+    def is_stale(self) -> bool:
+        """Return whether data/plan is of another params.yaml."""
         params, path = self.root / "params.yaml", self.root / "data/plan/run/params.json"
         of_plan = json.loads(path.read_text())["sha256"] if path.exists() else ""
-        if not params.exists() or sha256_file(params) == of_plan:
-            return None
-        ran = self.run("plan")
-        return ran if ran.code else None
+        return params.exists() and of_plan != sha256_file(params)
 
 
 @pytest.fixture(scope="session")
