@@ -189,7 +189,7 @@ def test_a_temperature_that_reaches_0(project: Project) -> None:
     assert found.startswith(
         "params.yaml: methods.base on tiny: shift_min - alpha/2 is 0.07 - 0.14/2 = 0; a"
     )
-    assert found.endswith("raise shift_min or lower alpha")
+    assert found.endswith("raise shift_min (without shifts: fixed) or lower alpha")
     assert refused(project, "plan", ()) == found
 
 
