@@ -124,7 +124,7 @@ def test_in_a_shard_whose_hash_was_right_before(project: Project) -> None:
 
 def test_in_a_checkpoint(project: Project, tmp_path: Path) -> None:
     """In each of its files; the checkpoint before it is good to go on from."""
-    train = {"every_steps": 1, "every_minutes": None}
+    train = {"every_steps": 1, "every_minutes": 0}
     project.set(datasets__tiny__train__checkpoint=train)
 
     def die_at_the_end() -> None:

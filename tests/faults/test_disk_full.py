@@ -132,7 +132,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...], str, str, int]] = {
 def test_a_stage_on_a_full_disk(project: Project, tmp_path: Path, name: str) -> None:
     stage, arguments, folder, named, least = STAGES[name]
     every = 3 if name == "checkpoint" else None
-    project.set(datasets__tiny__train__checkpoint={"every_steps": every, "every_minutes": None})
+    project.set(datasets__tiny__train__checkpoint={"every_steps": every, "every_minutes": 0})
     Path(folder).mkdir(parents=True, exist_ok=True)
     for found in sweep(stage, arguments, folder, tmp_path / "told", least):
         line = rf"error: {named} could not be written \(the disk is full\); make room there.*\n"

@@ -220,7 +220,7 @@ def loads_in_workers(project: Project) -> None:
     project.set(**{
         f"{tiny}towers__vision__frozen": False, f"{tiny}train__workers": 2,
         f"{tiny}evaluate__workers": 2,
-        f"{tiny}train__checkpoint": {"every_steps": 1, "every_minutes": None},
+        f"{tiny}train__checkpoint": {"every_steps": 1, "every_minutes": 0},
     })  # fmt: skip
 
 

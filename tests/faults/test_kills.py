@@ -163,7 +163,7 @@ class Kills:
 
 def test_every_stage(project: Project, tmp_path: Path, times: Callable[[int], int]) -> None:
     project.set(
-        datasets__tiny__train__checkpoint={"every_steps": 1, "every_minutes": None},
+        datasets__tiny__train__checkpoint={"every_steps": 1, "every_minutes": 0},
         report={"bootstrap": 100, "tsne_points": 100, "tsne_perplexity": 5.0, "examples": 1},
     )
     for seed, stage in enumerate(STAGES):
