@@ -72,8 +72,8 @@ def cell(method: str = "mmts") -> Path:
 
 
 def forget() -> None:
-    """Have what was trained before trained again."""
-    shutil.rmtree("data/cache/kept/train", ignore_errors=True)
+    """Have what was trained and evaluated before done again."""
+    shutil.rmtree("data/cache/kept", ignore_errors=True)
 
 
 def undisturbed(told: Path) -> dict[str, bytes]:
