@@ -52,9 +52,9 @@ class Long(NamedTuple):
 
 
 SMALL = (("mmts.vector_cache:TEXTS_A_TRANSACTION", 8), ("mmts.embed:PICTURES_A_TRANSACTION", 8))
-TRAIN = Long(("train", *CELL, "mmts", "--seed", "0"), "data/train/tiny/mmts/0")
+TRAIN = Long(("train", *CELL, "mmts"), "data/train/tiny/mmts")
 EVALUATE = Long(
-    ("evaluate", *CELL, "base", "--seed", "0"), "data/evaluate/tiny/base/0",
+    ("evaluate", *CELL, "base"), "data/evaluate/tiny/base",
     "mmts.towers.two_tower:TwoTower.encode_text", 1,
 )  # fmt: skip
 STAGES = {

@@ -18,7 +18,7 @@ STAGES = {
     "captions": (TINY, "data/captions/tiny"),
     "embed": (TINY, "data/embed/tiny"),
     "pack": (TINY, "data/shards/tiny"),
-    "train": ((*CELL, "base", "--seed", "0"), "data/train/tiny/base/0"),
+    "train": ((*CELL, "base"), "data/train/tiny/base"),
 }
 
 
