@@ -71,9 +71,9 @@ def cell(method: str = "mmts") -> Path:
     return Kept(plan, ("train", "tiny", method), inputs).path(0)
 
 
-def forget() -> None:
-    """Have what was trained and evaluated before done again."""
-    shutil.rmtree("data/cache/kept", ignore_errors=True)
+def forget(cell: str = ".") -> None:
+    """Have what was trained and evaluated before done again, or such as `train/tiny/mmts`."""
+    shutil.rmtree(Path("data/cache/kept", cell), ignore_errors=True)
 
 
 def undisturbed(told: Path) -> dict[str, bytes]:

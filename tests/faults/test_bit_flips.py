@@ -24,7 +24,7 @@ READ = {
         "captions/tiny/captions.parquet", "embed/tiny/ids.parquet", "embed/tiny/text.npy",
         "embed/tiny/caption_text.npy", "embed/tiny/vision.npy",
     ],
-    ("shift", *TINY): ["cluster/tiny/default.parquet"],
+    ("shift", *TINY): ["cluster/tiny/default.parquet", "cluster/tiny/kinds.parquet"],
     ("pack", *TINY): ["captions/tiny/captions.parquet", "cluster/tiny/default.parquet"],
     ("train", *CELL): [
         "embed/tiny/ids.parquet", "embed/tiny/text.npy", "embed/tiny/caption_text.npy",
@@ -70,8 +70,8 @@ def artifacts() -> dict[Path, bytes]:
 
 def test_in_what_a_stage_reads(project: Project, tmp_path: Path) -> None:
     """In each file of the folders that it reads; what it does not look at changes nothing."""
-    project.set(grid__methods=["base"], report__bootstrap=100)
-    assert project.run("plan").code == 0
+    project.set(report__bootstrap=100)
+    assert project.run("evaluate", *CELL).code == 0
     rng, before = random.Random(7), artifacts()
     for (stage, *arguments), names in READ.items():
         read = [Path("data") / name for name in names]
@@ -95,7 +95,8 @@ def test_in_what_a_stage_reads(project: Project, tmp_path: Path) -> None:
 
 
 def test_in_the_list_of_digests(project: Project, tmp_path: Path) -> None:
-    project.set(grid__methods=["base"], report__bootstrap=100)
+    project.set(report__bootstrap=100)
+    assert project.run("evaluate", *CELL).code == 0
     rng = random.Random(7)
     for (stage, *arguments), names in READ.items():
         path = Path("data") / names[0]

@@ -208,6 +208,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def test_a_study(project: Project, tmp_path: Path, times: Callable[[int], int]) -> None:
+    project.set(methods__mmts__clustering=...)
     write_study(ablations={"components": {"methods": ["mmts"], "tuned": False}})
     rng, hits = random.Random(1), 0
 
