@@ -165,6 +165,8 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
     if error["type"] == "value_error":
         problem = str(error["ctx"]["error"])
         of_value = problem.startswith("it is ")
+        if of_value and isinstance(value, dict):  # what a registry says of a kind
+            key = places.get((*location, "kind"), f"{key}.kind")
         place = f"{where}: {key}" if key else where
         return place + (problem[2:] if of_value else f": {problem}")
     shown = "null" if value is None else _SHORT.repr(value)

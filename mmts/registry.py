@@ -8,6 +8,7 @@ kind changes what names it alone.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -57,7 +58,7 @@ class Registry:
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, dict):
-            shown = "null" if value is None else repr(value)
+            shown = "null" if value is None else reprlib.repr(value)
             raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
         kind = value.get("kind")
         if kind is None:
