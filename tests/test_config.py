@@ -828,9 +828,7 @@ def test_every_cell_of_params_yaml_is_sound_or_known_not_to_be(own: Config) -> N
     """What needs the classes of EPIC-KITCHENS-100 is for it alone."""
     verbs = {"max_margin_mmts_verb", "max_margin_mmts_verb_noun"}
     others = set(own.datasets) - {"ek100"}
-    assert set(own.left_out) == {
-        (name, method) for name in others for method in verbs
-    }
+    assert set(own.left_out) == {(name, method) for name in others for method in verbs}
     assert set(own.datasets) == {
         "openmoji", "flickr8k", "flickr8k_trained", "my_pairs", "cc3m", "ek100",
     }  # fmt: skip
