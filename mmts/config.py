@@ -85,10 +85,11 @@ def load(path: Path | str = "params.yaml") -> Config:
 def resolved(tree: Tree, where: str = "params.yaml") -> Config:
     """`load` of what `read_params` found in the file `where`."""
     sections, mistakes = tried(Sections, tree, {(): ""}, where)
-    if sections is None:
-        raise Mistakes(mistakes)
     for section in ("datasets", "methods"):
-        for name in getattr(sections.grid, section):
+        entries = tree.get(section)
+        if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+            raise Mistakes(_some(mistakes))
+        for name in () if sections is None else getattr(sections.grid, section):
             if name not in (there := tree[section]):
                 mistakes.append(f"{where}: grid.{section} names {name}; {known(name, there)}")
     datasets: dict[str, Dataset] = {}
@@ -105,7 +106,7 @@ def resolved(tree: Tree, where: str = "params.yaml") -> Config:
             datasets[name], numbers[name] = dataset, (values, places)
     for name, method in tree["methods"].items():
         mistakes += _checked(name, method, tree["datasets"], where)
-    if mistakes:
+    if sections is None or mistakes:
         raise Mistakes(_some(mistakes))
     cells: dict[tuple[str, str], Method] = {}
     left_out: dict[tuple[str, str], str] = {}
@@ -152,11 +153,10 @@ def lay(low: Tree, high: Mapping[str, Any], place: str, places: Places,
         if value is None:
             low.pop(key, None)
             _forget(places, here)
-        elif (
-            isinstance(value, Mapping)
-            and isinstance(below, dict)
-            and not _replaces(key, value, below)
-        ):
+        elif isinstance(value, Mapping) and key != "sources":
+            if not isinstance(below, dict) or _replaces(value, below):
+                _forget(places, here)
+                below = low[key] = {}
             lay(below, value, at, places, here)
         else:
             _forget(places, here)
@@ -166,10 +166,8 @@ def lay(low: Tree, high: Mapping[str, Any], place: str, places: Places,
             places[*here, short] = at
 
 
-def _replaces(key: str, value: Mapping[str, Any], below: Tree) -> bool:
-    return key == "sources" or any(
-        name in value and value[name] != below.get(name) for name in ("kind", "name")
-    )
+def _replaces(value: Mapping[str, Any], below: Tree) -> bool:
+    return any(name in value and value[name] != below.get(name) for name in ("kind", "name"))
 
 
 def _forget(places: Places, path: tuple[str, ...]) -> None:

@@ -133,8 +133,14 @@ def tried(model: type[T], values: Any, places: Places, where: str) -> tuple[T | 
         return model.model_validate(values), []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
+    places_of = [e["loc"] for e in errors]
     first: dict[str, str] = {}
     for error in sorted(errors, key=lambda e: e["type"] != "extra_forbidden"):
+        at = error["loc"]
+        if error["type"] == "too_short" and any(
+            place[: len(at)] == at and place != at for place in places_of
+        ):
+            continue  # of a list whose items are wrong
         line = _line(model, values, places, where, error)
         first.setdefault(line.partition(" is ")[0], line)
     return None, list(first.values())

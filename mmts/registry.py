@@ -62,7 +62,7 @@ class Registry:
             raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
         kind = value.get("kind")
         if kind is None:
-            raise ValueError(f"kind is missing; there are: {', '.join(self.kinds)}")
+            raise ValueError(f"it is missing; there are: {', '.join(self.kinds)}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
