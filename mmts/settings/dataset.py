@@ -136,7 +136,9 @@ class Switches(Settings):
     """
 
     objective: Objective
+    """The loss: a name, or a mapping with its `kind` and numbers."""
     modulator: Modulator = "scheduled"
+    """What gives tau: `scheduled` for the formula, or one that learns it."""
     schedule: Annotated[Schedule | None, BeforeValidator(_kind)] = None
     """cosine, or none."""
     shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
@@ -148,7 +150,9 @@ class Switches(Settings):
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] | None = None
     """0.1 if left out; needs clustering.relevancy."""
     temperature: dict[str, Any] = Field(default_factory=dict)
+    """Numbers of the method's own, as in `datasets.NAME.temperature`; they go first."""
     margin: dict[str, Any] = Field(default_factory=dict)
+    """The same of the margin."""
 
     @model_validator(mode="after")
     def _sound(self) -> Switches:
