@@ -85,18 +85,22 @@ def load(path: Path | str = "params.yaml") -> Config:
 def resolved(tree: Tree, where: str = "params.yaml") -> Config:
     """`load` of what `read_params` found in the file `where`."""
     sections, mistakes = tried(Sections, tree, {(): ""}, where)
-    for section in ("datasets", "methods"):
-        entries = tree.get(section)
-        if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
-            raise Mistakes(_some(mistakes))
-        for name in () if sections is None else getattr(sections.grid, section):
+    entries = {
+        section: {k: v for k, v in part.items() if isinstance(v, dict)}
+        for section in ("datasets", "methods")
+        if isinstance(part := tree.get(section), dict)
+    }
+    if len(entries) < 2:
+        raise Mistakes(_some(mistakes))
+    for section, names in () if sections is None else sections.grid.model_dump().items():
+        for name in names if section in entries else ():
             if name not in (there := tree[section]):
                 mistakes.append(f"{where}: grid.{section} names {name}; {known(name, there)}")
     datasets: dict[str, Dataset] = {}
     numbers: dict[str, tuple[Tree, Places]] = {}
-    for name in tree["datasets"]:
+    for name in entries["datasets"]:
         try:
-            values, places = _with_base(name, tree["datasets"], where)
+            values, places = _with_base(name, entries["datasets"], where)
         except InputError as error:
             mistakes.append(str(error))
             continue
@@ -104,9 +108,9 @@ def resolved(tree: Tree, where: str = "params.yaml") -> Config:
         mistakes += wrong
         if dataset is not None:
             datasets[name], numbers[name] = dataset, (values, places)
-    for name, method in tree["methods"].items():
-        mistakes += _checked(name, method, tree["datasets"], where)
-    if sections is None or mistakes:
+    for name, method in entries["methods"].items():
+        mistakes += _checked(name, method, entries["datasets"], where)
+    if mistakes or sections is None:
         raise Mistakes(_some(mistakes))
     cells: dict[tuple[str, str], Method] = {}
     left_out: dict[tuple[str, str], str] = {}
@@ -299,7 +303,7 @@ def _cell(
     if switches.relevancy_threshold is not None:
         given["relevancy_threshold"] = switches.relevancy_threshold
     found_at = {path: place for path, place in at.items() if path[:1] != (part,)}
-    found_at[()] = f"methods.{method} on {name}"
+    found_at[()] = f"datasets.{name}.{part} with methods.{method}"
     for key, source in of.items():
         found_at[key,] = where_from.get((source,), f"datasets.{name}.{part}.{source}")
     found, mistakes = tried(Method, given, found_at, where)

@@ -374,16 +374,20 @@ def test_temperature_stays_above_0_and_a_margin_may_reach_it(tmp_path: Path) -> 
     base = {"methods.base.schedule": "cosine", "methods.base.shift": "linear"}
     for low in (0.03, 0.02):
         found = refusal(tmp_path, {**base, f"{NUMBERS}.shift_min": low})
-        assert found.startswith("methods.base on tiny: shift_min - alpha/2 is"), found
+        assert found.startswith(f"{NUMBERS} with methods.base: shift_min - alpha/2 is"), found
         assert "above 0" in found
     assert cell(tmp_path, {**base, f"{NUMBERS}.shift_min": 0.0301}).shift_min == 0.0301
     margin = f"{TINY}.margin"
     assert cell(tmp_path, {f"{margin}.alpha": 0.2}, "mmts").alpha == 0.2
     below = {f"{margin}.alpha": 0.2, f"{margin}.shift_min": 0.0999}
     found = refusal(tmp_path, below)
-    assert found.startswith("methods.mmts on tiny: ") and "must not fall below 0" in found
+    assert (
+        found.startswith(f"{TINY}.margin with methods.mmts: ") and "must not fall below 0" in found
+    )
     found = refusal(tmp_path, {f"{margin}.shift_min": 0.4})
-    assert found.startswith("methods.mmts on tiny: shift_min 0.4 is above shift_max 0.3; raise")
+    assert found.startswith(
+        f"{TINY}.margin with methods.mmts: shift_min 0.4 is above shift_max 0.3; raise"
+    )
 
 
 def test_switches_choose_among_the_numbers_of_the_dataset(tmp_path: Path) -> None:
@@ -470,8 +474,10 @@ def test_an_error_names_the_layer_that_said_the_value(tmp_path: Path) -> None:
             found = refusal(tmp_path, {**changes, place: value})
             assert found.startswith(f"{place} is {said}; write a number")
     swapped = {**changes, "methods.base.shift": "log", f"{TINY}.temperature.shift_max": 0.01}
-    (found,) = {line for line in told(tmp_path, swapped) if line.startswith("methods.base")}
-    assert found.startswith("methods.base on other: shift_min 0.05 is above shift_max 0.01; ")
+    found = refusal(tmp_path, {**swapped, "grid.methods": ["base"]})
+    assert found.startswith(
+        "datasets.other.temperature with methods.base: shift_min 0.05 is above shift_max 0.01; "
+    )
     for place in (f"{TINY}.{RATE}", f"datasets.other.{RATE}"):
         assert refusal(tmp_path, {**changes, place: -1.0}).startswith(f"{place} is -1.0; ")
 
@@ -705,7 +711,7 @@ def test_a_cell_outside_of_the_grid_that_cannot_be_is_left_out(tmp_path: Path) -
     config = read(tmp_path, {"methods.low": low})
     assert "a temperature must stay above 0" in config.left_out["tiny", "low"]
     found = refusal(tmp_path, {"methods.low": low, "grid.methods": ["low"]})
-    assert found.startswith("methods.low on tiny: shift_min - alpha/2 is ")
+    assert found.startswith(f"{NUMBERS} with methods.low: shift_min - alpha/2 is ")
 
 
 # --- a params.yaml of the first edition --------------------------------------------------------

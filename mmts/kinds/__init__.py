@@ -30,6 +30,8 @@ class ObjectiveKind(Settings):
     kind: str
     quantity: ClassVar[Literal["temperature", "margin"]] = "temperature"
     """What it takes as tau."""
+    label: ClassVar[str]
+    """Its name in tables and figures."""
 
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the objective.
@@ -72,9 +74,18 @@ Modulator = Annotated[Any, MODULATORS, PlainValidator(MODULATORS.validated)]
 
 def quantity(objective: str) -> str:
     """Return what an objective takes as tau, temperature or margin; KeyError if there is none."""
-    kind = OBJECTIVES.load(objective)
-    assert issubclass(kind, ObjectiveKind)
-    return kind.quantity
+    return _objective(objective).quantity
+
+
+def label(objective: str) -> str:
+    """Return the name of an objective in tables and figures; KeyError if there is none."""
+    return _objective(objective).label
+
+
+def _objective(kind: str) -> type[ObjectiveKind]:
+    found = OBJECTIVES.load(kind)
+    assert issubclass(found, ObjectiveKind)
+    return found
 
 
 def check_learned(method: Method, kind: str) -> None:

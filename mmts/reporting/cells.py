@@ -82,6 +82,8 @@ class Dataset:
     cells: Mapping[tuple[str, int], Cell]
     repeats: Sequence[Mapping[str, Any]] = ()
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
+    plans: Mapping[str, bytes] = field(default_factory=dict)
+    """The plan of each method's training, see `mmts.plan`."""
 
     @property
     def measure(self) -> Measure:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
+from mmts.kinds import label as label_of
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison_notes import how_measured
 from mmts.reporting.misprints import misprints
 from mmts.reporting.published import EXPERIMENTS, Experiment, PublishedTable, Recipe
 from mmts.reporting.tables import Entry, entry, setting
-from mmts.reporting.words import COLUMN_NAMES, OBJECTIVES
+from mmts.reporting.words import COLUMN_NAMES
 
 SUPERSCRIPTS = "¹²³⁴⁵⁶⁷⁸⁹"
 
@@ -111,7 +112,7 @@ def _table(
     shown = {row.method for row in rows}
     for method in dataset.methods if experiment.further else ():
         if method not in shown:
-            label = f"{OBJECTIVES[dataset.objective(method)]}, {setting(dataset, method)}"
+            label = f"{label_of(dataset.objective(method))}, {setting(dataset, method)}"
             numbers = tuple(_entries(dataset, experiment, tests, method))
             measured = _measured(dataset, label, method, numbers, backbones)
             rows.append(replace(measured, further=True))
@@ -142,4 +143,4 @@ def told(recipe: Recipe) -> str:
     """A recipe in words: `max-margin, TS & ICS by noun`."""
     parts = " & ".join(name for name, on in (("TS", recipe.ts), ("ICS", recipe.ics)) if on)
     by = COLUMN_NAMES.get(recipe.column, recipe.column) or "cluster of K-Means"
-    return f"{OBJECTIVES[recipe.objective]}, {parts or 'baseline'}{f' by {by}' * recipe.ics}"
+    return f"{label_of(recipe.objective)}, {parts or 'baseline'}{f' by {by}' * recipe.ics}"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmts.kinds import label
 from mmts.reporting.cells import Dataset
 from mmts.reporting.style import Figure, canvas, headline, png
 from mmts.reporting.tables import setting, tau_range
-from mmts.reporting.words import OBJECTIVES
 from mmts.schedule import tau_base
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _alt(dataset: Dataset) -> str:
 
 
 def _told(dataset: Dataset, method: str) -> str:
-    kind = OBJECTIVES[dataset.objective(method)]
+    kind = label(dataset.objective(method))
     start = f"{method} ({kind}, {setting(dataset, method)}): "
     if dataset.learned(method):
         mean = dataset.logged_tau(method)["tau_mean"]

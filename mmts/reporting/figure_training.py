@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mmts.kinds import label
 from mmts.metrics.recall import to_percent
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, method_colours, method_legend, png
-from mmts.reporting.words import OBJECTIVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def training_figure(dataset: Dataset) -> Figure:
             for curve, axes in zip(curves, grid[len(objectives) :], strict=True):
                 _lines(axes, [_validation(c, *curve) for c in cells], colours[method])
         for objective, axes in of_objective.items():
-            axes.set_title(f"{OBJECTIVES[objective]} loss")
+            axes.set_title(f"{label(objective)} loss")
         for (name, _), axes in zip(curves, grid[len(objectives) :], strict=True):
             axes.set_title(f"Validation {name}")
         for axes in grid:

@@ -75,6 +75,11 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
         cells=cells,
         repeats=summary.get("repeats", ()),
+        plans={
+            m: path.read_bytes()
+            for m in methods
+            if (path := data / "train" / name / m / "plan.json").exists()
+        },
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmts.kinds import label
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Entry, Table
-from mmts.reporting.words import OBJECTIVES, bounds, notes, signed, stated, test_size
+from mmts.reporting.words import bounds, notes, signed, stated, test_size
 
 
 def markdown(
@@ -59,7 +60,7 @@ def _table(table: Table) -> list[str]:
     head += [f"Δ {table.difference} [95 %]"] if table.difference else []
     lines = [line(head), line(["---", "---", *["---:"] * (len(head) - 2)])]
     for row in table.rows:
-        about = [escape(row.method), f"{OBJECTIVES[row.objective]}, {row.setting}"]
+        about = [escape(row.method), f"{label(row.objective)}, {row.setting}"]
         gain = "baseline" if row.method == row.baseline else _gain(row.difference)
         gains = [gain] if table.difference else []
         lines.append(line([*about, *(_entry(entry) for entry in row.entries), *gains]))

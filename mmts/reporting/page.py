@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from mmts.kinds import label
 from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
 from mmts.reporting.speed import COLUMNS, NOTES, Speed
 from mmts.reporting.style import Figure, method_colours
 from mmts.reporting.tables import Table
 from mmts.reporting.words import (
-    OBJECTIVES,
     bounds,
     notes,
     plural,
@@ -49,7 +49,7 @@ def page(
     for section in sections:
         section["speeds"] = speeds.get(section["name"], ())
     about = {
-        "private": private, "objectives": OBJECTIVES, "more_style": more,
+        "private": private, "label": label, "more_style": more,
         "speed_columns": COLUMNS, "speed_notes": NOTES, "study": study,
     }  # fmt: skip
     return template.render(sections=sections, **about) + "\n"
@@ -114,6 +114,7 @@ def _section(report: Report, full: bool) -> dict[str, Any]:
         ],
         "clusters": report.clusters if full else ((), ()),
         "galleries": [g for g in report.galleries if g.t2v or g.v2t] if full else (),
+        "plans": dataset.plans,
         "credits": [source for source in dataset.sources if source.credit],
     }
 

@@ -51,6 +51,8 @@ def _write_dataset(results: Path, report: Report) -> None:
         dataset, tables, report.public_figures, resamples=report.resamples, papers=report.papers
     )
     _write(results / f"{dataset.name}.md", text)
+    for method, plan in dataset.plans.items():
+        _write(results / "plan" / dataset.name / f"{method}.json", plan)
     sources = [overall.source for overall, *_ in tables]
     numbers = {source: headline_metrics(dataset, source) for source in sources}
     shown = numbers if len(numbers) > 1 else next(iter(numbers.values()))

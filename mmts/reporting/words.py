@@ -10,10 +10,6 @@ from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
 
-OBJECTIVES = {
-    "info_nce": "InfoNCE", "max_margin": "max-margin", "siglip": "SigLIP", "cyclip": "CyCLIP",
-    "sogclr": "SogCLR", "arctanh": "arctanh InfoNCE",
-}  # fmt: skip
 COLUMN_NAMES = {"verb_noun": "verb and noun"}
 """Class columns that are called otherwise than they are named."""
 

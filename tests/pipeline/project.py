@@ -28,6 +28,11 @@ COLOURS = {
 RUNNING = re.compile(r"^(?:Running stage|Stage) '([^']+)'(?::| is cached)", re.MULTILINE)
 
 
+def ran(output: str) -> set[str]:
+    """The stages, but `plan`, that an output of DVC says have run or were taken from its cache."""
+    return set(RUNNING.findall(output)) - {"plan"}
+
+
 class Project:
     """A checkout in a folder of its own, with the interpreter of the tests on its PATH."""
 
@@ -57,8 +62,8 @@ class Project:
         return done.stdout
 
     def repro(self, *flags: str) -> set[str]:
-        """`dvc repro`; the stages, but `check`, that did not simply stay as they were."""
-        return set(RUNNING.findall(self.run(" ".join(["dvc repro", *flags])))) - {"check"}
+        """`dvc repro`; the stages, but `plan`, that did not simply stay as they were."""
+        return ran(self.run(" ".join(["dvc repro", *flags])))
 
     def params(self) -> Any:
         return YAML().load(self.folder / "params.yaml")
@@ -70,9 +75,16 @@ class Project:
             *path, last = key.split("__")
             node = tree
             for part in path:
-                node = node[part]
+                node = node.setdefault(part, {})
             node[last] = value
         YAML().dump(tree, self.folder / "params.yaml")
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace a text that stands once in a file of the project."""
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, (name, old)
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
     def metrics(self) -> dict[str, Any]:
         """Every metrics file that train and evaluate wrote with seed 0, by path."""
@@ -124,23 +136,41 @@ def only(tree: Any, *datasets: str) -> list[Any]:
     """Take out the other datasets, as DVC reads the file a dozen times; settings of those left."""
     for name in [name for name in tree["datasets"] if name not in datasets]:
         del tree["datasets"][name]
+    for method in tree["methods"].values():
+        for name in [n for n in method.get("per_dataset", {}) if n not in datasets]:
+            del method["per_dataset"][name]
     return [tree["datasets"][name] for name in datasets]
 
 
 def tiny_pairs(project: Project) -> None:
-    """`my_pairs` as the only dataset: two methods, one seed, seconds of work."""
+    """`my_pairs` as the only dataset: three methods, one seed, seconds of work."""
     write_pairs(project.folder / "data/raw/my_pairs")
+    write_cnn(project.folder / "data/weights/cnn.safetensors", seed=1)
     tree = project.params()
     tree["grid"] = {
         "datasets": ["my_pairs"],
-        "methods": ["info_nce", "info_nce_mmts"],
+        "methods": ["info_nce", "info_nce_ts", "info_nce_mmts"],
         "seeds": [0],
     }
     (dataset,) = only(tree, "my_pairs")
     dataset["captions"]["sources"]["my_pairs"]["class_columns"] = ["colour"]
-    dataset["towers"]["vision"]["image_size"] = 32
+    vision = {"name": "small_cnn", "weights": "data/weights/cnn.safetensors", "frozen": True}
+    dataset["towers"] = {"vision": {**vision, "image_size": 32}}
     dataset["clusterings"]["default"]["k"] = 4
     dataset["train"].update(epochs=2, batch_size=16, log_every=1)
-    dataset["evaluate"].update(bootstrap=100, examples=2)
+    dataset["evaluate"] = {"bootstrap": 100, "examples": 2}
     tree["report"].update(bootstrap=100, tsne_points=100, tsne_perplexity=5.0, examples=1)
     YAML().dump(tree, project.folder / "params.yaml")
+    YAML().dump(project.params(), project.folder / "params.yaml")  # comments of what is gone go
+
+
+def write_cnn(path: Path, seed: int) -> None:
+    """Weights of a small CNN."""
+    import torch
+    from safetensors.torch import save_file
+
+    from mmts.towers.small import SmallCNN
+
+    torch.manual_seed(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(SmallCNN().state_dict(), path)

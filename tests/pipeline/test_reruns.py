@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,17 +16,22 @@ import pytest
 from tests import patience
 from tests.faults import mounts
 from tests.faults.watching import watch_all
-from tests.pipeline.project import Project, commit, copy_project, tiny_pairs
+from tests.pipeline.project import Project, commit, copy_project, ran, tiny_pairs, write_cnn
 
 pytestmark = pytest.mark.long
-CELLS = {
-    f"{stage}@my_pairs-{method}-0"
-    for stage in ("train", "evaluate")
-    for method in ("info_nce", "info_nce_mmts")
-}
-MMTS_CELL = {"train@my_pairs-info_nce_mmts-0", "evaluate@my_pairs-info_nce_mmts-0"}
-SHIFTS = {"shift@my_pairs-info_nce", "shift@my_pairs-info_nce_mmts"}
-ONCE = {"captions@my_pairs", "embed@my_pairs", "cluster@my_pairs", "pack@my_pairs"}
+METHODS = ("info_nce", "info_nce_ts", "info_nce_mmts")
+
+
+def cells(*methods: str) -> set[str]:
+    """Training and evaluation of some methods, and the report."""
+    stages = {f"{stage}@my_pairs-{m}" for stage in ("train", "evaluate") for m in methods}
+    return stages | {"report"}
+
+
+CELLS, SCHEDULED = cells(*METHODS), cells("info_nce_ts", "info_nce_mmts")
+CAPTIONS, EMBED, CLUSTER, PACK, SHIFT = (
+    f"{stage}@my_pairs" for stage in ("captions", "embed", "cluster", "pack", "shift")
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> P
     start, path = tmp_path_factory.mktemp("start"), project.env.get("PYTHONPATH", "")
     watch_all(start, start / "connections")
     project.before, project.env["PYTHONPATH"] = mounts.no_network, f"{start}{os.pathsep}{path}"
-    assert project.repro() == ONCE | SHIFTS | CELLS | {"report"}
+    assert project.repro() == {CAPTIONS, EMBED, CLUSTER, PACK, SHIFT} | CELLS
     project.before, project.env["PYTHONPATH"] = None, path
     assert not (start / "connections").exists(), (start / "connections").read_text()
     commit(project)
@@ -54,35 +60,100 @@ def project(finished: Project) -> Iterator[Project]:
 
 def test_nothing_changed_nothing_runs(project: Project) -> None:
     assert project.repro() == set()
+    assert project.run("git status --porcelain dvc.lock results") == ""
 
 
-def test_alpha_reruns_its_methods_cells_and_the_report_and_back_only_the_report(
-    project: Project,
-) -> None:
-    project.set(methods__info_nce_mmts__alpha=0.05)
-    assert project.repro() == MMTS_CELL | {"report"}
-    project.set(methods__info_nce_mmts__alpha=0.06)
+# --- code --------------------------------------------------------------------------------------
+
+
+def test_comments_and_docstrings_run_nothing(project: Project) -> None:
+    for name in ("mmts/files.py", "mmts/training/loop.py", "mmts/losses/info_nce.py"):
+        path = project.folder / name
+        _, _, rest = path.read_text().partition('"""')
+        path.write_text(f'# a comment\n"""Another docstring. {rest}\n# the end\n')
+    assert project.repro() == set()
+
+
+def test_a_default_reruns_what_does_not_set_it(project: Project) -> None:
+    """As a version of the project with other defaults does."""
+    settings = "mmts/settings/training.py"
+    project.edit(settings, "epochs: Positive = 30", "epochs: Positive = 40")
+    assert project.repro() == set()  # my_pairs has its own number
+    project.edit(settings, "min_learning_rate: Annotated[float, Field(ge=0)] = 0.0",
+                 "min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5")  # fmt: skip
+    assert project.repro() == CELLS
+    project.edit("mmts/settings/prepared.py", "starts: Positive = 1", "starts: Positive = 2")
+    assert {CLUSTER} <= project.repro() <= {CLUSTER, PACK, SHIFT} | CELLS
+
+
+def test_a_new_module_of_the_training_loop_trains_all(project: Project) -> None:
+    (project.folder / "mmts/training/extra.py").write_text('"""New."""\n\nRATE = 0.5\n')
+    loop = project.folder / "mmts/training/loop.py"
+    text = loop.read_text()
+    loop.write_text(
+        text.replace("import torch\n", "import torch\nfrom mmts.training.extra import RATE\n", 1)
+    )
+    assert project.repro() == CELLS
+    (project.folder / "mmts/training/extra.py").write_text('"""New."""\n\nRATE = 0.25\n')
+    assert project.repro() == CELLS
+
+
+def test_a_new_loss_runs_its_own_cells(project: Project) -> None:
+    kind = project.folder / "mmts/kinds/objective/doubled.py"
+    text = (kind.parent / "info_nce.py").read_text()
+    kind.write_text(
+        text.replace('Literal["info_nce"]', 'Literal["doubled"]').replace(
+            "        return info_nce\n",
+            "        return lambda *a, **k: 2 * info_nce(*a, **k)  # type: ignore[no-any-return]\n",
+        )
+    )
+    project.set(
+        methods__doubled={"objective": "doubled", "shift": "linear"},
+        grid__methods=[*METHODS, "doubled"],
+    )
+    assert project.repro() == {SHIFT} | cells("doubled")
+    kind.write_text(kind.read_text().replace("2 *", "3 *"))
+    assert project.repro() == cells("doubled")
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+def test_how_it_is_done_runs_nothing(project: Project) -> None:
+    project.set(
+        datasets__my_pairs__train__workers=1, datasets__my_pairs__pack__workers=1,
+        datasets__my_pairs__evaluate__workers=1,
+        datasets__my_pairs__train__launcher=["torchrun", "--standalone", "--nproc-per-node", "1"],
+        datasets__my_pairs__train__checkpoint={"every_steps": 5},
+    )  # fmt: skip
+    assert project.repro() == set()
+
+
+def test_alpha_reruns_the_cells_with_a_schedule_and_back_none(project: Project) -> None:
+    project.set(datasets__my_pairs__temperature__alpha=0.05)
+    assert project.repro() == SCHEDULED
+    project.set(datasets__my_pairs__temperature__alpha=0.06)
     back = project.run("dvc repro")
     assert "Running stage 'report'" in back
     assert "Running stage 'train" not in back and "Running stage 'evaluate" not in back
 
 
-@pytest.mark.parametrize(("name", "value"), [("shift_min", 0.06), ("shift_mapping", "log")])
-def test_shift_min_and_the_mapping_rerun_also_its_shift(
-    project: Project, name: str, value: float | str
-) -> None:
-    project.set(**{f"methods__info_nce_mmts__{name}": value})
-    assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
+def test_shift_min_reruns_also_the_table_of_methods_with_shifts(project: Project) -> None:
+    project.set(datasets__my_pairs__temperature__shift_min=0.06)
+    assert project.repro() == {SHIFT} | cells("info_nce_mmts")
 
 
-def test_an_automatic_alpha_leaves_the_shift(project: Project) -> None:
-    project.set(methods__info_nce_mmts__alpha="auto")
-    assert project.repro() == MMTS_CELL | {"report"}
+def test_k_reruns_clusters_and_what_follows(project: Project) -> None:
+    project.set(datasets__my_pairs__clusterings__default__k=3)
+    assert project.repro() == {CLUSTER, PACK, SHIFT} | CELLS
 
 
-def test_a_datasets_own_alpha_reruns_no_other_method(project: Project) -> None:
-    project.set(datasets__my_pairs__methods__info_nce_mmts={"alpha": 0.02})
-    assert project.repro() - {"shift@my_pairs-info_nce_mmts"} == MMTS_CELL | {"report"}
+def test_another_clustering_trains_what_uses_it(project: Project) -> None:
+    colours = {"kind": "column", "column": "colour"}
+    project.set(datasets__my_pairs__clusterings__colours=colours)
+    assert project.repro() == {CLUSTER, SHIFT, "report"}
+    project.set(methods__info_nce_mmts__clustering="colours")
+    assert project.repro() == {SHIFT} | cells("info_nce_mmts")
 
 
 def test_the_reports_settings_rerun_only_the_report(project: Project) -> None:
@@ -90,67 +161,186 @@ def test_the_reports_settings_rerun_only_the_report(project: Project) -> None:
     assert project.repro() == {"report"}
 
 
-def test_k_touches_neither_captions_nor_embedding(project: Project) -> None:
-    project.set(datasets__my_pairs__clusterings__default__k=3)
-    assert project.repro() == {"cluster@my_pairs", "pack@my_pairs"} | SHIFTS | CELLS | {"report"}
-
-
-def test_another_clustering_does_not_train_again(project: Project) -> None:
-    colours = {"kind": "column", "column": "colour"}
-    project.set(datasets__my_pairs__clusterings__colours=colours)
-    assert project.repro() == {"cluster@my_pairs"} | SHIFTS | {"report"}
-    project.set(methods__info_nce_mmts__clustering="colours")
-    assert project.repro() == {"shift@my_pairs-info_nce_mmts"} | MMTS_CELL | {"report"}
-
-
-def test_a_learning_rate_reruns_training_alone(project: Project) -> None:
-    project.set(datasets__my_pairs__train__learning_rate=0.002)
-    assert project.repro() == CELLS | {"report"}
-
-
-def test_more_seeds_run_only_the_new_cells(project: Project) -> None:
+def test_one_more_seed_trains_only_that(project: Project) -> None:
+    before = project.metrics()
     project.set(grid__seeds=[0, 1])
-    assert project.repro() == {cell[:-1] + "1" for cell in CELLS} | {"report"}
+    output = project.run("dvc repro")
+    assert ran(output) == CELLS
+    assert output.count("1 of 2 seeds were trained before") == len(METHODS)
+    assert project.metrics() == before
+    for method in METHODS:
+        assert (project.folder / f"data/evaluate/my_pairs/{method}/1/metrics.json").exists()
+
+
+def test_one_more_method_runs_its_own_cells(project: Project) -> None:
+    project.set(grid__methods=[*METHODS, "max_margin"])
+    assert project.repro() == {SHIFT} | cells("max_margin")
+
+
+def test_replaced_weights_rerun_what_was_computed_with_them(project: Project) -> None:
+    path = project.folder / "data/weights/cnn.safetensors"
+    old = path.read_bytes()
+    write_cnn(path, seed=2)
+    assert project.repro() == {EMBED, CLUSTER} | CELLS
+    path.write_bytes(old)
+
+
+# --- changes while a stage runs ----------------------------------------------------------------
+
+
+def at_start(project: Project, folder: Path, module: str, command: str) -> None:
+    """Have a shell command run when `python -m module` is started."""
+    python = shutil.which("python", path=project.env["PATH"])
+    (folder / "python").write_text(
+        f'#!/bin/sh\ncase "$*" in *{module}*) {command};; esac\nexec "{python}" "$@"\n'
+    )
+    (folder / "python").chmod(0o755)
+    project.env["PATH"] = f"{folder}{os.pathsep}{project.env['PATH']}"
+
+
+@pytest.fixture
+def path_is_kept(project: Project) -> Iterator[None]:
+    before = project.env["PATH"]
+    yield
+    project.env["PATH"] = before
+
+
+def alpha_of(project: Project) -> float:
+    path = project.folder / "data/train/my_pairs/info_nce_mmts/0/run.json"
+    return float(json.loads(path.read_text())["alpha"])
+
+
+@pytest.mark.usefixtures("path_is_kept")
+def test_params_edited_during_the_training_count_the_next_time(
+    project: Project, tmp_path: Path
+) -> None:
+    """And what is recorded is what was used, in DVC's run cache too."""
+    metrics = {}
+    project.set(datasets__my_pairs__temperature__alpha=0.047)
+    before = project.env["PATH"]
+    at_start(project, tmp_path, "stages.train", "sed -i 's/alpha: 0.047/alpha: 0.033/' params.yaml")
+    assert project.repro() == SCHEDULED and alpha_of(project) == 0.047
+    project.env["PATH"] = before
+    metrics[0.047] = project.metrics()
+    assert project.repro() == SCHEDULED and alpha_of(project) == 0.033
+    metrics[0.033] = project.metrics()
+    assert metrics[0.033] != metrics[0.047]
+    for alpha in (0.047, 0.033):
+        project.set(datasets__my_pairs__temperature__alpha=alpha)
+        output = project.run("dvc repro")
+        assert "Running stage 'train" not in output
+        assert alpha_of(project) == alpha and project.metrics() == metrics[alpha]
+
+
+@pytest.mark.usefixtures("path_is_kept")
+def test_code_edited_during_the_pipeline_is_refused_and_counts_the_next_time(
+    project: Project, tmp_path: Path
+) -> None:
+    project.set(datasets__my_pairs__temperature__alpha=0.049)
+    before = project.env["PATH"]
+    at_start(project, tmp_path, "stages.train", "echo 'NEW = 1' >> mmts/training/loop.py")
+    output = project.run("dvc repro", ok=False)
+    assert "mmts/training/loop.py has changed since data/plan was written" in output
+    assert "Traceback" not in output
+    project.env["PATH"] = before
+    assert project.repro() == CELLS and alpha_of(project) == 0.049
+
+
+@pytest.mark.usefixtures("path_is_kept")
+def test_a_table_edited_while_it_is_read_is_no_stale_up_to_date(
+    project: Project, tmp_path: Path
+) -> None:
+    table = "data/raw/my_pairs/captions.csv"
+    text = (project.folder / table).read_bytes()
+    project.set(datasets__my_pairs__captions__max_bad_share=0.1)
+    work = "data/captions/.my_pairs.partial"
+    edit = f"( while [ ! -e {work} ]; do :; done; echo >> {table} ) &"
+    before = project.env["PATH"]
+    at_start(project, tmp_path, "stages.captions", edit)
+    output = project.run("dvc repro", ok=False)
+    assert f"{table} has changed while `captions` was reading it" in output
+    project.env["PATH"] = before
+    assert CAPTIONS in project.repro()
+    assert project.repro() == set()
+    (project.folder / table).write_bytes(text)
+
+
+# --- mistakes ----------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_told_before_another_stage_runs(project: Project) -> None:
+    old = {p: p.read_bytes() for p in (project.folder / "data/plan").rglob("*.json")}
+    project.set(
+        report__bootstrap=-1, methods__info_nce_mmts__shift_mx=0.1,
+        datasets__my_pairs__train__epoch=3,
+    )  # fmt: skip
+    output = project.run("dvc repro", ok=False)
+    for said in (
+        "error: params.yaml: report.bootstrap is -1",
+        "error: params.yaml: methods.info_nce_mmts.shift_mx is not a setting",
+        "error: params.yaml: datasets.my_pairs.train.epoch is not a setting; did you mean epochs?",
+    ):
+        assert said in output
+    assert "Traceback" not in output
+    assert re.findall("Running stage '([^']+)'", output) == ["plan"]
+    assert {p: p.read_bytes() for p in (project.folder / "data/plan").rglob("*.json")} == old
+
+
+def test_a_tau_below_zero_names_its_numbers(project: Project) -> None:
+    project.set(datasets__my_pairs__temperature__alpha=0.2)
+    output = project.run("dvc repro", ok=False)
+    assert "shift_min - alpha/2" in output and "datasets.my_pairs" in output
+    assert "Traceback" not in output
+
+
+def test_the_results_stay_until_new_ones_are_whole(project: Project) -> None:
+    """The report fails; the old page and the local one are as they were."""
+    old = {p: p.read_bytes() for p in (project.folder / "results").rglob("*") if p.is_file()}
+    assert project.folder / "results/local/index.html" in old
+    path = project.folder / "data/evaluate/my_pairs/info_nce/0/metrics.json"
+    (path.parent / "SHA256SUMS").unlink()
+    path.unlink()
+    path.write_text("{}")
+    project.set(report__tsne_points=80)
+    project.run("dvc repro --single-item report", ok=False)
+    now = {p: p.read_bytes() for p in (project.folder / "results").rglob("*") if p.is_file()}
+    assert now == old
+
+
+def test_the_plan_lies_beside_the_results_and_the_page_links_it(project: Project) -> None:
+    plan = project.folder / "results/plan/my_pairs/info_nce_mmts.json"
+    assert (
+        plan.read_bytes()
+        == (project.folder / "data/plan/my_pairs/info_nce_mmts/train.json").read_bytes()
+    )
+    page = (project.folder / "results/index.html").read_text(encoding="utf-8")
+    assert 'href="plan/my_pairs/info_nce_mmts.json"' in page
+
+
+def test_status_previews_what_an_edit_would_run(project: Project) -> None:
+    project.set(datasets__my_pairs__temperature__alpha=0.05)
+    project.run("dvc repro plan")
+    output = project.run("dvc status")
+    named = set(re.findall(r"^(\w+@[\w-]+):", output, re.MULTILINE))
+    assert named == {"train@my_pairs-info_nce_ts", "train@my_pairs-info_nce_mmts"}
+
+
+# --- experiments -------------------------------------------------------------------------------
 
 
 def test_experiments_stand_side_by_side(project: Project) -> None:
-    project.run("dvc exp run --name wider -S methods.info_nce_mmts.shift_max=0.10")
+    key = "datasets.my_pairs.temperature.shift_max"
+    project.run(f"dvc exp run --name wider -S {key}=0.10")
+    assert project.run("git diff --stat params.yaml").endswith(
+        " 1 file changed, 1 insertion(+), 1 deletion(-)\n"
+    )
     table = project.run("dvc exp show --csv --only-changed")
     head, *rows = table.strip().splitlines()
     assert any("wider" in row for row in rows) and any("workspace" in row for row in rows)
     columns = head.split(",")
-    assert "methods.info_nce_mmts.shift_max" in columns
-    assert len(columns) <= 20, columns
-
-
-def test_a_bad_cell_fails_in_one_line_and_leaves_the_old_one(project: Project) -> None:
-    project.set(methods__info_nce_mmts__alpha=0.2)
-    output = project.run("dvc repro", ok=False)
-    assert "methods.info_nce_mmts: shift_min - alpha/2" in output
-    assert "Traceback" not in output
-    leftovers = list((project.folder / "data/train/my_pairs/info_nce_mmts").glob(".*"))
-    assert leftovers == [p for p in leftovers if p.name == ".gitignore"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("report__bootstrap", -1, "report.bootstrap is -1"),
-        (
-            "methods__info_nce_mmts__shift_mx",
-            0.1,
-            "methods.info_nce_mmts.shift_mx is not a setting",
-        ),
-        ("datasets__my_pairs__methods__info_nce_mts", {}, "datasets.my_pairs.methods.info_nce_mts"),
-    ],
-)
-def test_a_mistake_in_any_key_is_found_before_another_stage_runs(
-    project: Project, key: str, value: object, said: str
-) -> None:
-    project.set(methods__info_nce_mmts__alpha=0.05, **{key: value})
-    output = project.run("dvc repro", ok=False)
-    assert said in output and "Traceback" not in output
-    assert re.findall("Running stage '([^']+)'", output) == ["check"]
+    assert key in columns
+    assert len(columns) <= 30, columns
+    assert key in project.run("dvc params diff")
 
 
 def test_the_plots_hold_every_cell(project: Project) -> None:
@@ -165,7 +355,7 @@ def test_the_plots_hold_every_cell(project: Project) -> None:
 def test_the_dag_has_nine_stages(project: Project) -> None:
     dag = project.run("dvc dag --collapse-foreach-matrix --dot")
     stages = {
-        "check",
+        "plan",
         "captions",
         "embed",
         "cluster",

@@ -14,6 +14,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.arctanh`; a tau of 1 is the temperature-free loss."""
 
     kind: Literal["arctanh"]
+    label = "arctanh InfoNCE"
 
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the function."""

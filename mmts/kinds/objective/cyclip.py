@@ -14,6 +14,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.cyclip`."""
 
     kind: Literal["cyclip"]
+    label = "CyCLIP"
     inmodal: From0 = 0.25
     """Weight of the consistency within either modality."""
     crossmodal: From0 = 0.25

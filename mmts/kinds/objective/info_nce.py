@@ -14,6 +14,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.info_nce`."""
 
     kind: Literal["info_nce"]
+    label = "InfoNCE"
 
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the function."""

@@ -14,6 +14,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.max_margin`."""
 
     kind: Literal["max_margin"]
+    label = "max-margin"
     quantity = "margin"
 
     def build(self, samples: int, captions: int | None) -> Loss:

@@ -14,6 +14,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.siglip`."""
 
     kind: Literal["siglip"]
+    label = "SigLIP"
     bias: float = -10.0
     """Start of the learned bias."""
 

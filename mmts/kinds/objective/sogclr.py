@@ -16,6 +16,7 @@ class Kind(ObjectiveKind):
     """`mmts.losses.sogclr`."""
 
     kind: Literal["sogclr"]
+    label = "SogCLR"
     gamma: Above0To1 = 0.9
     """Weight of the present batch in each sample's moving average."""
     rho: From0 = 0.0

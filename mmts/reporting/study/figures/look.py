@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from mmts.kinds import label
 from mmts.reporting.study.results import StudyResults, Tested
 from mmts.reporting.style import INK, MUTED, Figure, headline, png
-from mmts.reporting.words import OBJECTIVES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-FAMILIES = {name: OBJECTIVES[name] for name in ("info_nce", "max_margin")}
+FAMILIES = {name: label(name) for name in ("info_nce", "max_margin")}
 """Objectives that have all treatments, and what people call them."""
 COLOURS = {"fixed": "#6e7781", "TS": "#0072b2", "ICS": "#e69f00", "MM-TS": "#009e73"}
 MARKERS = {"fixed": "o", "TS": "^", "ICS": "s", "MM-TS": "D"}
