@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 repro: setup  ## run the pipeline that params.yaml describes; results/index.html at the end
-	python -m stages.check
+	python -m stages.plan
 	dvc repro
 
 study: setup  ## train what the study lacks (docs/study.md), then write results/study.md

@@ -21,8 +21,14 @@ HEADING = "## Every setting\n"
 
 def described() -> str:
     """Return the list, a section a class."""
+    notes = (
+        "This list is written by `python -m stages.plan settings --page docs/params.md`, from what "
+        "stands in\n`mmts/settings`, `mmts/method.py` and `mmts/kinds`. † changes no result, and "
+        "runs nothing again (but\n`train.workers` where shards are streamed). Beside the settings "
+        "below, a dataset has `base`, and a method\n`per_dataset`.\n"
+    )
     places = {"methods": ("methods.NAME", Switches), "datasets": ("datasets.NAME", Dataset)}
-    sections: list[str] = []
+    sections = [notes]
     for name, field in Sections.model_fields.items():
         place, model = places.get(name, (name, field.annotation))
         sections += _sections(place, model, set())
