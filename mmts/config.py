@@ -240,7 +240,7 @@ def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[st
             switches, values, places = _switches(name, method, dataset, where)
         except InputError as error:
             yield from getattr(error, "lines", [str(error)])
-            return
+            continue
         part = switches.objective.quantity
         _, wrong = tried(NUMBERS[part], values.get(part, {}), _below(places, part), where)
         yield from wrong

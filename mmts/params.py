@@ -179,7 +179,7 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
     return f"{where}: {key} is {shown}; {_message(error)}"
 
 
-_METHOD = r"(methods\.[^.]+|datasets\.[^.]+\.methods\.[^.]+)"
+_METHOD = r"methods\.[^.]+(\.per_dataset\.[^.]+)?"
 _NUMBERS = "datasets.NAME.temperature (of max_margin: margin)"
 MOVED = (
     (
