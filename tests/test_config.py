@@ -623,8 +623,9 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
             "datasets.circle": {"base": "circle"},
             "report": {"bootstrap": 1},
             "methods.more": {"objective": "sogcrl"},
-            "methods.mmts.per_dataset": {"tinny": {}},
+            "methods.mmts.per_dataset": {"tinny": {}, "tiny": {"shift": "big"}},
             "methods.base.margin": {"fixed": 0.1},
+            "methods.base.per_dataset": {"tiny": {"schedule": "sine"}},
         },
     )
     starts = [
@@ -635,7 +636,9 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         "datasets.other.pack.quality is 0; ",
         "datasets.circle.base is circle, which builds on circle itself: a circle",
         "methods.base: margin is set, but ",
+        "methods.base.per_dataset.tiny.schedule is 'sine'; ",
         "methods.mmts.per_dataset names tinny; did you mean tiny?",
+        "methods.mmts.per_dataset.tiny.shift is 'big'; ",
         "methods.more.objective is 'sogcrl'; ",
     ]
     assert len(lines) == len(starts), lines
@@ -730,6 +733,7 @@ methods:
     shift_max: 0.09
     shift_mapping: linear
     clustering: default
+    per_dataset: {tiny: {shift_max: 0.08}}
 datasets:
   tiny:
     captions: {sources: {pairs: {kind: table, path: x.csv}}, max_bad_share: 0.0}
@@ -752,6 +756,7 @@ def test_keys_of_the_first_edition_are_answered_with_their_new_place(tmp_path: P
     assert found == {
         "datasets.tiny.methods is not a setting; its numbers now stand once for all methods in "
         f"{numbers}, and an exception for one method in methods.NAME.per_dataset",
+        f"{base}.per_dataset.tiny.shift_max {stands} `shift: linear`",
         f"{base}.tau_default is not a setting; it is now `fixed` in {numbers}",
         f"{base}.alpha {stands} `schedule: cosine`",
         f"{base}.shift_min {stands} `shift: linear`",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,10 @@ def test_links_and_names(name: str) -> None:
     folder = ROOT / "docs" if (ROOT / "docs" / name).is_file() else ROOT
     for target in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", PAGES[name]):
         assert (folder / target).exists(), target
+    for target, part in re.findall(r"\]\(((?!http)[^)#]*)#([^)]+)\)", PAGES[name]):
+        headings = re.findall(r"^#+ (.*)", PAGES[Path(target).name or name], re.MULTILINE)
+        slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert part in slugs, (target, part)
     for file in re.findall(r"`(tests/[\w/]+\.py)`", PAGES[name]):
         assert (ROOT / file).is_file(), file
     for method in re.findall(r"^\|.*\| `(\w+)` \|$", PAGES[name], re.MULTILINE):
@@ -124,6 +130,16 @@ def test_links_and_names(name: str) -> None:
 def test_the_list_of_settings_is_that_of_the_classes() -> None:
     """Where not: `python -m stages.plan settings --page docs/params.md`."""
     assert PAGES["params.md"].partition(HEADING)[2] == f"\n{described()}"
+
+
+def test_the_command_that_writes_it(tmp_path: Path) -> None:
+    page = tmp_path / "params.md"
+    page.write_text(f"# Mine\n\n{HEADING}\nold", encoding="utf-8")
+    command = [sys.executable, "-m", "stages.plan", "settings"]
+    subprocess.run([*command, "--page", str(page)], cwd=ROOT, check=True)
+    assert page.read_text(encoding="utf-8") == f"# Mine\n\n{HEADING}\n{described()}"
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert printed == f"{described()}\n"
 
 
 def test_every_setting_is_explained_somewhere() -> None:
