@@ -22,6 +22,8 @@ Above0To1 = Annotated[float, Field(gt=0, le=1)]
 
 OBJECTIVES = Registry("objective", "mmts.kinds.objective")
 MODULATORS = Registry("modulator", "mmts.kinds.modulator")
+VISION_TOWERS = Registry("vision tower", "mmts.towers.vision")
+TEXT_TOWERS = Registry("text tower", "mmts.towers.text")
 
 
 class ObjectiveKind(Settings):
