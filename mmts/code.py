@@ -22,7 +22,7 @@ from mmts.files import output_file
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
-FORMAT = 1
+FORMAT = 2
 """Of what a module's digest is of."""
 
 
@@ -118,7 +118,9 @@ class _Plain(ast.NodeTransformer):
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         """Of a setting's default nothing stays, but what `Field` demands."""
         for statement in node.body if self._settings else ():
-            if not isinstance(statement, ast.AnnAssign):
+            if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.dump(
+                statement.annotation
+            ):
                 continue
             value = statement.value
             if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "Field":

@@ -8,6 +8,7 @@ before, so that the default of the setting holds.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def resolved(tree: Tree, where: str = "params.yaml") -> Config:
         if isinstance(part := tree.get(section), dict)
     }
     if len(entries) < 2:
-        raise Mistakes(mistakes)
+        raise Mistakes(_some(mistakes))
     for section, names in () if sections is None else sections.grid.model_dump().items():
         for name in names if section in entries else ():
             if name not in (there := tree[section]):
@@ -165,27 +166,27 @@ def lay(low: Tree, high: Mapping[str, Any], place: str, places: Places,
     for key, value in high.items():
         here, at = (*path, key), join(place, spelt(key))
         below = low.get(key)
-        if isinstance(value, str) and not path and key in SHORT:
-            value = {SHORT[key]: value}
+        short = SHORT.get(key) if isinstance(value, str) and not path else None
+        if short is not None:
+            value = {short: value}
         if value is None:
             low.pop(key, None)
             _forget(places, here)
-        elif (
-            isinstance(value, Mapping)
-            and isinstance(below, dict)
-            and not _replaces(key, value, below)
-        ):
+        elif isinstance(value, Mapping) and key != "sources":
+            if not isinstance(below, dict) or _replaces(value, below):
+                _forget(places, here)
+                below = low[key] = {}
             lay(below, value, at, places, here)
         else:
             _forget(places, here)
             low[key] = deepcopy(value)
             _remember(places, here, at, value)
+        if short is not None:  # the name stands at the key itself
+            places[*here, short] = at
 
 
-def _replaces(key: str, value: Mapping[str, Any], below: Tree) -> bool:
-    return key == "sources" or any(
-        name in value and value[name] != below.get(name) for name in ("kind", "name")
-    )
+def _replaces(value: Mapping[str, Any], below: Tree) -> bool:
+    return any(name in value and value[name] != below.get(name) for name in ("kind", "name"))
 
 
 def _forget(places: Places, path: tuple[str, ...]) -> None:
@@ -219,8 +220,8 @@ def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
     chain = [name]
     while (base := entries[chain[-1]].get("base")) is not None:
         place = f"{where}: datasets.{chain[-1]}.base"
-        if base not in entries:
-            raise InputError(f"{place} is {base}; {known(str(base), entries)}")
+        if not isinstance(base, str) or base not in entries:
+            raise InputError(f"{place} is {reprlib.repr(base)}; {known(str(base)[:60], entries)}")
         if base in chain:
             raise InputError(f"{place} is {base}, which builds on {chain[-1]} itself: a circle")
         chain.append(base)
@@ -240,20 +241,21 @@ def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
 
 def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[str]:
     """What is wrong with the entry of a method, alone and with each of its exceptions."""
-    exceptions = method.get("per_dataset") or {}
+    exceptions = {} if method.get("per_dataset") is None else method["per_dataset"]
     place = f"methods.{name}"
     if not isinstance(exceptions, dict):
-        yield f"{where}: {place}.per_dataset is {exceptions!r}; write a mapping of settings"
+        shown = reprlib.repr(exceptions)
+        yield f"{where}: {place}.per_dataset is {shown}; write a mapping of settings"
         return
     for dataset in [None, *exceptions]:
         if dataset is not None and dataset not in datasets:
-            yield f"{where}: {place}.per_dataset names {dataset}; {known(dataset, datasets)}"
+            yield f"{where}: {place}.per_dataset names {spelt(dataset)}; {known(dataset, datasets)}"
             continue
         try:
             switches, values, places = _switches(name, method, dataset, where)
         except InputError as error:
             yield from getattr(error, "lines", [str(error)])
-            return
+            continue
         part = switches.objective.quantity
         _, wrong = tried(NUMBERS[part], values.get(part, {}), _below(places, part), where)
         yield from wrong
@@ -271,7 +273,8 @@ def _switches(
     if exception is not None:
         place = f"methods.{name}.per_dataset.{dataset}"
         if not isinstance(exception, dict):
-            raise InputError(f"{where}: {place} is {exception!r}; write a mapping of settings")
+            shown = reprlib.repr(exception)
+            raise InputError(f"{where}: {place} is {shown}; write a mapping of settings")
         lay(values, exception, place, places)
     found, mistakes = tried(Switches, values, places, where)
     if found is None:

@@ -133,8 +133,14 @@ def tried(model: type[T], values: Any, places: Places, where: str) -> tuple[T | 
         return model.model_validate(values), []
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
+    places_of = [e["loc"] for e in errors]
     first: dict[str, str] = {}
     for error in sorted(errors, key=lambda e: e["type"] != "extra_forbidden"):
+        at = error["loc"]
+        if error["type"] == "too_short" and any(
+            place[: len(at)] == at and place != at for place in places_of
+        ):
+            continue  # of a list whose items are wrong
         line = _line(model, values, places, where, error)
         first.setdefault(line.partition(" is ")[0], line)
     return None, list(first.values())
@@ -165,13 +171,15 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
     if error["type"] == "value_error":
         problem = str(error["ctx"]["error"])
         of_value = problem.startswith("it is ")
+        if of_value and isinstance(value, dict):  # what a registry says of a kind
+            key = places.get((*location, "kind"), f"{key}.kind")
         place = f"{where}: {key}" if key else where
         return place + (problem[2:] if of_value else f": {problem}")
     shown = "null" if value is None else _SHORT.repr(value)
     return f"{where}: {key} is {shown}; {_message(error)}"
 
 
-_METHOD = r"(methods\.[^.]+|datasets\.[^.]+\.methods\.[^.]+)"
+_METHOD = r"methods\.[^.]+(\.per_dataset\.[^.]+)?"
 _NUMBERS = "datasets.NAME.temperature (of max_margin: margin)"
 MOVED = (
     (

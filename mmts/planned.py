@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 import mmts
 from mmts.errors import InputError, first_line
 from mmts.files import output_folder, read_json, require
-from mmts.params import known
+from mmts.params import known, spelt
 from mmts.sealed import sha256_file
 
 PLAN = Path("data/plan")
@@ -145,7 +145,8 @@ class Planned:
                 p.name for p in folder.iterdir() if p.is_dir() and p.name not in ("code", "run")
             ]
             if name not in names:
-                raise InputError(f"there is no plan of {what} {name}; {known(name, sorted(names))}")
+                hint = known(name, sorted(names))
+                raise InputError(f"there is no plan of {what} {spelt(name)}; {hint}")
             folder = folder / name
 
     def _check_module(self, module: str, digest: str) -> None:

@@ -8,6 +8,7 @@ kind changes what names it alone.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -57,11 +58,11 @@ class Registry:
         if isinstance(value, str):
             value = {"kind": value}
         if not isinstance(value, dict):
-            shown = "null" if value is None else repr(value)
+            shown = "null" if value is None else reprlib.repr(value)
             raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
         kind = value.get("kind")
         if kind is None:
-            raise ValueError(f"kind is missing; there are: {', '.join(self.kinds)}")
+            raise ValueError(f"it is missing; there are: {', '.join(self.kinds)}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""

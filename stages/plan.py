@@ -92,5 +92,20 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> None:
             work.write_text(json.dumps(done), encoding="utf-8")
 
 
+def settings(
+    page: Annotated[
+        Path | None, typer.Option(help="Write it to the end of this page, such as docs/params.md.")
+    ] = None,
+) -> None:
+    """Print every setting with its default and what it means, as Markdown."""
+    from mmts.described import HEADING, described
+
+    if page is None:
+        print(described())
+        return
+    text = page.read_text(encoding="utf-8")
+    page.write_text(f"{text.partition(HEADING)[0]}{HEADING}\n{described()}", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    run(main)
+    run(main, settings=settings)

@@ -1,21 +1,23 @@
-"""What of a method's settings goes together, and what `auto` makes of them."""
+"""What of a method's settings goes together. (What `auto` makes of them: tests/test_config.py.)"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from mmts.kinds import quantity
+from mmts import registry
+from mmts.kinds import MODULATORS, OBJECTIVES, quantity
 from mmts.method import Method
-from mmts.schedule import auto_range
 
 PLAIN: dict[str, Any] = {
-    "objective": "info_nce", "tau_default": 0.08, "alpha": 0.0, "shift_min": 0.08,
-    "shift_max": 0.08, "shift_mapping": "linear", "clustering": "default",
+    "objective": "info_nce", "alpha": 0.0, "shift_min": 0.08, "shift_max": 0.08,
+    "shift_mapping": "linear", "clustering": "default",
 }  # fmt: skip
+TEMPNET = {"kind": "tempnet", "tau_min": 0.02, "tau_max": 0.04}
 SOGCLR = {"objective": "sogclr", "shift_min": 0.02, "shift_max": 0.04}
 
 
@@ -39,18 +41,9 @@ def test_a_name_is_short_for_its_kind() -> None:
     assert siglip.modulator.model_dump() == {"kind": "learnable", "scale_max": 100.0}
 
 
-def test_auto_is_the_automatic_range() -> None:
-    method = made(alpha="auto", shift_min="auto", shift_max="auto")
-    assert (method.alpha, method.shift_min, method.shift_max) == auto_range(0.08)
-    assert method.auto == "auto: alpha 0.08, shift_min 0.06, shift_max 0.1 (tau_default 0.08)"
-    alone = made(alpha="auto")
-    assert (alone.alpha, alone.shift_min) == (0.08, 0.08)
-    assert alone.auto == "auto: alpha 0.08 (tau_default 0.08)" and made().auto == ""
-
-
 def test_the_numbers_of_a_record() -> None:
     found = made(
-        objective={"kind": "sogclr", "rho": 2.0}, alpha="auto",
+        objective={"kind": "sogclr", "rho": 2.0}, alpha=0.08,
         clustering={"shift": "a", "relevancy": ["b"]},
     ).numbers()  # fmt: skip
     assert (found["objective"], found["modulator"]) == ("sogclr", "scheduled")
@@ -74,7 +67,7 @@ def test_only_max_margin_takes_a_margin() -> None:
         {"objective": "siglip", "modulator": "learnable"},
         {**SOGCLR, "modulator": "individual"},
         {**SOGCLR, "modulator": {"kind": "individual", "tau_min": 0.02, "tau_max": 0.04}},
-        {**SOGCLR, "modulator": "tempnet"},
+        {**SOGCLR, "modulator": TEMPNET},
         {**SOGCLR, "alpha": 0.02},
         {"clustering": {"shift": "a", "relevancy": ["a"]}, "relevancy_threshold": 0.5},
         {"objective": "max_margin", "alpha": 0.16},
@@ -95,16 +88,53 @@ def test_what_goes_together(changes: dict[str, Any]) -> None:
         ({"modulator": {"kind": "learnable", "scale_max": 10}}, "below 1/scale_max = 0.1: raise"),
         ({"modulator": "learnable", "objective": "max_margin"}, "max_margin takes a margin"),
         ({"modulator": "individual"}, "by the gradient of sogclr, but the objective is info_nce"),
-        ({"modulator": "tempnet", "objective": "cyclip"}, "but the objective is cyclip"),
+        ({"modulator": TEMPNET, "objective": "cyclip"}, "but the objective is cyclip"),
         ({**SOGCLR, "modulator": "individual", "alpha": 0.01}, "individual has no schedule"),
         ({**SOGCLR, "modulator": "individual", "shift_max": 1.1}, "outside its tau_min..tau_max"),
         ({**SOGCLR, "modulator": "individual", "shift_min": 0.004}, "0.005..1.0: widen"),
-        ({**SOGCLR, "modulator": "tempnet", "alpha": 0.01}, "tempnet has no schedule"),
-        ({**SOGCLR, "modulator": "tempnet", "shift_min": 0.04}, "are both 0.04, but the modulator"),
-        ({"relevancy_threshold": 0.2}, "relevancy_threshold needs a clustering"),
+        ({**SOGCLR, "modulator": TEMPNET, "alpha": 0.01}, "tempnet has no schedule"),
+        (
+            {**SOGCLR, "modulator": {**TEMPNET, "tau_min": 0.04}},
+            "tau_min 0.04 is not below tau_max 0.04",
+        ),
     ],
 )
 def test_what_does_not_go_together(changes: dict[str, Any], message: str) -> None:
     found = refusal(**changes)
     assert re.search(re.escape(message), found), found
     assert "\n" not in found
+
+
+def test_registries() -> None:
+    assert OBJECTIVES.kinds == [
+        "arctanh", "cyclip", "info_nce", "max_margin", "siglip", "sogclr",
+    ]  # fmt: skip
+    assert MODULATORS.kinds == ["individual", "learnable", "scheduled", "tempnet"]
+    for kinds in (OBJECTIVES, MODULATORS):
+        for kind in kinds.kinds:
+            found = kinds.load(kind)
+            assert found is kinds.load(kind) and found.__module__ == kinds.module(kind)
+            assert get_args(found.model_fields["kind"].annotation) == (kind,)
+        with pytest.raises(KeyError):
+            kinds.load("none")
+        for odd in ("__init__", "_x", "", "../sources", "info_nce.py"):
+            with pytest.raises(ValueError, match="there are: "):
+                kinds.validated(odd)
+    given = OBJECTIVES.validated("info_nce")
+    assert OBJECTIVES.validated(given) is given
+    assert given == OBJECTIVES.validated({"kind": "info_nce"})
+
+
+def test_a_registry_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new kind is a new file."""
+    monkeypatch.setattr(registry, "__file__", str(tmp_path / "mmts/registry.py"))
+    folder = tmp_path / "some/things"
+    folder.mkdir(parents=True)
+    things = registry.Registry("thing", "some.things")
+    for name in ("_common", "square", "__init__", "circle"):
+        (folder / f"{name}.py").write_text("")
+    assert things.kinds == ["circle", "square"] and things.module("circle") == "some.things.circle"
+    with pytest.raises(ValueError, match=r"is 'circel'; did you mean circle\? there are: c"):
+        things.validated({"kind": "circel"})
+    with pytest.raises(ValueError, match="it is null; write a name, or a mapping with `kind`"):
+        things.validated(None)

@@ -34,7 +34,7 @@ def smoke(tree: Any) -> None:
     for dataset in only(tree, "openmoji", "my_pairs"):
         dataset["clusterings"]["default"]["k"] = 4
         dataset["train"].update(epochs=2, batch_size=16)
-        dataset["evaluate"]["bootstrap"] = 100
+        dataset["evaluate"] = {"bootstrap": 100}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_table_example_is_read(tmp_path: Path) -> None:
 
 
 def test_every_file_that_the_readme_names_is_there() -> None:
-    for name in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+    for name in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", README):
         assert (ROOT / name).exists(), name
 
 

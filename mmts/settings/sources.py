@@ -49,7 +49,9 @@ class TableSource(Settings):
     path: Text
     """CSV, TSV, Parquet or JSON Lines, relative to data/raw/<dataset>."""
     image_column: Text = "image"
+    """The column of picture files; several rows may name one."""
     caption_column: Text = "caption"
+    """The column of captions."""
     id_column: Text | None = None
     """A column that names each row; made from the image when there is none."""
     split_column: Text | None = None

@@ -96,16 +96,21 @@ class Train(Settings):
     """The recipe of a dataset; the defaults are for heads on features of frozen towers."""
 
     epochs: Positive = 30
+    """Passes over the training items, each with one of its captions."""
     batch_size: Annotated[int, Field(ge=2, lt=END)] = 256
     """Pairs of a step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Of AdamW, after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
     """End of the cosine decay."""
     warmup_from: Annotated[float, Field(ge=0)] = 0.0
     """Where the linear warm-up starts."""
     warmup_steps: Count = 0
+    """Steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    """Of AdamW."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
+    """Largest norm of the gradient; null for any."""
     head: Annotated[Head | None, BeforeValidator(_none)] = Head(dim=256, hidden=512, dropout=0.5)
     """false for none: the towers' own features, which must be of one length."""
     positive_relevancy: Share | None = None
@@ -144,6 +149,7 @@ class Train(Settings):
     stream: Stream | None = None
     """Null for the local shards."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
 
     @model_validator(mode="after")
     def _rates(self) -> Train:
@@ -159,6 +165,7 @@ class Evaluate(Settings):
     """Retrieval on the test split."""
 
     batch_size: Positive = 256
+    """Items that the model encodes at once."""
     bootstrap: Resamples = 1000
     """Resamples behind the 95 % intervals."""
     examples: Count = 8

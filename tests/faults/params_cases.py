@@ -6,12 +6,18 @@ import datetime
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from mmts.kinds import MODULATORS, OBJECTIVES
+from mmts.method import MAX_TAU
 from mmts.params import spelt
 from mmts.settings.base import NAME
+from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
 from tests.making import PARAMS, changed
 
 Key = tuple[Any, ...]
-SHORT = {"objective": "string", "modulator": "string", "clustering": "string", "augment": "boolean"}
+SHORT = {
+    "objective": "string", "modulator": "string", "clustering": "string", "schedule": "string",
+    "shift": "string", "augment": "boolean", "head": "boolean",
+}  # fmt: skip
 """Keys that take another type too, as a short form."""
 VALUES: tuple[tuple[str, Any], ...] = (
     ("null", None), ("boolean", True), ("boolean", False), ("integer", 3), ("integer", 0),
@@ -55,22 +61,56 @@ def _put(tree: Any, key: Key, value: Any) -> Any:
 def everything() -> dict[str, Any]:
     """Sound settings with every kind of source, clustering, objective and modulator."""
     tree = changed(PARAMS, {"datasets.full": _full()})
-    plain = {**PARAMS["methods"]["base"], "shift_min": 0.02, "shift_max": 0.04}
-    level = {**plain, "shift_max": 0.02}
+    numbers = {"fixed": 0.07, "alpha": 0.02, "shift_min": 0.06, "shift_max": "auto"}
+    plain = {
+        "objective": {"kind": "info_nce"}, "modulator": {"kind": "scheduled"},
+        "schedule": {"kind": "cosine"}, "shift": {"kind": "linear"}, "temperature": numbers,
+    }  # fmt: skip
     methods = tree["methods"]
-    for kind in ("info_nce", "siglip", "cyclip", "arctanh"):
-        methods[kind] = {**plain, "objective": {"kind": kind}, "modulator": {"kind": "scheduled"}}
-    methods["max_margin"] = {**plain, "objective": {"kind": "max_margin"}}
-    methods["learnable"] = {**level, "modulator": {"kind": "learnable"}}
-    for kind in ("individual", "tempnet"):
-        methods[kind] = {**plain, "objective": {"kind": "sogclr"}, "modulator": {"kind": kind}}
+    methods["base"] = {**plain, "per_dataset": {"full": {**plain, "temperature": {**numbers}}}}
+    for kind in ("siglip", "cyclip", "arctanh"):
+        methods[kind] = {**plain, "objective": {"kind": kind}}
+    methods["max_margin"] = {"objective": {"kind": "max_margin"}, "margin": {"fixed": 0.2}}
+    methods["learnable"] = {
+        "objective": {"kind": "info_nce"}, "modulator": {"kind": "learnable"},
+    }  # fmt: skip
+    for modulator in ({"kind": "individual"}, {"kind": "tempnet", "tau_min": 0.01, "tau_max": 0.1}):
+        methods[modulator["kind"]] = {"objective": {"kind": "sogclr"}, "modulator": modulator}
     relevant = {"shift": "default", "relevancy": ["default"]}
     methods["relevant"] = {**plain, "clustering": relevant, "relevancy_threshold": 0.1}
-    for dataset in tree["datasets"].values():
-        dataset["methods"] = {name: {} for name in methods}
-    tree["datasets"]["tiny"]["methods"]["base"] = dict(methods["base"])
-    tree["grid"]["methods"] = list(methods)
+    tree["grid"] = {"datasets": ["tiny", "full"], "methods": list(methods), "seeds": [0]}
     return tree
+
+
+def dataset_schema() -> dict[str, Any]:
+    """JSON schema of a dataset, with what `auto` may stand for."""
+    schema = Dataset.model_json_schema()
+    for name in ("Temperature", "Margin"):
+        _with_auto(schema["$defs"][name])
+    return schema
+
+
+def method_schema() -> dict[str, Any]:
+    """JSON schema of a method: with the kinds of each registry, and numbers of its own."""
+    schema = Switches.model_json_schema()
+    for name, registry in (("objective", OBJECTIVES), ("modulator", MODULATORS)):
+        kinds = [registry.load(kind).model_json_schema() for kind in registry.kinds]
+        named = [
+            {**k, "title": registry.module(x)} for k, x in zip(kinds, registry.kinds, strict=True)
+        ]
+        schema["properties"][name] = {"oneOf": named}
+        for kind in kinds:
+            schema["$defs"] |= kind.get("$defs", {})
+    for name, model in (("temperature", Temperature), ("margin", Margin)):
+        schema["properties"][name] = _with_auto(model.model_json_schema())
+    return schema
+
+
+def _with_auto(schema: dict[str, Any]) -> dict[str, Any]:
+    number = {"type": "number", "minimum": 0, "maximum": MAX_TAU}
+    for key in ("alpha", "shift_min", "shift_max"):
+        schema["properties"][key] = {"anyOf": [number, {"const": "auto", "type": "word"}]}
+    return schema
 
 
 def _full() -> dict[str, Any]:
@@ -96,7 +136,9 @@ def _full() -> dict[str, Any]:
     return changed(tiny, changes | {f"train.{key}": train[key] for key in train})
 
 
-def cases(schema: dict[str, Any], tree: Any, key: Key, seen: set[str]) -> Iterator[Case]:
+def cases(
+    schema: dict[str, Any], tree: Any, key: Key, seen: set[str], *, resets: bool = False
+) -> Iterator[Case]:
     """The mistakes of all that stands at and below a key.
 
     Args:
@@ -104,8 +146,17 @@ def cases(schema: dict[str, Any], tree: Any, key: Key, seen: set[str]) -> Iterat
         tree: a sound value.
         key: where it stands.
         seen: gets the titles of the schemas that were met.
+        resets: whether null gives a setting its default, but for sources and items of lists: it is
+            a mistake then only where there is none.
     """
-    return _node(schema, schema.get("$defs", {}), tree, key, seen)
+    found = _node(schema, schema.get("$defs", {}), tree, key, seen)
+    for case in found:
+        if not resets or "sources" in case.key[:-1] or not isinstance(case.key[-1], str):
+            yield case
+        elif case.what == "missing":
+            yield case._replace(value=None)  # left out it would be that of a default below
+        elif case.value is not None or case.what != "type":
+            yield case
 
 
 def _node(schema: dict[str, Any], defs: Any, tree: Any, key: Key, seen: set[str]) -> Iterator[Case]:

@@ -7,14 +7,14 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmts.config import check
+from mmts.config import load
 from mmts.params import read_params
 from mmts.study.index import read_index
 from mmts.study.records import Records, packed, unpacked
 from mmts.study.settings import load_study
 from tests.fuzz.hostile import damaged, odd, odd_json, odd_tree, write
 from tests.fuzz.outcome import Refused, outcome
-from tests.making import PARAMS
+from tests.making import PARAMS, changed
 
 ROOT = Path(__file__).parents[2]
 YAML = (
@@ -53,9 +53,14 @@ grid: {datasets: [tiny], methods: [base], seeds: [0]}
 methods:
   base:
     objective: info_nce
-    alpha: 0.04
+    schedule: cosine
+    temperature: {alpha: 0.04}
+    per_dataset:
+      own: {shift: log}
 datasets:
+  own: {base: tiny}
   tiny:
+    temperature: {fixed: 0.07}
     captions:
       sources:
         pairs: {kind: table}
@@ -79,6 +84,11 @@ BOMB += "methods: {}\ndatasets: {}\nreport: {}\n"
 @example(SMALL.replace("{}", "{null: 3}").encode())
 @example(BOMB.encode())
 @example(b"grid: &a\n  datasets: *a\n")
+@example(SMALL.replace("base: tiny", "base: own").encode())
+@example(SMALL.replace("base: tiny", "base: [tiny]").encode())
+@example(SMALL.replace("0.04", "1" + 400 * "0").encode())
+@example(SMALL.replace("{shift: log}", "3").encode())
+@example(SMALL.replace("base: tiny", "base: &a [*a]").encode())
 @example(b"a: &a 1\nb: &a 2\n")
 @example(b'"\\ud800": 1\n"\\ud800": 1\n')
 def test_yaml(folder: Path, data: bytes) -> None:
@@ -86,19 +96,29 @@ def test_yaml(folder: Path, data: bytes) -> None:
     found = outcome(read_params, path)
     if not isinstance(found, Refused):
         assert isinstance(found, dict)
-    outcome(check, path)
+    outcome(load, path)
 
 
-@given(odd_tree(PARAMS))
+MORE = changed(
+    PARAMS,
+    {
+        "datasets.own": {"base": "tiny", "train": {"epochs": 3}},
+        "methods.base.per_dataset": {"own": {"schedule": "cosine", "temperature": {"alpha": 0.01}}},
+    },
+)
+
+
+@given(odd_tree(MORE))
+@example(MORE)
 def test_params(folder: Path, tree: object) -> None:
     text = json.dumps(tree)
-    outcome(check, write(folder / "params.yaml", text.encode()))
+    outcome(load, write(folder / "params.yaml", text.encode()))
 
 
 STUDY = {
     "datasets": ["tiny"], "trials": 2,
     "seeds": {"trials": [0], "results": [1, 2], "ablations": [3]},
-    "methods": {"base": {"grids": [{"tau_default": [0.05, 0.07]}]}},
+    "methods": {"base": {"grids": [{"centre": [0.05, 0.07]}]}},
     "ablations": {"k": {"methods": ["base"], "grid": {"clustering.k": [2, 4]}}},
     "tail": {"classes": 4, "largest_ratio": 8.0, "batch_size": 8, "steps": 10},
 }  # fmt: skip
