@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import model_validator
+
 from mmts.errors import InputError
 from mmts.method import Method
 from mmts.params import Mistakes, Places, join, known, read_params, spelt, tried
 from mmts.schedule import auto_range
-from mmts.settings.base import Name, Settings
+from mmts.settings.base import Name, Settings, check_apart
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
 from mmts.settings.grid import Grid, Report
 
@@ -28,6 +30,8 @@ NUMBERS: dict[str, type[Temperature]] = {"temperature": Temperature, "margin": M
 SHORT = {"objective": "kind", "modulator": "kind", "schedule": "kind", "shift": "kind",
          "clustering": "shift"}  # fmt: skip
 """Settings whose name alone is short for a mapping with this key."""
+RESERVED = ("code", "run")
+"""No names of datasets: folders of `data/plan`."""
 SHOWN = 20
 """Mistakes that are told at once."""
 
@@ -39,6 +43,17 @@ class Sections(Settings):
     methods: dict[Name, Tree]
     datasets: dict[Name, Tree]
     report: Report = Report()
+
+    @model_validator(mode="after")
+    def _folders(self) -> Sections:
+        for name in self.datasets:
+            if name.lower() in RESERVED:
+                raise ValueError(
+                    f"datasets.{name} has the name of a folder of data/plan; rename it"
+                )
+        check_apart(self.datasets, "datasets")
+        check_apart(self.methods, "methods")
+        return self
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,9 @@ class Kept:
         if not (folder / SUMS).is_file():
             return False
         try:
-            check_seal(folder, set(), "")
+            check_seal(folder, set(), "it is computed again")
         except InputError as error:
-            print(f"{error}it is computed again")
+            print(error)
             return False
         return True
 

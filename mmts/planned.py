@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import mmts
 from mmts.errors import InputError, first_line
-from mmts.files import output_folder, read_json
+from mmts.files import output_folder, read_json, require
 from mmts.params import known, spelt
 from mmts.sealed import sha256_file
 
@@ -54,15 +54,16 @@ class Planned:
             folder: of the plan.
 
         Raises:
-            InputError: there is no such plan, the code is not that of the plan, or the stage was
-                started by hand and params.yaml is not that of the plan.
+            InputError: there is no params.yaml or no such plan, the code is not that of the plan,
+                or the stage was started by hand and params.yaml is not that of the plan.
         """
         self._stage, self._folder, self._dataset = stage, folder, dataset
         self.path = folder.joinpath(*(name for name in (dataset, method) if name), f"{stage}.json")
+        require(params, "run from the project's folder")
         if not folder.is_dir():
             raise InputError(f"{folder} is not there; {AGAIN}")
         self._check_names(dataset, method)
-        if "DVC_STAGE" not in os.environ and params.exists():
+        if "DVC_STAGE" not in os.environ:
             of_plan = read_json(folder / "run/params.json", AGAIN, ours=False)["sha256"]
             if sha256_file(params) != of_plan:
                 raise InputError(f"{folder} is older than {params}; {AGAIN}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,6 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     """
     import typer
 
-    from mmts.errors import InputError, out_of_memory
-
     warnings.showwarning = _plain_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # where the terminal takes ASCII alone
@@ -41,8 +40,17 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
             f"Other commands, with a --help of their own: {', '.join(others)}." if others else None
         )
     app.command(epilog=more)(command)
-    try:
+    with told():
         app(arguments, standalone_mode=True)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """End with one line on stderr and exit code 1 for what the user can mend in the block."""
+    from mmts.errors import InputError, out_of_memory
+
+    try:
+        yield
     except InputError as error:
         more = f"; if memory ran out, {MORE_MEMORY}" if out_of_memory(error) else ""
         _fail(*getattr(error, "lines", [f"{error}{more}"]))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stages.cli import run
+from stages.cli import run, told
 
 if TYPE_CHECKING:
     from mmts.kept import Kept
@@ -71,9 +71,11 @@ def main(
         if settings.launcher is not None:
             launched_each(settings.launcher, dataset, method, left, resume, alone=seed is not None)
         elif device.type == "cpu" and len(left) > 1:
+            import torch._dynamo  # noqa: F401  AdamW does: once here, not in each fork
+
             from mmts.training import loop, prepared  # noqa: F401  likewise
 
-            each(left, work, at_once(settings, device.type, len(left)))
+            each(left, told()(work), at_once(settings, device.type, len(left)))
         else:
             for number in left:
                 work(number)

@@ -85,7 +85,7 @@ class Project:
         """Run a stage command in this process, after `plan` where params.yaml has changed."""
         from stages.cli import run
 
-        if stage not in ("plan", "study") and self._is_stale():
+        if stage not in ("plan", "study") and self.is_stale():
             planned = self.run("plan")
             if planned.code:
                 return planned
@@ -105,10 +105,11 @@ class Project:
                 signal.signal(number, handler)
         return Ran(code, *self._capture())
 
-    def _is_stale(self) -> bool:
-        path = self.root / "data/plan/run/params.json"
+    def is_stale(self) -> bool:
+        """Return whether data/plan is of another params.yaml."""
+        params, path = self.root / "params.yaml", self.root / "data/plan/run/params.json"
         of_plan = json.loads(path.read_text())["sha256"] if path.exists() else ""
-        return of_plan != sha256_file(self.root / "params.yaml")
+        return params.exists() and of_plan != sha256_file(params)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mmts.losses import Objective as Loss
     from mmts.method import Method
-    from mmts.modulators import ScheduledShift
+    from mmts.modulators.scheduled import ScheduledShift
 
 Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]

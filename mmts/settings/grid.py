@@ -13,11 +13,7 @@ from mmts.settings.base import (
     Resamples,
     Seed,
     Settings,
-    check_apart,
 )
-
-RESERVED = ("code", "run")
-"""No names of datasets: folders of `data/plan`."""
 
 
 class Grid(Settings):
@@ -37,8 +33,6 @@ class Grid(Settings):
             values = getattr(self, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} {list(values)} names one twice; every cell is run once")
-        check_apart((*self.datasets, *RESERVED), "datasets")
-        check_apart(self.methods, "methods")
         return self
 
 

@@ -88,10 +88,17 @@ class Base:
             names: of the methods.
             tail: of the study.
             path: of params.yaml.
+
+        Raises:
+            InputError: it lacks the dataset or a method, or a method has a clustering of its own.
         """
         found = config.load(path)
         self.dataset, self._tail = dataset, tail
-        self.methods: dict[str, Method] = {name: found.cell(dataset, name) for name in names}
+        try:
+            self.methods: dict[str, Method] = {name: found.cell(dataset, name) for name in names}
+        except InputError as error:
+            told = str(error).removeprefix(f"{path}: ")
+            raise InputError(f"{path}: {told}") from None
         of = found.datasets[dataset]
         self.train, self.towers, self.clustering = of.train, of.towers, of.clusterings["default"]
         self._data: dict[str, Any] = {

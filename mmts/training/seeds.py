@@ -14,11 +14,12 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TextIO
 
-from mmts.errors import InputError, one_line
+from mmts.errors import InputError
 from mmts.settings.training import Train
 from mmts.training.joining import end_with_parent
 
 POLL = 0.05  # seconds
+FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 def at_once(settings: Train, device: str, seeds: int) -> int:
@@ -35,11 +36,13 @@ def at_once(settings: Train, device: str, seeds: int) -> int:
 def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None:
     """Call `train` with each seed in a fork of this process, `count` at a time.
 
+    `train` tells of what goes wrong itself, and raises SystemExit then.
+
     SIGTERM and Ctrl-C go on to the forks, which save a checkpoint, and are waited for. So are those
     that still work when one has failed.
 
     Raises:
-        SystemExit: with the code of the first that has ended with one.
+        SystemExit: with the code of the first that has ended with one, or of the signal.
         InputError: one was killed.
     """
     fork = multiprocessing.get_context("fork")
@@ -52,8 +55,9 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
                 process: BaseProcess = fork.Process(
                     target=_work, args=(train, seed, count > 1, os.getpid())
                 )
-                process.start()
-                running[seed] = process
+                with _held():  # one that comes now is for the fork too
+                    process.start()
+                    running[seed] = process
             for seed, process in list(running.items()):
                 if process.is_alive():
                     continue
@@ -61,23 +65,35 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
                 del running[seed]
                 code = process.exitcode or 0
                 if code and not failed:
-                    failed, asked = code, seed
+                    failed, asked = 128 + signals[0] if signals else code, seed
                     for other in running.values():
                         other.terminate()
             time.sleep(POLL)
+    if signals and left and not failed:
+        failed = 128 + signals[0]
     if failed < 0:
         name = signal.Signals(-failed).name
         raise InputError(
             f"the training of seed {asked} was killed ({name}), perhaps for its memory; the same "
             "command goes on from what is done"
         )
-    if failed or signals:
-        raise SystemExit(failed or 128 + signals[0])
+    if failed:
+        raise SystemExit(failed)
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Let the signals of `_forwarding` wait for the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def _forwarding(running: dict[int, BaseProcess]) -> Iterator[list[int]]:
-    """Pass SIGTERM, SIGUSR1 and Ctrl-C on as SIGTERM; yields the signals that have come."""
+    """Pass the signals on as SIGTERM; yields those that have come."""
     come: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
@@ -85,8 +101,7 @@ def _forwarding(running: dict[int, BaseProcess]) -> Iterator[list[int]]:
         for process in running.values():
             process.terminate()
 
-    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {number: signal.signal(number, note) for number in FORWARDED}
     try:
         yield come
     finally:
@@ -100,15 +115,13 @@ def _work(train: Callable[[int], None], seed: int, shared: bool, parent: int) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
     if shared:
         sys.stdout = _Prefixed(sys.stdout, f"seed {seed}: ")
         sys.stderr = _Prefixed(sys.stderr, f"seed {seed}: ")
     code = 0
     try:
         train(seed)
-    except InputError as error:
-        print(f"error: {one_line(str(error))}", file=sys.stderr)
-        code = 1
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     sys.stdout.flush()

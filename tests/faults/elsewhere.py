@@ -16,7 +16,7 @@ from tests.conftest import CELL, CHAIN, Project
 from tests.faults.watching import watch
 
 YEAR = 366 * 24 * 3600
-REST = (("evaluate", *CELL, "mmts", "--seed", "0"), ("report",))
+REST = (("evaluate", *CELL, "mmts"), ("report",))
 
 
 class Entries:

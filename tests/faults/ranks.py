@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shutil
 import signal
 import socket
 import time
@@ -18,7 +19,7 @@ from tests.conftest import Ran
 from tests.faults.started import Started, start
 
 TRAIN = ("train", "--dataset", "tiny", "--method", "mmts", "--seed", "0")
-CELL = Path("data/train/tiny/mmts/0")
+INPUTS = [Path("data") / name for name in ("embed/tiny", "shards/tiny", "shift/tiny/mmts")]
 CHECKPOINTS = Path("data/cache/checkpoints/tiny/mmts/0")
 TWO = ["torchrun", "--standalone", "--nproc-per-node", "2"]
 
@@ -60,6 +61,21 @@ def ended(ranks: list[Started]) -> tuple[Ran, Ran]:
     return first.wait(), second.wait()
 
 
+def cell(method: str = "mmts") -> Path:
+    """Return where the result of seed 0 is kept, or will be."""
+    from mmts.kept import Kept
+    from mmts.planned import Planned
+
+    inputs = [*INPUTS[:2], INPUTS[2].with_name(method)]
+    plan = Planned("train", dataset="tiny", method=method, inputs=inputs)
+    return Kept(plan, ("train", "tiny", method), inputs).path(0)
+
+
+def forget(cell: str = ".") -> None:
+    """Have what was trained and evaluated before done again, or such as `train/tiny/mmts`."""
+    shutil.rmtree(Path("data/cache/kept", cell), ignore_errors=True)
+
+
 def undisturbed(told: Path) -> dict[str, bytes]:
     """What two ranks write that nothing happens to."""
     for ran in ended(pair(told)):
@@ -69,8 +85,9 @@ def undisturbed(told: Path) -> dict[str, bytes]:
 
 def written() -> dict[str, bytes]:
     """What a training leaves, but for times."""
+    folder = cell()
     return {
-        name: (CELL / name).read_bytes()
+        name: (folder / name).read_bytes()
         for name in ("model.safetensors", "state.safetensors", "metrics.json", "curves.csv")
     }
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import patience
-from tests.conftest import Ran
+from tests import making, patience
+from tests.conftest import Project, Ran
 from tests.pipeline.warm import end_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +65,8 @@ def start(
 ) -> Started:
     """Start `python -m stages.<stage> <arguments>` in the working folder.
 
+    Where params.yaml has changed, data/plan is written first, as `dvc repro` does.
+
     Args:
         stage: a module of `stages`.
         arguments: of its command line.
@@ -74,6 +76,10 @@ def start(
     global _number
     for name in HEAVY:
         importlib.import_module(name)
+    if stage not in ("plan", "study") and Path("params.yaml").exists():
+        here = Project(Path.cwd(), lambda: ("", ""))
+        if here.is_stale():
+            making.write_plan(here.root)
     _number += 1
     told.mkdir(parents=True, exist_ok=True)
     out, err = told / f"{_number}.out", told / f"{_number}.err"

@@ -13,27 +13,27 @@ import pytest
 from mmts.errors import InputError
 from mmts.shards import ShardReader
 from tests.conftest import Project
+from tests.faults.ranks import forget
 from tests.faults.started import run, start
 
 TINY = ("--dataset", "tiny")
 CELL = (*TINY, "--method", "mmts")
-SEED = ("--seed", "0")
 READ = {
     ("embed", *TINY): ["captions/tiny/captions.parquet"],
     ("cluster", *TINY): [
         "captions/tiny/captions.parquet", "embed/tiny/ids.parquet", "embed/tiny/text.npy",
         "embed/tiny/caption_text.npy", "embed/tiny/vision.npy",
     ],
-    ("shift", *CELL): ["cluster/tiny/kinds.parquet"],
+    ("shift", *TINY): ["cluster/tiny/default.parquet", "cluster/tiny/kinds.parquet"],
     ("pack", *TINY): ["captions/tiny/captions.parquet", "cluster/tiny/default.parquet"],
-    ("train", *CELL, *SEED): [
+    ("train", *CELL): [
         "embed/tiny/ids.parquet", "embed/tiny/text.npy", "embed/tiny/caption_text.npy",
         "embed/tiny/vision.npy",
         "shift/tiny/mmts/shift.parquet", "shift/tiny/mmts/clusters.parquet",
         "shards/tiny/manifest.json", "shards/tiny/index.parquet",
         "shards/tiny/train-000000.tar", "shards/tiny/val-000000.tar",
     ],
-    ("evaluate", *CELL, *SEED): [
+    ("evaluate", *CELL): [
         "embed/tiny/ids.parquet", "embed/tiny/vision.npy", "train/tiny/mmts/0/model.json",
         "train/tiny/mmts/0/model.safetensors", "shards/tiny/manifest.json",
         "shards/tiny/index.parquet", "shards/tiny/test-000000.tar",
@@ -70,13 +70,15 @@ def artifacts() -> dict[Path, bytes]:
 
 def test_in_what_a_stage_reads(project: Project, tmp_path: Path) -> None:
     """In each file of the folders that it reads; what it does not look at changes nothing."""
-    project.set(grid__methods=["base"], report__bootstrap=100)
+    project.set(report__bootstrap=100)
+    assert project.run("evaluate", *CELL).code == 0
     rng, before = random.Random(7), artifacts()
     for (stage, *arguments), names in READ.items():
         read = [Path("data") / name for name in names]
         folders = {path.parent for path in read}
         files = sorted(path for path in before if path.parent in folders)
         for path in (path for path in files if path.name != "SHA256SUMS"):
+            forget()
             flip(path, rng)
             Path("data/cache/verified.json").unlink(missing_ok=True)  # shards are hashed once
             ran = run(stage, *arguments, told=tmp_path / "told")
@@ -93,12 +95,14 @@ def test_in_what_a_stage_reads(project: Project, tmp_path: Path) -> None:
 
 
 def test_in_the_list_of_digests(project: Project, tmp_path: Path) -> None:
-    project.set(grid__methods=["base"], report__bootstrap=100)
+    project.set(report__bootstrap=100)
+    assert project.run("evaluate", *CELL).code == 0
     rng = random.Random(7)
     for (stage, *arguments), names in READ.items():
         path = Path("data") / names[0]
         sums = path.parent / "SHA256SUMS"
         whole = sums.read_bytes()
+        forget()
         flip(sums, rng, whole.index(f"  {path.name}\n".encode()) - rng.randrange(-3, 60))
         ran = run(stage, *arguments, told=tmp_path / "told")
         assert ran.code == 1 and ran.err.startswith(f"error: {sums.parent}/"), (sums, ran)
@@ -124,7 +128,7 @@ def test_in_a_shard_whose_hash_was_right_before(project: Project) -> None:
 
 def test_in_a_checkpoint(project: Project, tmp_path: Path) -> None:
     """In each of its files; the checkpoint before it is good to go on from."""
-    train = {"every_steps": 1, "every_minutes": None}
+    train = {"every_steps": 1, "every_minutes": 0}
     project.set(datasets__tiny__train__checkpoint=train)
 
     def die_at_the_end() -> None:
@@ -132,8 +136,9 @@ def test_in_a_checkpoint(project: Project, tmp_path: Path) -> None:
 
         stages.train.save = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 
+    forget()
     told = tmp_path / "told"
-    ran = start("train", *CELL, *SEED, told=told, prepare=die_at_the_end).wait()
+    ran = start("train", *CELL, told=told, prepare=die_at_the_end).wait()
     assert ran.code == -signal.SIGKILL
     first, last = sorted(Path("data/cache/checkpoints").rglob("step-*"))
     rng = random.Random(7)
@@ -142,7 +147,7 @@ def test_in_a_checkpoint(project: Project, tmp_path: Path) -> None:
     for path in sorted(last.iterdir()):
         whole = path.read_bytes()
         flip(path, rng)
-        ran = run("train", *CELL, *SEED, told=told)
+        ran = run("train", *CELL, told=told)
         assert ran.code == 1 and ran.err.count("\n") == 1, (path, ran)
         named = last if path.name == "SHA256SUMS" else path  # or the file whose digest it spoilt
         assert str(named) in ran.err and f"delete {last} to go on from" in ran.err, ran
@@ -151,5 +156,5 @@ def test_in_a_checkpoint(project: Project, tmp_path: Path) -> None:
     for path in sorted(last.iterdir()):
         path.unlink()
     last.rmdir()
-    ran = project.run("train", *CELL, *SEED)
+    ran = project.run("train", *CELL)
     assert ran.code == 0 and f"goes on from {first}" in ran.out

@@ -260,9 +260,8 @@ def test_they_go_through_every_stage_as_they_are(project: Project) -> None:
     )
     base = (*CELL, "base")
     for stage, *arguments in (
-        *((stage, "--dataset", "tiny") for stage in ("captions", "embed", "cluster", "pack")),
-        ("shift", *base), ("train", *base, "--seed", "0"), ("evaluate", *base, "--seed", "0"),
-        ("report",),
+        *((s, "--dataset", "tiny") for s in ("captions", "embed", "cluster", "pack", "shift")),
+        ("train", *base), ("evaluate", *base), ("report",),
     ):  # fmt: skip
         ran = project.run(stage, *arguments)
         assert (ran.code, ran.err) == (0, ""), ran

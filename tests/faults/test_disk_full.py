@@ -20,6 +20,7 @@ import pytest
 
 from tests.conftest import Project
 from tests.faults import mounts, started
+from tests.faults.ranks import forget
 from tests.making_clips import clip, write_project, write_videos
 from tests.making_run import in_a_fork
 
@@ -69,12 +70,25 @@ def small(folder: Path, free: int) -> None:
 
 
 def on_a_full_disk(
-    stage: str, arguments: tuple[str, ...], folder: str, free: int, told: Path, again: bool
-) -> Full:
-    """Run a stage with `folder` on a disk that has so many bytes left."""
+    stage: str, arguments: tuple[str, ...], folder: str, free: int, told: Path, again: bool,
+    kept: bool = False,
+) -> Full:  # fmt: skip
+    """Run a stage with `folder` on a disk that has so many bytes left.
+
+    Args:
+        stage, arguments: of the command.
+        folder: the disk.
+        free: bytes.
+        told: a folder for what it prints.
+        again: whether to run it once more, with room.
+        kept: whether seeds that were finished before are not worked on again.
+    """
     answer = told / "answer.json"
 
     def both() -> None:
+        if not kept:
+            forget()
+            Path(folder).mkdir(parents=True, exist_ok=True)
         small(Path(folder).absolute(), free)
         before, said = outputs(), io.StringIO()
         with contextlib.redirect_stderr(said):
@@ -114,16 +128,20 @@ STAGES: dict[str, tuple[str, tuple[str, ...], str, str, int]] = {
     "captions": ("captions", TINY, "data/captions", r"data/captions/tiny", 2),
     "embed": ("embed", TINY, "data/embed", r"data/embed/tiny", 4),
     "cluster": ("cluster", TINY, "data/cluster", r"data/cluster/tiny", 3),
-    "shift": ("shift", MMTS, "data/shift", r"data/shift/tiny/mmts", 1),
+    "shift": ("shift", TINY, "data/shift", r"data/shift/tiny", 1),
     "pack": ("pack", TINY, "data/shards", r"data/shards/tiny", 3),
-    "train": ("train", (*MMTS, "--seed", "0"), "data/train", r"data/train/tiny/mmts/0", 5),
+    "train": ("train", MMTS, "data/train", r"data/train/tiny/mmts", 5),
+    "kept": ("train", MMTS, "data/cache/kept", r"data/cache/kept/train/tiny/mmts/\w{16}/0", 5),
     "checkpoint": (
-        "train", (*MMTS, "--seed", "0"), "data/cache/checkpoints",
+        "train", MMTS, "data/cache/checkpoints",
         r"data/cache/checkpoints/tiny/mmts/0/\w+/\.step-\d+\.partial", 4,
     ),
+    "kept evaluation": (
+        "evaluate", (*TINY, "--method", "base"), "data/cache/kept",
+        r"data/cache/kept/evaluate/tiny/base/\w{16}/0", 2,
+    ),
     "evaluate": (
-        "evaluate", (*TINY, "--method", "base", "--seed", "0"), "data/evaluate",
-        r"data/evaluate/tiny/base/0", 2,
+        "evaluate", (*TINY, "--method", "base"), "data/evaluate", r"data/evaluate/tiny/base", 2,
     ),
 }  # fmt: skip
 
@@ -132,12 +150,29 @@ STAGES: dict[str, tuple[str, tuple[str, ...], str, str, int]] = {
 def test_a_stage_on_a_full_disk(project: Project, tmp_path: Path, name: str) -> None:
     stage, arguments, folder, named, least = STAGES[name]
     every = 3 if name == "checkpoint" else None
-    project.set(datasets__tiny__train__checkpoint={"every_steps": every, "every_minutes": None})
+    project.set(datasets__tiny__train__checkpoint={"every_steps": every, "every_minutes": 0})
     Path(folder).mkdir(parents=True, exist_ok=True)
     for found in sweep(stage, arguments, folder, tmp_path / "told", least):
         line = rf"error: {named} could not be written \(the disk is full\); make room there.*\n"
         assert found.code == 1 and re.fullmatch(line, found.err), found
         assert found.same and found.again in (None, (0, True)), found
+
+
+@pytest.mark.parametrize(("disk", "pages"), [("data", 1), ("data/train", 5)])
+def test_kept_seeds_on_a_full_disk(project: Project, tmp_path: Path, disk: str, pages: int) -> None:
+    """Links of them take no room; copies, on another disk, do."""
+    project.set(grid__seeds=[0, 1])
+    assert started.run("train", *MMTS, told=tmp_path / "told").code == 0
+    for free in range(pages):
+        found = on_a_full_disk(
+            "train", MMTS, disk, free * PAGE, tmp_path / "told", again=free == 0, kept=True
+        )
+        line = r"error: data/train/tiny/mmts could not be written \(the disk is full\); .*\n"
+        assert found.code == 1 and re.fullmatch(line, found.err), found
+        assert found.same and found.again in (None, (0, True)), found
+    if disk == "data":
+        found = on_a_full_disk("train", MMTS, disk, PAGE, tmp_path / "told", False, kept=True)
+        assert found.code == 0 and found.same, found
 
 
 def test_vectors_on_a_full_disk(project: Project, tmp_path: Path) -> None:
@@ -169,11 +204,10 @@ def test_a_speed_that_has_no_room_does_not_fail_a_training(
 ) -> None:
     """The run is complete by then, and its checkpoints are gone."""
     folder = Path("data/cache/speed")
-    train = (*MMTS, "--seed", "0")
     shutil.rmtree(folder)
     folder.mkdir()
     Path(folder, "other").write_bytes(bytes(PAGE))
-    found = on_a_full_disk("train", train, str(folder), 0, tmp_path / "told", again=False)
+    found = on_a_full_disk("train", MMTS, str(folder), 0, tmp_path / "told", again=False)
     assert found.code == 0 and found.same
     assert re.fullmatch(r"warning: no speed of this run is kept: .* is full\).*\n", found.err)
 

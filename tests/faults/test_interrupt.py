@@ -25,6 +25,7 @@ from mmts.training.loading import loaded
 from tests import patience
 from tests.conftest import CELL, Project, Ran
 from tests.faults import started
+from tests.faults.ranks import forget
 from tests.faults.test_kills import TINY, USED, everything, tree
 
 AT_ONCE = 5.0  # seconds to end in
@@ -52,9 +53,9 @@ class Long(NamedTuple):
 
 
 SMALL = (("mmts.vector_cache:TEXTS_A_TRANSACTION", 8), ("mmts.embed:PICTURES_A_TRANSACTION", 8))
-TRAIN = Long(("train", *CELL, "mmts", "--seed", "0"), "data/train/tiny/mmts/0")
+TRAIN = Long(("train", *CELL, "mmts"), "data/train/tiny/mmts")
 EVALUATE = Long(
-    ("evaluate", *CELL, "base", "--seed", "0"), "data/evaluate/tiny/base/0",
+    ("evaluate", *CELL, "base"), "data/evaluate/tiny/base",
     "mmts.towers.two_tower:TwoTower.encode_text", 1,
 )  # fmt: skip
 STAGES = {
@@ -162,6 +163,7 @@ def test_it_stops_and_the_same_command_finishes(
     elif name == "cluster":
         finish()
     names, old = sorted(everything(project.root)), tree(project.root / long.output)
+    forget(long.output.removeprefix("data/"))
     interrupted(long, told, alone=name == "pack")
     assert tree(project.root / long.output) == old
     assert not list(project.root.rglob(".*partial"))
@@ -220,7 +222,7 @@ def loads_in_workers(project: Project) -> None:
     project.set(**{
         f"{tiny}towers__vision__frozen": False, f"{tiny}train__workers": 2,
         f"{tiny}evaluate__workers": 2,
-        f"{tiny}train__checkpoint": {"every_steps": 1, "every_minutes": None},
+        f"{tiny}train__checkpoint": {"every_steps": 1, "every_minutes": 0},
     })  # fmt: skip
 
 
@@ -228,8 +230,10 @@ def test_processes_that_load_end_too(project: Project, tmp_path: Path) -> None:
     """At once, though they stand still at a picture or a disk, and are not told themselves."""
     told, cell = tmp_path / "told", Path("data/cache/checkpoints/tiny/mmts/0")
     loads_in_workers(project)
+    forget("train/tiny/mmts")
     assert started.run(*TRAIN.command, told=told).code == 0
     whole, names = tree(Path(TRAIN.output)), sorted(everything(project.root))
+    forget("train/tiny/mmts")
 
     def trained(group: int) -> bool:
         return any(cell.glob("*/step-000000002")) and deaf_workers(group)

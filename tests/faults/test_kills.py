@@ -44,10 +44,10 @@ STAGES = (
     Killed(("captions", *TINY), "data/captions/tiny"),
     Killed(("embed", *TINY), "data/embed/tiny", ("data/cache/vectors",), 3),
     Killed(("cluster", *TINY), "data/cluster/tiny", (), 1),
-    Killed(("shift", *CELL, "mmts"), "data/shift/tiny/mmts", (), 1),
+    Killed(("shift", *TINY), "data/shift/tiny", (), 1),
     Killed(("pack", *TINY), "data/shards/tiny"),
-    Killed(("train", *CELL, "mmts", "--seed", "0"), "data/train/tiny/mmts/0", (), 4),
-    Killed(("evaluate", *CELL, "mmts", "--seed", "0"), "data/evaluate/tiny/mmts/0"),
+    Killed(("train", *CELL, "mmts"), "data/train/tiny/mmts", ("data/cache/kept/train",), 4),
+    Killed(("evaluate", *CELL, "mmts"), "data/evaluate/tiny/mmts", ("data/cache/kept/evaluate",)),
     Killed(("report",), "results", (), 1),
 )
 CLIPS = Killed(("pack", *TINY), "data/shards/tiny", ("data/cache/pack",))
@@ -163,7 +163,7 @@ class Kills:
 
 def test_every_stage(project: Project, tmp_path: Path, times: Callable[[int], int]) -> None:
     project.set(
-        datasets__tiny__train__checkpoint={"every_steps": 1, "every_minutes": None},
+        datasets__tiny__train__checkpoint={"every_steps": 1, "every_minutes": 0},
         report={"bootstrap": 100, "tsne_points": 100, "tsne_perplexity": 5.0, "examples": 1},
     )
     for seed, stage in enumerate(STAGES):
@@ -208,7 +208,7 @@ def records() -> list[dict[str, Any]]:
 
 
 def test_a_study(project: Project, tmp_path: Path, times: Callable[[int], int]) -> None:
-    project.set(datasets__tiny__methods={"base": {}, "mmts": {}})
+    project.set(methods__mmts__clustering=...)
     write_study(ablations={"components": {"methods": ["mmts"], "tuned": False}})
     rng, hits = random.Random(1), 0
 

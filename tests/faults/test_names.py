@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from mmts import config
 from mmts.captions import build
 from mmts.config import load
 from mmts.errors import InputError
@@ -28,7 +28,6 @@ from tests.making import picture, write_picture, write_table
 from tests.sources.making_img2dataset import write_tar
 
 TINY = ("--dataset", "tiny")
-SEED = ("--seed", "0")
 EVIL = (
     "../../../evil", "/tmp/evil", "a.b.c", ".hidden", "..", ".", "a/b", "a\\b", "..\\evil",
     "x" * 300, "new\nline", "nul\0", "tab\t", "Case", "case", "caf\u00e9", "cafe\u0301", "CON",
@@ -86,11 +85,11 @@ def test_evil_ids_classes_and_file_names_stay_inside_and_shards_have_keys_of_our
     outputs = {
         ("captions", *TINY): "data/captions/tiny", ("embed", *TINY): "data/embed/tiny",
         ("cluster", *TINY): "data/cluster/tiny", ("pack", *TINY): "data/shards/tiny",
-        ("shift", *CELL, "mmts"): "data/shift/tiny/mmts",
-        ("train", *CELL, "mmts", *SEED): "data/train/tiny/mmts/0",
-        ("evaluate", *CELL, "mmts", *SEED): "data/evaluate/tiny/mmts/0", ("report",): "results",
+        ("shift", *TINY): "data/shift/tiny", ("train", *CELL, "mmts"): "data/train/tiny/mmts",
+        ("evaluate", *CELL, "mmts"): "data/evaluate/tiny/mmts", ("report",): "results",
     }  # fmt: skip
     cache = str(project.root / "data/cache")
+    assert project.run("plan").code == 0
     for (stage, *arguments), output in outputs.items():
         before = everything(project.root.parent, project.root / output)
         ran = project.run(stage, *arguments)
@@ -232,31 +231,25 @@ def test_videos_that_differ_in_case_alone(tmp_path: Path) -> None:
 # --- names that become folders -------------------------------------------------------------------
 
 STAGES = {
-    "captions": (), "embed": (), "cluster": (), "pack": (), "shift": ("--method", "mmts"),
-    "train": ("--method", "mmts", *SEED), "evaluate": ("--method", "mmts", *SEED),
+    "captions": (), "embed": (), "cluster": (), "pack": (), "shift": (),
+    "train": ("--method", "mmts"), "evaluate": ("--method", "mmts"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_no_stage_takes_a_name_that_leads_out(project: Project, stage: str) -> None:
-    """Even where params.yaml has a dataset or a method of that name."""
+    """Even where there is a plan, with a method below it, to which the name leads."""
     evil = f"{project.root}/../evil"
-    tree = making.changed(project.params, {})
-    tree["datasets"][evil], tree["methods"][evil] = (
-        tree["datasets"]["tiny"],
-        tree["methods"]["mmts"],
-    )
-    tree["datasets"]["tiny"]["methods"][evil] = {}
-    making.write_params(Path("params.yaml"), tree)
-    (project.root / "../evil/0").mkdir(parents=True)
+    shutil.copytree("data/plan/tiny", project.root / "../evil")
+    shutil.copytree("data/plan/tiny/mmts", evil + "/evil")
     before = everything(project.root.parent, project.root / "none")
     asked = [(stage, "--dataset", evil, *STAGES[stage])]
     if "--method" in STAGES[stage]:
-        asked.append((stage, *CELL, evil, *STAGES[stage][2:]))
+        asked.append((stage, *CELL, evil))
     for what, arguments in zip(("dataset", "method"), asked, strict=False):
         ran = project.run(*arguments)
         assert ran.code == 1 and ran.err.count("\n") == 1
-        assert f"cannot be the name of a {what}" in ran.err
+        assert f"there is no plan of {what} {evil}; there are: " in ran.err
     assert everything(project.root.parent, project.root / "none") == before
 
 
@@ -264,10 +257,7 @@ def test_no_stage_takes_a_name_that_leads_out(project: Project, stage: str) -> N
 def test_names_of_datasets_methods_clusterings_and_sources(tmp_path: Path, name: str) -> None:
     path = tmp_path / "params.yaml"
     making.write_params(path, making.PARAMS)
-    assert config.check(path).datasets == ("tiny",)
-    for cell in ({"dataset": name}, {"dataset": "tiny", "method": name}):
-        with pytest.raises(InputError, match=r"params\.yaml: .* cannot be the name of a"):
-            load(config.TrainStage, path, **cell)
+    assert list(load(path).datasets) == ["tiny"]
     tiny = making.PARAMS["datasets"]["tiny"]
     for key, section in {
         "datasets": making.PARAMS["datasets"], "methods": making.PARAMS["methods"],
@@ -283,13 +273,16 @@ def test_names_of_datasets_methods_clusterings_and_sources(tmp_path: Path, name:
             tree["datasets"]["tiny"]["captions"][key][name] = section["pairs"]
         making.write_params(path, tree)
         with pytest.raises(InputError, match=r"params\.yaml: ") as caught:
-            config.check(path)
+            load(path)
         assert "\n" not in str(caught.value).replace(name, "")
 
 
 @pytest.mark.parametrize("what", ["datasets", "methods", "clusterings"])
 def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, what: str) -> None:
-    """Some disks have one folder for both, and one would overwrite the other."""
+    """Some disks have one folder for both, and one would overwrite the other.
+
+    Also of those that are not in the grid: the plan has folders of them too.
+    """
     tree = making.changed(making.PARAMS, {})
     if what == "clusterings":
         of = tree["datasets"]["tiny"][what]
@@ -297,10 +290,17 @@ def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, what: str) 
     else:
         name = tree["grid"][what][0]
         tree[what][name.title()] = tree[what][name]
-        tree["grid"][what].append(name.title())
     path = making.write_params(tmp_path / "params.yaml", tree)
     with pytest.raises(InputError, match=f"{what} .* and .* differ in case alone"):
-        config.check(path)
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["code", "run", "Run"])
+def test_names_that_the_plan_has_for_itself_are_refused(tmp_path: Path, name: str) -> None:
+    tiny = making.PARAMS["datasets"]["tiny"]
+    path = making.write_params(tmp_path / "params.yaml", making.PARAMS, {f"datasets.{name}": tiny})
+    with pytest.raises(InputError, match=f"datasets.{name} has the name .*; rename it"):
+        load(path)
 
 
 def test_an_error_shows_no_control_characters_and_no_pages_of_text(project: Project) -> None:

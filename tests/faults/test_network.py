@@ -28,7 +28,7 @@ SECONDS = 30
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 32}
 RESNET = {"name": "resnet", "weights": HUB, "frozen": False, "image_size": 32}
 DISTILBERT = {"name": "distilbert", "weights": HUB, "frozen": False, "pooling": "cls"}
-TRAIN = ("train", *CELL, "base", "--seed", "0")
+TRAIN = ("train", *CELL, "base")
 WAIT = 2.0
 
 
@@ -43,7 +43,7 @@ def alone() -> None:
     ("command", "key", "value", "said"),
     [
         (("embed", "--dataset", "tiny"), "embed__model", HUB, f"{HUB} cannot be loaded ("),
-        (("check",), "embed__model", HUB, f"{HUB} cannot be loaded ("),
+        (("plan",), "embed__model", HUB, f"{HUB} cannot be loaded ("),
         (TRAIN, "towers__vision", RESNET, f"{HUB} cannot be loaded ("),
         (TRAIN, "towers__text", DISTILBERT, f"{HUB} cannot be loaded ("),
         (TRAIN, "train__stream", {"url": "http://example.org/x"}, f".tar gave nothing in {WAIT:g}"),
@@ -75,7 +75,7 @@ def test_a_hub_that_takes_the_call_and_is_silent(project: Project, tmp_path: Pat
             weights.ANSWER = 0.5
 
         with patience.within(SECONDS):
-            ran = started.run("check", told=tmp_path / "told", prepare=hear_nothing)
+            ran = started.run("plan", told=tmp_path / "told", prepare=hear_nothing)
     assert ran.code == 1 and ran.err.startswith(f"error: {HUB} cannot be loaded (timed out)"), ran
 
 
@@ -131,7 +131,7 @@ def test_the_watch_sees_connections(project: Project, tmp_path: Path) -> None:
         with pytest.raises(OSError):
             socket.getaddrinfo("example.org", 80)
 
-    ran = started.run("check", told=tmp_path / "told", prepare=try_some)
+    ran = started.run("plan", told=tmp_path / "told", prepare=try_some)
     assert ran.code == 0, ran
     tried = [line.split()[0] for line in told.read_text().splitlines()]
     assert tried == ["socket.connect", "socket.getaddrinfo"]

@@ -13,7 +13,7 @@ from mmts.errors import InputError
 from mmts.settings.sources import Captions
 from mmts.sources.coverage import coverage_line
 from tests.conftest import Project
-from tests.making import write_picture
+from tests.making import PARAMS, write_params, write_picture, write_plan
 from tests.sources.making_img2dataset import listed, write_output, write_tar
 from tests.sources.test_karpathy import coco_images, write_coco
 
@@ -33,6 +33,16 @@ def raw(tmp_path: Path) -> Path:
     for n, image in enumerate(coco_images()):
         write_picture(tmp_path / "images" / image["filepath"] / image["filename"], n)
     return tmp_path
+
+
+def planned(root: Path, sources: dict[str, Any]) -> None:
+    """params.yaml with a dataset `x` of these sources alone, and its plan."""
+    changes = {
+        "grid": {"datasets": ["x"], "methods": ["base"], "seeds": [0]},
+        "datasets": {"x": {"captions": {"sources": sources}}},
+    }
+    write_params(root / "params.yaml", PARAMS, changes)
+    write_plan(root)
 
 
 CC3M = {"kind": "cc3m", "train": {"images": "train"}, "val": {"images": "val"}}
@@ -90,9 +100,7 @@ def test_what_the_stage_prints(
 ) -> None:
     sources = {"cc3m": {**CC3M, "train": {"images": str(raw / "train")}}}
     sources["cc3m"]["val"] = {"images": str(raw / "val")}
-    (raw / "params.yaml").write_text(
-        json.dumps({"datasets": {"x": {"captions": {"sources": sources}}}})
-    )
+    planned(raw, sources)
     monkeypatch.chdir(raw)
     ran = Project(raw, capsys.readouterr).run("captions", "--dataset", "x")
     assert (ran.code, ran.err) == (0, "")
@@ -188,15 +196,15 @@ def test_images_without_captions_are_printed_and_kept(
     images = coco_images()
     images[3]["sentences"] = []
     write_coco(raw, images)
-    (raw / "data/raw").mkdir(parents=True)
-    (raw / "data/raw/x").symlink_to(raw)
+    folder = raw.parent / "project/data/raw"
+    folder.mkdir(parents=True)
+    (folder / "x").symlink_to(raw)
     sources = {"cc3m": CC3M, "coco": COCO}
-    (raw / "params.yaml").write_text(
-        json.dumps({"datasets": {"x": {"captions": {"sources": sources}}}})
-    )
-    monkeypatch.chdir(raw)
-    ran = Project(raw, capsys.readouterr).run("captions", "--dataset", "x")
+    root = raw.parent / "project"
+    monkeypatch.chdir(root)
+    planned(root, sources)
+    ran = Project(root, capsys.readouterr).run("captions", "--dataset", "x")
     assert ran.code == 0, ran.err
     assert "coco test: images left out because they have no caption: 1\n" in ran.out
-    summary = json.loads((raw / "data/captions/x/summary.json").read_text())
+    summary = json.loads(Path("data/captions/x/summary.json").read_text())
     assert summary["sources"]["coco"]["uncaptioned"] == {"test": 1}

@@ -33,13 +33,11 @@ def test_they_were_found() -> None:
 
 def test_the_files_of_params_yaml_are_in_the_layout() -> None:
     tree = YAML(typ="safe").load((Path(__file__).parents[2] / "params.yaml").read_text())
-    sources = tree["datasets"]["cc3m"]["captions"]["sources"]
-    train, val = sources["cc3m"]["train"], sources["cc3m"]["val"]
-    karpathy = [
-        Captions.model_validate({"sources": sources}).sources[n] for n in ("coco", "flickr30k")
-    ]
-    files = [train["tsv"], val["tsv"], *(source.captions for source in karpathy)]
-    folders = [train["images"], val["images"], *(source.images for source in karpathy)]
+    captions = Captions.model_validate(tree["datasets"]["cc3m"]["captions"])
+    cc3m, coco, flickr30k = (captions.sources[name] for name in ("cc3m", "coco", "flickr30k"))
+    parts = (cc3m.train, cc3m.val)
+    files = [part.tsv for part in parts] + [source.captions for source in (coco, flickr30k)]
+    folders = [source.images for source in (*parts, coco, flickr30k)]
     layout = re.search(r"^data/raw/cc3m/\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     assert layout and all(f"{name}" in layout[1] for name in files)
     assert all(f"  {name}/" in layout[1] for name in folders)

@@ -20,15 +20,14 @@ from tests.making import picture, take_in_hand, tiny_pairs
 ROOT = Path(__file__).parents[2]
 TINY = ("--dataset", "tiny")
 BASE = (*CELL, "base")
-SEED = ("--seed", "0")
 OUTPUT = {
     "captions": "data/captions/tiny", "embed": "data/embed/tiny", "cluster": "data/cluster/tiny",
-    "shift": "data/shift/tiny/base", "pack": "data/shards/tiny", "train": "data/train/tiny/base/0",
-    "evaluate": "data/evaluate/tiny/base/0",
+    "shift": "data/shift/tiny", "pack": "data/shards/tiny", "train": "data/train/tiny/base",
+    "evaluate": "data/evaluate/tiny/base",
 }  # fmt: skip
 ARGUMENTS = {
-    "captions": TINY, "embed": TINY, "cluster": TINY, "shift": BASE, "pack": TINY,
-    "train": (*BASE, *SEED), "evaluate": (*BASE, *SEED),
+    "captions": TINY, "embed": TINY, "cluster": TINY, "shift": TINY, "pack": TINY, "train": BASE,
+    "evaluate": BASE,
 }  # fmt: skip
 
 
@@ -39,13 +38,25 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 def folders(root: Path) -> set[str]:
-    return {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_dir()}
+    names = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_dir()}
+    return {name for name in names if "data/cache/" not in name or name.endswith(".partial")}
+
+
+def without_kept(project: Project) -> None:
+    """Have what was trained and evaluated before done again."""
+    shutil.rmtree(project.root / "data/cache/kept", ignore_errors=True)
 
 
 def refused(project: Project, stage: str, arguments: tuple[str, ...] | None = None) -> str:
-    """The line that the command refuses with, with and without an older output in the way."""
+    """The line that the command refuses with, with and without an older output in the way.
+
+    The line may be of `plan`, which comes first where params.yaml has changed.
+    """
     arguments = ARGUMENTS[stage] if arguments is None else arguments
+    without_kept(project)
     before = tree(project.root)
+    if project.is_stale() and project.run("plan").code == 0:
+        before = tree(project.root)
     first = project.run(stage, *arguments)
     assert tree(project.root) == before, "an older output was touched"
     if stage in OUTPUT:
@@ -56,8 +67,7 @@ def refused(project: Project, stage: str, arguments: tuple[str, ...] | None = No
         assert not old.exists(), "an output was left behind"
         (project.root / "old").rename(old)
         assert tree(project.root) == before
-        left = [name for name in folders(project.root) if Path(name).name.startswith(".tiny")]
-        assert left == []
+    assert not list(project.root.rglob(".*.partial"))
     assert first.code == 1, first
     lines = first.err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("error: "), first.err
@@ -74,6 +84,7 @@ def params(project: Project, **changes: Any) -> None:
 
 def test_the_stages_run_and_say_what_they_did(project: Project) -> None:
     said = {}
+    without_kept(project)
     for stage, *arguments in CHAIN:
         ran = project.run(stage, *arguments)
         assert (ran.code, ran.err) == (0, ""), ran
@@ -81,10 +92,11 @@ def test_the_stages_run_and_say_what_they_did(project: Project) -> None:
     assert "train: " in said["captions", "tiny"] and "pictures" in said["captions", "tiny"]
     assert "0 embedded now" in said["embed", "tiny"]
     assert "default: 4 clusters" in said["cluster", "tiny"]
-    assert "clusters, shift 0.1 to 0.3" in said["shift", "mmts"]
+    assert "base: 4 clusters, shift 0.07 to 0.07" in said["shift", "tiny"]
+    assert "mmts: 3 clusters, shift 0.1 to 0.3" in said["shift", "tiny"]
     assert "3 samples" in said["pack", "tiny"] or "shards: {'train': 16" in said["pack", "tiny"]
-    assert "4 steps in" in said["train", "0"]
-    assert "pairs: t2v R@1" in said["evaluate", "0"]
+    assert "4 steps in" in said["train", "base"]
+    assert "seed 0, pairs: t2v R@1" in said["evaluate", "base"]
 
 
 def test_what_the_stages_hand_on(project: Project) -> None:
@@ -118,22 +130,44 @@ def test_what_the_stages_hand_on(project: Project) -> None:
 def test_a_dataset_that_does_not_exist(project: Project, stage: str) -> None:
     arguments = tuple("tony" if a == "tiny" else a for a in ARGUMENTS[stage])
     found = refused(project, stage, arguments)
-    assert found == "params.yaml: datasets.tony is missing; did you mean tiny? there are: tiny"
+    assert found == "there is no plan of dataset tony; did you mean tiny? there are: tiny"
     assert "tony" not in "".join(folders(project.root))
 
 
-@pytest.mark.parametrize("stage", ["shift", "train", "evaluate"])
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_a_method_that_does_not_exist(project: Project, stage: str) -> None:
     arguments = tuple("bass" if a == "base" else a for a in ARGUMENTS[stage])
     found = refused(project, stage, arguments)
-    assert found == "params.yaml: methods.bass is missing; did you mean base? there are: base, mmts"
+    assert found == "there is no plan of method bass; did you mean base? there are: base, mmts"
+
+
+@pytest.mark.parametrize("stage", ["plan", *ARGUMENTS])
+def test_no_params_file(project: Project, stage: str) -> None:
+    (project.root / "params.yaml").unlink()
+    found = refused(project, stage, ARGUMENTS.get(stage, ()))
+    assert found == "params.yaml is not there; run from the project's folder"
 
 
 @pytest.mark.parametrize("stage", list(ARGUMENTS))
-def test_no_params_file(project: Project, stage: str) -> None:
-    (project.root / "params.yaml").unlink()
-    found = refused(project, stage)
-    assert found == "params.yaml is not there; run from the project's folder"
+def test_no_plan(project: Project, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(project.root / "data/plan")
+    monkeypatch.setattr(Project, "is_stale", lambda _: False)
+    assert refused(project, stage) == "data/plan is not there; run `dvc repro plan`"
+
+
+@pytest.mark.parametrize("stage", list(ARGUMENTS))
+def test_a_plan_of_other_params(
+    project: Project, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(project.root / "params.yaml", "a", encoding="utf-8") as file:
+        file.write("\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Project, "is_stale", lambda _: False)
+        found = refused(project, stage)
+    assert found == "data/plan is older than params.yaml; run `dvc repro plan`"
+    monkeypatch.setenv("DVC_STAGE", stage)  # DVC itself sees to it that `plan` has run
+    monkeypatch.setattr(Project, "is_stale", lambda _: False)
+    assert project.run(stage, *ARGUMENTS[stage]).code == 0
 
 
 def test_broken_params(project: Project) -> None:
@@ -150,27 +184,27 @@ def test_unknown_keys_and_wrong_types(project: Project) -> None:
 
 
 def test_a_temperature_that_reaches_0(project: Project) -> None:
-    project.set(methods__base__alpha=0.14)
+    project.set(methods__base__schedule="cosine", datasets__tiny__temperature__alpha=0.14)
     found = refused(project, "train")
     assert found.startswith(
-        "params.yaml: methods.base: shift_min - alpha/2 is 0.07 - 0.14/2 = 0; a"
+        "params.yaml: methods.base on tiny: shift_min - alpha/2 is 0.07 - 0.14/2 = 0; a"
     )
-    assert found.endswith("raise shift_min or lower alpha")
-    assert refused(project, "check", ()) == found
+    assert found.endswith("raise shift_min (without shifts: fixed) or lower alpha")
+    assert refused(project, "plan", ()) == found
 
 
-def test_check(project: Project) -> None:
-    ran = project.run("check")
-    assert ran.code == 0 and "params.yaml is fine: tiny; 2 methods x 1 seeds = 2 cells" in ran.out
+def test_plan(project: Project) -> None:
+    ran = project.run("plan")
+    assert ran.code == 0 and "params.yaml is fine: tiny; 2 methods x 1 seeds = 2 models" in ran.out
     project.set(grid__methods=["base", "bass"])
-    assert refused(project, "check", ()).startswith("params.yaml: grid.methods names bass; did")
-    assert refused(project, "check", ("--params", "nope.yaml")).startswith("nope.yaml is not there")
+    assert refused(project, "plan", ()).startswith("params.yaml: grid.methods names bass; did")
+    assert refused(project, "plan", ("--params", "nope.yaml")).startswith("nope.yaml is not there")
     Path("data/raw/tiny").rename("data/raw/other")
     project.set()
-    assert refused(project, "check", ()).startswith("data/raw/tiny is not there; put the files of")
+    assert refused(project, "plan", ()).startswith("data/raw/tiny is not there; put the files of")
     Path("data/raw/other").rename("data/raw/tiny")
     project.set(datasets__tiny__embed__model="nobody/no-such-model")
-    found = refused(project, "check", ())
+    found = refused(project, "plan", ())
     assert found.startswith("nobody/no-such-model cannot be loaded (")
     assert found.endswith("give the model's local folder or `package:<import name>`")
 
@@ -271,25 +305,29 @@ def test_a_class_column_that_is_missing(project: Project) -> None:
 
 def test_a_clustering_that_does_not_exist(project: Project) -> None:
     project.set(methods__base__clustering="verbs")
-    found = refused(project, "shift")
-    assert found.startswith("method base: no clustering verbs; there are: default, kinds (")
+    assert refused(project, "shift") == (
+        "params.yaml: methods.base.clustering names verbs, which datasets.tiny.clusterings lacks; "
+        "there are: default, kinds"
+    )
 
 
 def test_shifts_the_wrong_way_round(project: Project) -> None:
-    project.set(methods__base__shift_min=0.5)
-    assert refused(project, "shift").startswith("shift_min 0.5 is above shift_max 0.07")
+    project.set(methods__base__shift="linear", datasets__tiny__temperature__shift_min=0.5)
+    assert refused(project, "shift").startswith(
+        "params.yaml: methods.base on tiny: shift_min 0.5 is above shift_max 0.09; raise"
+    )
 
 
 def test_clusters_all_of_one_size_warn_and_get_the_middle(project: Project) -> None:
     path = take_in_hand(project.root / "data/cluster/tiny/default.parquet")
     clusters = pd.read_parquet(path)
     clusters.assign(cluster_size=5).to_parquet(path, index=False)
-    project.set(methods__base__shift_max=0.17)
-    ran = project.run("shift", *BASE)
+    project.set(methods__base__shift="linear", grid__methods=["base"])
+    ran = project.run("shift", *TINY)
     assert ran.code == 0
     assert ran.err.startswith("warning: all clusters have 5 samples") and ran.err.count("\n") == 1
     shift = pd.read_parquet(project.root / "data/shift/tiny/base/shift.parquet")["shift"]
-    assert shift.tolist() == [pytest.approx(0.12)] * len(shift)
+    assert shift.tolist() == [pytest.approx(0.07)] * len(shift)
 
 
 # --- pack, train, evaluate -----------------------------------------------------------------------
@@ -323,7 +361,8 @@ def test_a_shard_that_does_not_match_its_manifest(project: Project, stage: str, 
 
 def test_train_does_not_read_the_test_split(project: Project) -> None:
     (project.root / "data/shards/tiny/test-000000.tar").unlink()
-    assert project.run("train", *BASE, *SEED).code == 0
+    without_kept(project)
+    assert project.run("train", *BASE).code == 0
 
 
 def test_a_batch_larger_than_the_split(project: Project) -> None:
@@ -348,17 +387,18 @@ def test_a_hub_that_cannot_be_reached(project: Project, side: str) -> None:
 def test_outputs_are_on_the_disk_before_the_checkpoints_go(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params(project, **{"train.checkpoint": {"every_steps": 2, "every_minutes": None}})
+    params(project, **{"train.checkpoint": {"every_steps": 2, "every_minutes": 0}})
     seen = []
 
     def sync(path: Path) -> None:
-        if path == Path(OUTPUT["train"]).parent:  # the new name in it is the last thing
-            kept = list(Path("data/cache/checkpoints").rglob("step-*"))
-            seen.append(((path / "0/model.safetensors").exists(), len(kept) > 0))
+        if path.parent == Path("data/cache/kept/train/tiny/base"):
+            left = list(Path("data/cache/checkpoints").rglob("step-*"))  # the new name in it is
+            seen.append(((path / "0/model.safetensors").exists(), len(left) > 0))  # the last thing
 
     shutil.rmtree(OUTPUT["train"])
+    without_kept(project)
     monkeypatch.setattr("mmts.files.sync", sync)
-    assert project.run("train", *BASE, *SEED).code == 0
+    assert project.run("train", *BASE).code == 0
     assert seen == [(True, True)]
     assert not list(Path("data/cache/checkpoints").rglob("step-*"))
 
@@ -384,8 +424,9 @@ def test_features_of_other_captions(project: Project) -> None:
 
 
 def test_a_cell_that_was_not_trained(project: Project) -> None:
-    found = refused(project, "evaluate", (*BASE, "--seed", "7"))
-    assert found.startswith("data/train/tiny/base/7/model.json is not there; run `dvc repro`")
+    project.set(grid__seeds=[7])
+    found = refused(project, "evaluate")
+    assert found == "data/train/tiny/base/7 is not there; run `dvc repro`"
 
 
 def test_a_model_that_is_damaged(project: Project) -> None:
@@ -425,8 +466,6 @@ def test_inputs_that_are_damaged_or_gone(project: Project, stage: str, name: str
     found = refused(project, stage)
     if name.endswith("vision.npy"):
         assert found.startswith("the vision tower is frozen but has no features; run `dvc repro`")
-    elif stage == "shift":
-        assert found.startswith("method base: no clustering default; there are: kinds (")
     else:
         assert found.startswith(f"{name} is not there; run `dvc repro")
 
@@ -439,7 +478,7 @@ def test_as_a_process(project: Project) -> None:
     command = [sys.executable, "-m", "stages.captions", "--dataset", "tony"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("error: params.yaml: datasets.tony is missing")
+    assert ran.stderr.startswith("error: there is no plan of dataset tony; did you mean tiny?")
     assert ran.stderr.count("\n") == 1
     assert not (project.root / "data/captions/tony").exists()
 
@@ -448,6 +487,7 @@ def test_stopping_leaves_nothing(project: Project, monkeypatch: pytest.MonkeyPat
     def stop(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
+    without_kept(project)
     before = tree(project.root), folders(project.root)
     for stage, place in (
         ("captions", "mmts.captions.build"),

@@ -40,12 +40,15 @@ def kitchens(
             "default": {"kind": "column", "column": "noun"},
             **{name: {"kind": "column", "column": name} for name in CLASSES},
         },
-        "methods": {"base": {"clustering": "verb"}, "mmts": {"clustering": "verb_noun"}},
     }
     monkeypatch.chdir(tmp_path)
     project = Project(tmp_path, capsys.readouterr)
-    project.params = {**making.PARAMS, "datasets": {"kitchens": dataset}}
-    project.set(grid__datasets=["kitchens"])
+    changes = {
+        "grid.datasets": ["kitchens"], "datasets": {"kitchens": dataset},
+        "methods.base.clustering": "verb", "methods.mmts.clustering": "verb_noun",
+    }  # fmt: skip
+    project.params = making.changed(making.PARAMS, changes)
+    project.set()
     return project
 
 
@@ -55,7 +58,7 @@ def label(row: Row, column: str) -> str:
 
 def test_annotations_alone_give_clusters_and_shifts(kitchens: Project) -> None:
     train, test = write_ek100(kitchens.root / "data/raw/kitchens")
-    assert kitchens.run("check").code == 0
+    assert kitchens.run("plan").code == 0
     ran = kitchens.run("captions", *KITCHENS)
     assert ran.code == 0
     assert ran.out.splitlines() == [
@@ -79,9 +82,9 @@ def test_annotations_alone_give_clusters_and_shifts(kitchens: Project) -> None:
         of_train = table.iloc[: len(train)]
         assert [labels[i] for i in of_train["cluster_id"]] == [label(row, column) for row in train]
         assert of_train["cluster_size"].tolist() == [official[label(r, column)] for r in train]
+    ran = kitchens.run("shift", *KITCHENS)
+    assert (ran.code, ran.err) == (0, "")
     for method, column in (("base", "verb"), ("mmts", "verb_noun")):
-        ran = kitchens.run("shift", *KITCHENS, "--method", method)
-        assert (ran.code, ran.err) == (0, "")
         shift = pd.read_parquet(f"data/shift/kitchens/{method}/shift.parquet")
         official = Counter(label(row, column) for row in train)
         assert shift["cluster_size"].tolist() == sorted(official.values(), reverse=True)
@@ -95,8 +98,8 @@ def test_a_class_that_training_lacks_is_of_size_0_and_tail(kitchens: Project) ->
     table = pd.read_parquet("data/cluster/kitchens/noun.parquet")
     assert table.iloc[-1].tolist() == ["ek100/P03_01_20", -1, 0]
     assert parts_of_clusters(cluster_sizes(table)).get(-1, "tail") == "tail"
-    kitchens.set(datasets__kitchens__methods__mmts={"clustering": "noun"})
-    assert kitchens.run("shift", *KITCHENS, "--method", "mmts").code == 0
+    kitchens.set(methods__mmts__per_dataset={"kitchens": {"clustering": "noun"}})
+    assert kitchens.run("shift", *KITCHENS).code == 0
     shift = pd.read_parquet("data/shift/kitchens/mmts/shift.parquet")
     assert shift["cluster_id"].min() == 0 and shift["cluster_size"].min() > 0
 

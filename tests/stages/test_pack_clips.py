@@ -155,8 +155,8 @@ def test_lost_clips_are_counted(project: Project, found: list[Item], tmp_path: P
         "3 clips of 2 videos lost (listed in data/shards/tiny/lost.parquet)",
     ]
     assert len(ShardReader(OUT, "train").segment(0)) == 13
-    before = files(Path("data"))
     write_project(project.root, found, max_bad_share=0.1, frame_rate=5)
+    before = files(Path("data"))
     ran = project.run("pack", *TINY)
     assert ran.code == 1 and ran.out == "" and len(ran.err.splitlines()) == 1
     assert ran.err.startswith(
@@ -168,20 +168,21 @@ def test_lost_clips_are_counted(project: Project, found: list[Item], tmp_path: P
     assert all(name.startswith("cache/pack/tiny/") for name in set(after) - set(before))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"image_size": None}, "pack.image_size is null; clips of videos need a number"),
-        ({"quality": 96}, "params.yaml: datasets.tiny.pack.quality is 96"),
-        ({"workers": -1}, "params.yaml: datasets.tiny.pack.workers is -1"),
-    ],
-)
-def test_settings(
-    project: Project, found: list[Item], change: dict[str, Any], message: str
-) -> None:
-    write_project(project.root, found, **change)
+@pytest.mark.parametrize(("key", "value"), [("quality", 96), ("workers", -1)])
+def test_settings(project: Project, found: list[Item], key: str, value: int) -> None:
+    write_project(project.root, found)
+    project.set(**{f"datasets__tiny__pack__{key}": value})
     ran = project.run("pack", *TINY)
-    assert ran.code == 1 and ran.err.startswith(f"error: {message}") and ran.err.count("\n") == 1
+    message = f"error: params.yaml: datasets.tiny.pack.{key} is {value}; it should be "
+    assert ran.code == 1 and ran.err.startswith(message) and ran.err.count("\n") == 1
+    assert not OUT.exists() and not KEPT.exists()
+
+
+def test_no_size_for_clips(project: Project, found: list[Item]) -> None:
+    write_project(project.root, found, image_size=None)
+    ran = project.run("pack", *TINY)
+    message = "error: pack.image_size is null; clips of videos need a number"
+    assert ran.code == 1 and ran.err.startswith(message) and ran.err.count("\n") == 1
     assert not OUT.exists() and not KEPT.exists()
 
 

@@ -23,7 +23,7 @@ from tests.stages.test_bad_input import refused
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
 WORDS = {"name": "small_transformer", "weights": "random", "frozen": False}
-BASE = (*CELL, "base", "--seed", "0")
+BASE = (*CELL, "base")
 
 
 def test_trainable_towers(project: Project) -> None:

@@ -29,9 +29,10 @@ def test_killed_and_gone_on_with_is_bit_equal(project: Project, tmp_path: Path) 
         "train__stream": {"url": f"pipe:sleep 0.4; cat '{away}/{{}}'", "buffer": 4},  # time to kill
         "train__workers": 1, "train__epochs": EPOCHS,
         "train__batch_size": 4, "train__log_every": 20, "train__validate_every": EPOCHS,
-        "train__checkpoint": {"every_steps": SAVED, "every_minutes": None},
+        "train__checkpoint": {"every_steps": SAVED, "every_minutes": 0},
     }  # fmt: skip
     project.set(**{f"{tiny}{key}": value for key, value in settings.items()})
+    assert project.run("plan").code == 0
     wanted = undisturbed(tmp_path / "told")
     both = pair(tmp_path / "told")
     until(saved, both[0])

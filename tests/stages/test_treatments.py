@@ -12,14 +12,14 @@ import torch
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from mmts.config import TrainStage, load
+from mmts.config import load
 from mmts.shards import ShardReader
 from mmts.shift import cluster_shift
 from tests.conftest import CELL, Project
 
 ROOT = Path(__file__).parents[2]
 METHODS: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "params.yaml")["methods"]
-SEED = ("--seed", "0")
+TINY = ("--dataset", "tiny")
 KEYS = {  # of state.safetensors, beside the shift table of `scheduled`
     "clip": {"modulator.log_scale"},
     "siglip": {"modulator.log_scale", "objective.bias"},
@@ -30,27 +30,30 @@ KEYS = {  # of state.safetensors, beside the shift table of `scheduled`
 }
 
 
-def use(project: Project, name: str, **changes: Any) -> dict[str, Any]:
-    """Put a method of params.yaml into the tiny project."""
+def use(project: Project, name: str, **changes: Any) -> None:
+    """Put a method of params.yaml, with changes, alone into the grid of the tiny project."""
     method = {**METHODS[name], **changes}
-    if isinstance(method["clustering"], dict):
-        method["clustering"] = {"shift": "default", "relevancy": ["kinds"]}
-    elif method["clustering"] != "default":
-        method["clustering"] = "kinds"
-    project.set(**{f"methods__{name}": method, f"datasets__tiny__methods__{name}": {}})
-    return method
+    method.pop("per_dataset", None)
+    clustering = method.get("clustering", "default")
+    if "clustering" not in changes:
+        if isinstance(clustering, dict):
+            method["clustering"] = {"shift": "default", "relevancy": ["kinds"]}
+        elif clustering != "default":
+            method["clustering"] = "kinds"
+    project.set(**{f"methods__{name}": method, "grid__methods": [name]})
 
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_it_goes_through(project: Project, name: str) -> None:
     use(project, name)
-    for stage, *more in (("shift",), ("train", *SEED), ("evaluate", *SEED)):
-        ran = project.run(stage, *CELL, name, *more)
+    for stage, arguments in (
+        ("shift", TINY), ("train", (*CELL, name)), ("evaluate", (*CELL, name)),
+    ):  # fmt: skip
+        ran = project.run(stage, *arguments)
         assert (ran.code, ran.err) == (0, ""), ran
-        assert ran.out.startswith("auto: ") == (stage != "evaluate" and name.endswith("_auto"))
     cell = project.root / f"data/train/tiny/{name}/0"
     facts = json.loads((cell / "run.json").read_text())
-    method = load(TrainStage, project.root / "params.yaml", dataset="tiny", method=name).method
+    method = load(project.root / "params.yaml").cell("tiny", name)
     assert method.numbers().items() <= facts.items()
     assert isinstance(facts["objective"], str) and isinstance(facts["modulator"], str)
     state = load_file(cell / "state.safetensors")
@@ -59,20 +62,22 @@ def test_it_goes_through(project: Project, name: str) -> None:
     assert (curves["tau_min"] <= curves["tau_max"] + 1e-9).all() and curves["loss"].notna().all()
 
 
-def test_auto_says_what_it_chose(project: Project) -> None:
+def test_auto_is_a_number_in_the_plan_and_beside_the_results(project: Project) -> None:
     use(project, "info_nce_auto")
-    said = project.run("shift", *CELL, "info_nce_auto").out.splitlines()[0]
-    assert said == "auto: shift_min 0.0525, shift_max 0.0875 (tau_default 0.07)"
-    said = project.run("train", *CELL, "info_nce_auto", *SEED).out.splitlines()[0]
-    assert said == "auto: alpha 0.07, shift_min 0.0525, shift_max 0.0875 (tau_default 0.07)"
-    facts = json.loads((project.root / "data/train/tiny/info_nce_auto/0/run.json").read_text())
-    assert (facts["alpha"], facts["shift_min"]) == (0.07, pytest.approx(0.0525))
+    said = project.run("shift", *TINY).out
+    assert said == "info_nce_auto: 4 clusters, shift 0.0525 to 0.0875\n"
+    assert project.run("train", *CELL, "info_nce_auto").code == 0
+    cell = project.root / "data/train/tiny/info_nce_auto"
+    numbers = json.loads((cell / "plan.json").read_text())["settings"]["method"]
+    facts = json.loads((cell / "0/run.json").read_text())
+    for found in (numbers, facts):
+        assert (found["alpha"], found["shift_min"]) == (0.07, pytest.approx(0.0525))
 
 
 def test_a_mapping_reaches_the_shift_table(project: Project) -> None:
     for mapping in ("linear", "log", "rank"):
-        use(project, "info_nce_log", shift_mapping=mapping)
-        assert project.run("shift", *CELL, "info_nce_log").code == 0
+        use(project, "info_nce_log", shift=mapping)
+        assert project.run("shift", *TINY).code == 0
         table = pd.read_parquet(project.root / "data/shift/tiny/info_nce_log/shift.parquet")
         size = table["cluster_size"]
         wanted = cluster_shift(
@@ -88,13 +93,12 @@ def test_relevancy_columns(project: Project) -> None:
     kinds = pd.read_parquet(data / "cluster/tiny/kinds.parquet")
     packed = pd.read_parquet(data / "cluster/tiny/default.parquet")
     use(project, name)
-    assert project.run("shift", *CELL, name).code == 0
+    assert project.run("shift", *TINY).code == 0
     found = pd.read_parquet(data / f"shift/tiny/{name}/clusters.parquet")
     assert list(found.columns) == ["caption_id", "class_kinds"]
     assert found["class_kinds"].tolist() == kinds["cluster_id"].tolist()
-    method = {**METHODS[name], "clustering": {"shift": "kinds", "relevancy": ["default", "kinds"]}}
-    project.set(**{f"methods__{name}": method, f"datasets__tiny__methods__{name}": {}})
-    assert project.run("shift", *CELL, name).code == 0
+    use(project, name, clustering={"shift": "kinds", "relevancy": ["default", "kinds"]})
+    assert project.run("shift", *TINY).code == 0
     found = pd.read_parquet(data / f"shift/tiny/{name}/clusters.parquet")
     assert list(found.columns) == ["caption_id", "cluster_id", "class_default", "class_kinds"]
     assert found["cluster_id"].tolist() == kinds["cluster_id"].tolist()
@@ -104,17 +108,18 @@ def test_relevancy_columns(project: Project) -> None:
 def test_relevant_pairs_are_no_negatives(project: Project) -> None:
     """Every pair shares one of two clusterings: a relevancy of 0.5 or 1, so never a negative."""
     both = {"shift": "default", "relevancy": ["one", "kinds"]}
+    method = {"objective": "max_margin", "clustering": both}
     project.set(
         datasets__tiny__clusterings__one={"kind": "kmeans", "k": 1},
-        **{f"methods__at_{n}": {**METHODS["max_margin_relevant"], "clustering": both,
-                                "relevancy_threshold": n / 10} for n in (4, 5)},
-        **{f"datasets__tiny__methods__at_{n}": {} for n in (4, 5)},
-    )  # fmt: skip
-    assert project.run("cluster", "--dataset", "tiny").code == 0
+        methods__at_4={**method, "relevancy_threshold": 0.4},
+        methods__at_5={**method, "relevancy_threshold": 0.5},
+        grid__methods=["at_4", "at_5"],
+    )
+    assert project.run("cluster", *TINY).code == 0
+    assert project.run("shift", *TINY).code == 0
     losses = {}
     for name in ("at_4", "at_5"):
-        assert project.run("shift", *CELL, name).code == 0
-        assert project.run("train", *CELL, name, *SEED).code == 0
+        assert project.run("train", *CELL, name).code == 0
         curves = pd.read_csv(project.root / f"data/train/tiny/{name}/0/curves.csv")
         losses[name] = curves["loss"].tolist()
     assert losses["at_4"] == [0.0] * 4
@@ -122,9 +127,9 @@ def test_relevant_pairs_are_no_negatives(project: Project) -> None:
 
 
 def test_individual_taus_move_from_the_shift_of_their_cluster(project: Project) -> None:
-    use(project, "isogclr", shift_min=0.04, shift_max=0.1)
-    assert project.run("shift", *CELL, "isogclr").code == 0
-    assert project.run("train", *CELL, "isogclr", *SEED).code == 0
+    use(project, "isogclr", shift="linear", temperature={"shift_min": 0.04, "shift_max": 0.1})
+    assert project.run("shift", *TINY).code == 0
+    assert project.run("train", *CELL, "isogclr").code == 0
     data = project.root / "data"
     shift = pd.read_parquet(data / "shift/tiny/isogclr/shift.parquet")
     shift_of = dict(zip(shift["cluster_id"], shift["shift"], strict=True))

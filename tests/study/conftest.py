@@ -15,7 +15,7 @@ from mmts.study.pool import Record, Task
 from mmts.study.run import opened, run_cell
 from mmts.study.settings import load_study
 from tests.conftest import Project
-from tests.making import changed, write_params
+from tests.making import changed, write_params, write_plan
 
 STUDY: dict[str, Any] = {
     "datasets": ["tiny"],
@@ -55,10 +55,12 @@ def planned() -> Plan:
 
 @pytest.fixture
 def study(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """The tiny project with a study; its stages have run."""
-    project.set(datasets__tiny__methods={"base": {}, "mmts": {}}, grid__methods=["base", "mmts"])
+    """The tiny project with a study, and one clustering for both methods; its stages have run."""
+    project.params = changed(project.params, {"methods.mmts.clustering": ...})
+    project.set()
     write_study()
     monkeypatch.setattr(stages.study, "PREPARED", ())
+    monkeypatch.setattr(stages.study, "stage", lambda _: write_plan(project.root))
     opened.cache_clear()
     yield project
     opened.cache_clear()

@@ -20,8 +20,8 @@ DECIDING: list[dict[str, Any]] = [
     {"datasets__tiny__captions__sources__pairs__split": {"train": 0.6, "val": 0.2, "test": 0.2}},
     {"datasets__tiny__embed__model": "package:other"},
     {"datasets__tiny__towers__vision__image_size": 64},
-    {"methods__mmts__oscillations": 4},
-    {"methods__mmts__shift_mapping": "log"},
+    {"methods__mmts__schedule": {"kind": "cosine", "oscillations": 4}},
+    {"methods__mmts__shift": "log"},
     {"methods__mmts__objective": "info_nce"},
 ]
 FREE: list[dict[str, Any]] = [
@@ -35,9 +35,9 @@ FREE: list[dict[str, Any]] = [
     {"datasets__tiny__pack__shard_size": 5},
     {"datasets__tiny__pack__image_size": 16},  # of no use to a frozen tower
     {"datasets__tiny__evaluate__bootstrap": 200},
-    {"methods__mmts__tau_default": 0.3},  # shifts and alpha are numbers
-    {"methods__mmts__alpha": 0.01},  # changed in the study
-    {"methods__base__alpha": 0.01},  # of another method
+    {"datasets__tiny__margin__fixed": 0.3},  # shifts and alpha are numbers
+    {"datasets__tiny__margin__alpha": 0.01},  # changed in the study
+    {"datasets__tiny__temperature__alpha": 0.01},  # of another method
 ]
 
 
@@ -47,7 +47,6 @@ def key(changes: dict[str, Any] = CHANGES, seed: int = 3) -> str:
 
 
 def test_keys(study: Project) -> None:
-    own = {"datasets__tiny__methods": {"base": {}, "mmts": {}}, "grid__methods": ["base", "mmts"]}
     first = key()
     assert key() == first and len(first) == 16
     keys = [
@@ -60,11 +59,11 @@ def test_keys(study: Project) -> None:
     keys.append(key({**CHANGES, "imbalance": 2}))
     write_study()
     for changes in DECIDING:
-        study.set(**own, **changes)
+        study.set(**changes)
         keys.append(key())
     assert len(set(keys)) == len(keys)
     for changes in FREE:
-        study.set(**own, **changes)
+        study.set(**changes)
         assert key() == first, changes
 
 
@@ -92,10 +91,7 @@ def test_a_trained_tower_sees_the_packed_pictures(study: Project) -> None:
     tower = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 32}
     keys = []
     for size in (None, 16):
-        study.set(
-            datasets__tiny__methods={"base": {}, "mmts": {}}, datasets__tiny__towers__vision=tower,
-            datasets__tiny__pack__image_size=size,
-        )  # fmt: skip
+        study.set(datasets__tiny__towers__vision=tower, datasets__tiny__pack__image_size=size)
         keys.append(key())
         assert planned().base.unsound("mmts", {"clustering.features": "vision"}, "f", "p")
         assert not planned().base.unsound("mmts", {"clustering.features": "lsa"}, "f", "p")

@@ -10,12 +10,10 @@ CHOSEN = {"centre": 0.04, "alpha_share": 0.75, "spread": 0.5, "train.epochs": 3}
 
 def test_shares_of_a_centre() -> None:
     assert plain(CHOSEN, "f", "p") == {
-        "tau_default": 0.04, "shift_min": 0.02, "shift_max": 0.06, "alpha": 0.03,
+        "shift_min": 0.02, "shift_max": 0.06, "alpha": 0.03,
         "train.epochs": 3,
     }  # fmt: skip
-    assert plain({"centre": 0.1}, "f", "p") == {
-        "tau_default": 0.1, "shift_min": 0.1, "shift_max": 0.1,
-    }  # fmt: skip
+    assert plain({"centre": 0.1}, "f", "p") == {"shift_min": 0.1, "shift_max": 0.1}
     assert plain({"shifts": [0.1, 0.2], "control": "random"}, "f", "p") == {
         "shift_min": 0.1, "shift_max": 0.2, "control": "random",
     }  # fmt: skip

@@ -28,6 +28,15 @@ def test_nothing_is_missing(name: str) -> None:
     assert plan.index(records).keys() == set(records) - aside
 
 
+@pytest.mark.parametrize("name", STUDY.every_dataset)
+def test_what_is_set_aside_could_be_trained_again(name: str) -> None:
+    whole = STUDY.model_copy(update={"set_aside": ()})
+    plan = Plan(whole, name, "study/params.yaml", ROOT / "params.yaml")
+    assert {method: len(plan.trials(method)) for method in STUDY.methods} == dict.fromkeys(
+        STUDY.methods, STUDY.trials
+    )
+
+
 @pytest.mark.parametrize("name", STUDY.datasets)
 def test_rsum_is_100_times_the_sum_of_the_recalls(name: str) -> None:
     for record in Records(FOLDER, name).by_key.values():

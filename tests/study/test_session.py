@@ -20,6 +20,7 @@ from mmts.errors import InputError
 from mmts.study.index import read_index
 from mmts.study.pool import _run, alone
 from mmts.study.records import Records
+from stages.study import PREPARED, stage
 from tests import patience
 from tests.conftest import Project
 from tests.making_run import in_a_fork
@@ -68,10 +69,7 @@ def test_what_is_set_aside_is_not_trained_again(study: Project, in_process: None
     assert study.run("study").code == 0
     before = Records(FILE.parent, "tiny").by_key
     write_study(set_aside=[{"methods": ["mmts"], "why": "They were trained otherwise."}])
-    study.set(  # other rules for a method that is set aside
-        datasets__tiny__methods={"base": {}, "mmts": {}}, grid__methods=["base", "mmts"],
-        methods__mmts__oscillations=4,
-    )  # fmt: skip
+    study.set(methods__mmts__shift="rank")  # another rule for a method that is set aside
     of_base = [key for key, record in before.items() if record["name"] == "base"]
     for _ in range(2):
         ran = study.run("study")
@@ -181,7 +179,8 @@ def test_one_study_of_a_dataset_at_a_time(study: Project) -> None:
 
 
 def test_the_stages_before_run_first(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.study.PREPARED", ("captions", "embed", "cluster", "pack"))
+    monkeypatch.setattr("stages.study.PREPARED", PREPARED)
+    monkeypatch.setattr("stages.study.stage", stage)
     ran: list[str] = []
 
     def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
@@ -191,4 +190,4 @@ def test_the_stages_before_run_first(study: Project, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(subprocess, "run", run)
     assert study.run("study").code == 7 and not RECORDS.exists()
     stages = ("captions", "embed", "cluster")
-    assert ran == [f"-m stages.{stage} --dataset tiny" for stage in stages]
+    assert ran == ["-m stages.plan", *(f"-m stages.{name} --dataset tiny" for name in stages)]

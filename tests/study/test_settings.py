@@ -14,7 +14,10 @@ from tests.study.conftest import FILE, planned, write_study
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"trials": 3}, "methods.base.grids has 2 combinations, but trials is 3 and all methods get"),
     ({"methods": {}}, "methods is {}; dictionary should have at least 1 item"),
-    ({"methods__bose": {"grids": [{"alpha": [0, 0.1]}]}}, "methods.bose is missing; did you mean"),
+    (
+        {"methods__bose": {"grids": [{"alpha": [0, 0.1]}]}},
+        "params.yaml: there is no method bose; did",
+    ),
     ({"methods__base__grids": [{"centre": [0.1, 0.1]}]}, "methods.base.grids: {'centre': 0.1} tra"),
     ({"methods__base__grids": [{"alpa": [0, 0.1]}]}, "methods.base.alpa is not a setting; did you"),
     ({"methods__base__grids": [{"train.epoch": [1, 2]}]}, "methods.base.train.epoch is not a set"),
@@ -49,7 +52,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "ablations.imbalance: imbalance is 4, above tail.largest_ratio, 3; lower it",
     ),
     ({"tail__classes": 1}, "tail.classes is 1; it should be greater than or equal to 2"),
-    ({"datasets": ["nonsense"]}, "datasets.nonsense is missing; there are: tiny"),
+    ({"datasets": ["nonsense"]}, "params.yaml: there is no dataset nonsense; there are: tiny"),
     (
         {"set_aside": [{"why": "a", "methods": ["bose"]}]},
         "set_aside.0.methods names bose, which is",
@@ -108,7 +111,7 @@ def test_what_is_set_aside(study: Project) -> None:
 
 
 def test_a_method_with_a_clustering_of_its_own(study: Project) -> None:
-    study.set()
+    study.set(methods__mmts__clustering="kinds")
     with pytest.raises(InputError, match=r"params\.yaml: methods\.mmts\.clustering is not `def"):
         planned()
 

@@ -17,7 +17,10 @@ from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.method import Method
-from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
+from mmts.modulators.individual import IndividualTau
+from mmts.modulators.learnable import LearnableTau
+from mmts.modulators.scheduled import ScheduledShift
+from mmts.modulators.tempnet import TempNet
 from mmts.training.batch import Batch
 from mmts.training.build import build_modulator, build_objective, period
 from tests import reference
@@ -30,7 +33,7 @@ ROWS = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.manual_se
 
 def method(**changes: Any) -> Method:
     plain = {
-        "objective": "sogclr", "tau_default": 0.03, "alpha": 0.0, "shift_min": 0.02,
+        "objective": "sogclr", "alpha": 0.0, "shift_min": 0.02,
         "shift_max": 0.04, "shift_mapping": "linear", "clustering": "default",
     }  # fmt: skip
     return Method.model_validate({**plain, **changes})
@@ -89,13 +92,14 @@ def test_individual_taus_start_at_the_shift_of_each_captions_cluster() -> None:
     assert (found.learning_rate, found.momentum) == (0.5, 0.7)
 
 
-def test_tempnet_predicts_between_the_shifts() -> None:
-    found = modulator(modulator={"kind": "tempnet", "prototypes": 5, "dropout": 0.0})
-    assert isinstance(found, TempNet) and (found.tau_min, found.tau_max) == (0.02, 0.04)
+def test_tempnet_predicts_in_a_range_of_its_own() -> None:
+    kind = {"kind": "tempnet", "tau_min": 0.01, "tau_max": 0.05, "prototypes": 5, "dropout": 0.0}
+    found = modulator(modulator=kind)
+    assert isinstance(found, TempNet) and (found.tau_min, found.tau_max) == (0.01, 0.05)
     assert found.vision.prototypes.shape == (5, 6)
     assert [found.rate(step) for step in (0, 3, 4)] == pytest.approx([3e-5, 3e-5, 2.7e-5])
     taus = torch.cat(found(0, None, ROWS, ROWS))
-    assert taus.min() > 0.02 and taus.max() < 0.04
+    assert taus.min() > 0.01 and taus.max() < 0.05
 
 
 @pytest.mark.parametrize("kind", ["scheduled", "individual"])

@@ -1,5 +1,4 @@
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ def test_a_row_a_step(tmp_path: Path) -> None:
     assert [row["loss"] for row in found] == ["1.5", "1.25", ""]
     assert [row["val_t2v_R@1"] for row in found] == ["", "0.5", ""]
     assert found[2]["val_rsum"] == "2.0" and found[1]["epoch"] == "1"
-
-
-def test_dvclive_has_the_same_numbers(tmp_path: Path) -> None:
-    with RunLog(tmp_path) as log:
-        log.point(0, 0, loss=1.5)
-        log.point(10, 1, loss=1.25)
-    text = (tmp_path / "dvclive/plots/metrics/loss.tsv").read_text().split()
-    assert text == ["step", "loss", "0", "1.5", "10", "1.25"]
-    assert json.loads((tmp_path / "dvclive/metrics.json").read_text())["loss"] == 1.25
 
 
 def test_other_names_are_refused(tmp_path: Path) -> None:
