@@ -115,16 +115,16 @@ def resolved(tree: Tree, where: str = "params.yaml") -> Config:
     numbers: dict[str, tuple[Tree, Places]] = {}
     for name in entries["datasets"]:
         try:
-            values, places = _with_base(name, entries["datasets"], where)
+            values, places = _with_base(name, tree["datasets"], where)
         except InputError as error:
-            mistakes.append(str(error))
+            mistakes += getattr(error, "lines", [str(error)])
             continue
         dataset, wrong = tried(Dataset, values, places, where)
         mistakes += wrong
         if dataset is not None:
             datasets[name], numbers[name] = dataset, (values, places)
     for name, method in entries["methods"].items():
-        mistakes += _checked(name, method, entries["datasets"], where)
+        mistakes += _checked(name, method, tree["datasets"], where)
     if mistakes or sections is None:
         raise Mistakes(_some(mistakes))
     cells: dict[tuple[str, str], Method] = {}
@@ -224,6 +224,8 @@ def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
             raise InputError(f"{place} is {reprlib.repr(base)}; {known(str(base)[:60], entries)}")
         if base in chain:
             raise InputError(f"{place} is {base}, which builds on {chain[-1]} itself: a circle")
+        if not isinstance(entries[base], dict):
+            raise Mistakes([])  # told of that one
         chain.append(base)
     values = defaults()
     places: Places = {}

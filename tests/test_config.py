@@ -600,6 +600,11 @@ def test_circles_and_unknown_bases_are_refused(tmp_path: Path) -> None:
         assert refusal(tmp_path, {f"{TINY}.base": odd}).startswith(f"{TINY}.base is ")
 
 
+def test_a_base_that_is_wrong_itself_is_told_once(tmp_path: Path) -> None:
+    more = {"datasets.other": {"base": "tiny"}, "methods.base.per_dataset": {"tiny": {}}}
+    assert refusal(tmp_path, {**more, TINY: 3}).startswith(f"{TINY} is 3; ")
+
+
 def test_sections_and_entries_that_are_no_mappings(tmp_path: Path) -> None:
     for key in ("grid", "datasets", "methods", "report", TINY, "methods.base", NUMBERS,
                 f"{TINY}.train", f"{TINY}.clusterings.default", "methods.base.temperature",

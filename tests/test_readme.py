@@ -58,7 +58,11 @@ def test_every_command_runs_in_order(clone: Project, warm_commands: Path) -> Non
         # -o: what is installed is taken as it is. `make test` is what runs this test: here only its
         # recipe is looked at.
         made = command.replace("make test", "make --dry-run test")
+        before = (clone.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
         output = clone.run(re.sub(r"^make", f"make -o {INSTALLED}", made))
+        if "-S datasets" in command:  # a number
+            after = (clone.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
+            assert sum(old != new for old, new in zip(before, after, strict=True)) == 1, command
         if command == "make repro":
             page = (clone.folder / "results/index.html").read_text(encoding="utf-8")
             assert "info_nce_mmts" in page and "CC BY-SA 4.0" in page
