@@ -15,7 +15,7 @@ from mmts.losses.arctanh import arctanh_info_nce
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head, Train
 from mmts.towers.two_tower import TwoTower

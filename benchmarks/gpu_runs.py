@@ -13,7 +13,7 @@ from benchmarks.packing import ours as pack
 from benchmarks.pictures import CLUSTERS, WORDS, distinct_items
 from benchmarks.report import Row, bar
 from mmts.losses import info_nce
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.towers import Towers
 from mmts.settings.training import Augment, Head, Train
 from mmts.shards import ShardReader

@@ -124,7 +124,7 @@ def modulator(form: str, tau: float) -> Any:
     import pandas as pd
     from torch import nn
 
-    from mmts.modulators import ScheduledShift
+    from mmts.modulators.scheduled import ScheduledShift
 
     class Number(nn.Module):
         def forward(self, *_: object) -> float:

@@ -105,9 +105,11 @@ def _check_lowest(method: Method) -> None:
     told = f"shift_min - alpha/2 is {method.shift_min} - {method.alpha}/2 = {lowest:.4g}"
     if method.quantity == "temperature" and lowest <= 1e-9:
         raise ValueError(
-            f"{told}; a temperature must stay above 0: raise shift_min (without shifts: fixed) or lower alpha"
+            f"{told}; a temperature must stay above 0: raise shift_min (without shifts: fixed) or "
+            "lower alpha"
         )
     if method.quantity == "margin" and lowest < -1e-9:
         raise ValueError(
-            f"{told}; a margin must not fall below 0: raise shift_min (without shifts: fixed) or lower alpha"
+            f"{told}; a margin must not fall below 0: raise shift_min (without shifts: fixed) or "
+            "lower alpha"
         )

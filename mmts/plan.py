@@ -24,9 +24,10 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import Files, model_fingerprint, package_versions
-from mmts.kinds import MODULATORS, OBJECTIVES
+from mmts.kinds import MODULATORS, OBJECTIVES, TEXT_TOWERS, VISION_TOWERS
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN
+from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
@@ -35,10 +36,18 @@ from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
+
+
+def _modules(*registries: Registry) -> list[str]:
+    return [registry.module(kind) for registry in registries for kind in registry.kinds]
+
+
 KINDS = {
     "captions": sorted(set(MODULES.values())),
-    "train": [r.module(kind) for r in (OBJECTIVES, MODULATORS) for kind in r.kinds],
-    "report": [OBJECTIVES.module(kind) for kind in OBJECTIVES.kinds],
+    "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
+    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
+    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS),
+    "report": _modules(OBJECTIVES),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -188,7 +197,7 @@ class Plan:
         self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
 
     def _behind(self, *towers: VisionTower | TextTower) -> Json:
-        """What stands behind the names of weights and tokenizers."""
+        """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
@@ -197,7 +206,12 @@ class Plan:
                 if spec is not None and spec != "random":
                     sentence = tower.name == "sentence"
                     weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        return {"weights": weights, "packages": packages}
+        kinds = [
+            (VISION_TOWERS if isinstance(tower, VisionTower) else TEXT_TOWERS).module(tower.name)
+            for tower in towers
+            if tower.name != "sentence"
+        ]
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(kinds)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -206,6 +220,7 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
+        behind = self._behind(*trained)
         kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
         self._add(
             f"{name}/{method}/train.json",
@@ -216,11 +231,12 @@ class Plan:
                     "train": train,
                     "seeds": seeds,
                 },
-                **self._behind(*trained),
-                "kinds": self._kinds(kinds),
+                **behind,
+                "kinds": {**behind["kinds"], **self._kinds(kinds)},
             },
         )
         evaluate, _ = split(dataset.evaluate)
         self._add(
-            f"{name}/{method}/evaluate.json", {"settings": {"evaluate": evaluate, "seeds": seeds}}
+            f"{name}/{method}/evaluate.json",
+            {"settings": {"evaluate": evaluate, "seeds": seeds}, "kinds": behind["kinds"]},
         )

@@ -71,6 +71,8 @@ def main(
         if settings.launcher is not None:
             launched_each(settings.launcher, dataset, method, left, resume, alone=seed is not None)
         elif device.type == "cpu" and len(left) > 1:
+            from mmts.training import loop, prepared  # noqa: F401  likewise
+
             each(left, told()(work), at_once(settings, device.type, len(left)))
         else:
             for number in left:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau
+from mmts.modulators.individual import IndividualTau
 from mmts.training.batch import Batch
 from mmts.training.checkpoint import Checkpoints, Position
 from mmts.training.log import RunLog

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mmts.losses import Objective as Loss
     from mmts.method import Method
-    from mmts.modulators import ScheduledShift
+    from mmts.modulators.scheduled import ScheduledShift
 
 Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]
@@ -22,6 +22,8 @@ Above0To1 = Annotated[float, Field(gt=0, le=1)]
 
 OBJECTIVES = Registry("objective", "mmts.kinds.objective")
 MODULATORS = Registry("modulator", "mmts.kinds.modulator")
+VISION_TOWERS = Registry("vision tower", "mmts.towers.vision")
+TEXT_TOWERS = Registry("text tower", "mmts.towers.text")
 
 
 class ObjectiveKind(Settings):

@@ -29,6 +29,8 @@ class IndividualTau(nn.Module):
     buffers would undo the moves of all ranks but the first.
     """
 
+    fp16 = False  # its scaled gradients would move the temperatures wrongly
+
     tau_v2t: Tensor
     tau_t2v: Tensor
     momentum_v2t: Tensor

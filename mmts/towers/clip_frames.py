@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from mmts.errors import InputError
+from mmts.settings.towers import VideoShape, VisionTower
 from mmts.towers.pretrained import CLIP_VISION, PictureTower, random_model, recompute
+from mmts.towers.tower import Shape, Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD, Colour
 
 
@@ -71,3 +73,21 @@ class ClipFrames(PictureTower):
         pixels = self.normalise(video.flatten(0, 1))
         features: Tensor = self.model(pixel_values=pixels).image_embeds
         return features.reshape(len(video), -1, self.dim).mean(dim=1)
+
+
+def clip(settings: VisionTower, shape: Shape | None) -> Tower:
+    """Return CLIP on a picture or on frames, see `mmts.towers.build.vision_tower`."""
+    more: Shape = {"gradient_checkpointing": settings.gradient_checkpointing}
+    if shape is not None:
+        return ClipFrames.empty(shape, **more)
+    if settings.weights == "random":
+        sizes = (settings.shape or VideoShape()).sizes
+        return ClipFrames.random(settings.image_size, sizes, **more)
+    tower = ClipFrames.load(settings.weights, **more)
+    if tower.image_size != settings.image_size:
+        raise InputError(
+            f"towers.vision.image_size is {settings.image_size} but the "
+            f"{'frames' if settings.video else 'pictures'} of {settings.weights} have "
+            f"{tower.image_size} pixels a side; set it to that"
+        )
+    return tower

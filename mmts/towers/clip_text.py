@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.towers.blocks import Block, check_shape, initialise, run_blocks
-from mmts.towers.tower import Tower
+from mmts.towers.tower import Shape, Tower
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class ClipText(Tower):
         nn.init.normal_(self.tokens.weight, std=0.02)
         initialise(self.blocks)
         nn.init.normal_(self.projection.weight, std=config.width**-0.5)
+
+    @property
+    def shape(self) -> Shape:
+        """All sizes and constants."""
+        return asdict(self.config)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Features of the end-of-text token.

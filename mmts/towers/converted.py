@@ -9,14 +9,16 @@ import torch
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
+from mmts.settings.towers import VideoShape, VisionTower
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position, resize_temporal
-from mmts.towers.tower import Tower
+from mmts.towers.tower import Shape, Tower
 from mmts.towers.video_vit import VideoViT, VideoViTConfig
-from mmts.weights import fingerprint, load_state
+from mmts.weights import fingerprint, load_state, model_files, revision
 
+ATTENTION = {"video_vit": "joint", "divided_vit": "divided"}
 TOWERS = {"joint": VideoViT, "divided": DividedViT}
 COLOURS = ("mean", "std")  # JSON has lists
 CONVERT = "run `python -m mmts.towers.convert` first"
@@ -123,3 +125,43 @@ def _fill(tower: Tower, state: dict[str, torch.Tensor], side: str) -> None:
 
 def _other_kind(folder: Path, error: Exception) -> InputError:
     return InputError(f"{folder} holds no converted towers of that kind ({in_short(error)})")
+
+
+def video_transformer(settings: VisionTower, shape: Shape | None) -> Tower:
+    """Return a tower of joint or divided attention, see `mmts.towers.build.vision_tower`."""
+    own: Shape = {
+        "image_size": settings.image_size,
+        "frames": settings.clip_length,
+        "drop_path": settings.drop_path,
+        "patch_dropout": settings.patch_dropout,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+    }
+    kind = DividedViT if settings.name == "divided_vit" else VideoViT
+    if shape is not None:
+        return kind(video_config(shape))
+    if settings.weights == "random":
+        return kind(VideoViTConfig(**(settings.shape or VideoShape()).sizes, **own))
+    folder = converted_folder(settings.weights)
+    attention = read_facts(folder)["attention"]
+    if attention != ATTENTION[settings.name]:
+        right = next(name for name, value in ATTENTION.items() if value == attention)
+        raise InputError(
+            f"towers.vision.name is {settings.name} but {settings.weights} has {attention} "
+            f"attention; set it to {right}"
+        )
+    tower = load_vision(folder, **own)
+    tower.revision = revision(folder)
+    return tower
+
+
+def converted_folder(spec: str) -> Path:
+    """The folder that mmts.towers.convert wrote; a hub id's is downloaded.
+
+    Raises:
+        InputError: there is none, or the hub cannot be reached.
+    """
+    return model_files(
+        spec,
+        (FACTS, WEIGHTS),
+        "give the folder that `python -m mmts.towers.convert CHECKPOINT FOLDER` wrote",
+    )

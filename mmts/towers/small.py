@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mmts.errors import InputError, in_short
+from mmts.settings.towers import VisionTower
 from mmts.towers.tower import Tower
+from mmts.weights import fingerprint, load_state, unwrapped, weight_file
 
 WIDTHS = (32, 64, 128, 256)
 PATCH, VIT_WIDTH, VIT_DEPTH, VIT_HEADS = 16, 192, 6, 3
@@ -104,3 +107,16 @@ class SmallTextTransformer(Tower):
         weight = real.unsqueeze(-1).to(hidden.dtype)
         features: Tensor = (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
         return features
+
+
+def load(tower: Tower, settings: VisionTower) -> None:
+    """Put weights from a file into a tower; InputError where they are those of another."""
+    path = weight_file(settings.weights)
+    state = unwrapped(load_state(path), path)
+    tower.loaded = fingerprint(state)
+    try:
+        tower.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"{settings.weights} holds no {settings.name} weights ({in_short(error)})"
+        ) from None

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from mmts.errors import InputError, first_line
 from mmts.files import artifact
+from mmts.settings.towers import TextTower
 from mmts.towers.small import MAX_TOKENS, PAD
 from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files
@@ -206,3 +207,12 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     L is at most what `cut_to` has set, else 48.
     """
     return tokens_of(tokenizer, texts)[:]
+
+
+def check_vocabulary(settings: TextTower, given: int, own: int) -> None:
+    """InputError where a tokenizer has more ids than a text tower."""
+    if given > own:
+        raise InputError(
+            f"towers.text.tokenizer {settings.tokenizer or settings.weights} has {given} ids but "
+            f"the text tower of {settings.weights} has {own}; name the one that it was trained with"
+        )

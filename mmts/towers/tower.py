@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
+
+Shape = dict[str, Any]
+"""What it takes, beside the settings, to build a tower without its weights; as JSON."""
 
 
 class Tower(nn.Module):
@@ -17,3 +22,8 @@ class Tower(nn.Module):
     dim: int
     loaded: str | None = None
     revision: str | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """What it takes, beside the settings, to build it again without its weights."""
+        return {}

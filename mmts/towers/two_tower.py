@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import Shape, shape_of, text_tower, vision_tower
+from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
+from mmts.towers.tower import Shape, Tower
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
@@ -114,8 +115,9 @@ class TwoTower(nn.Module):
 
     @property
     def shapes(self) -> dict[str, Shape]:
-        """Of each tower that has one, what it takes to build it again, see `shape_of`."""
-        found = {"vision": shape_of(self.vision), "text": shape_of(self.text)}
+        """Of each tower that has one, what it takes to build it again, see `Tower.shape`."""
+        sides = {"vision": self.vision, "text": self.text}
+        found = {k: tower.shape if isinstance(tower, Tower) else {} for k, tower in sides.items()}
         return {side: shape for side, shape in found.items() if shape}
 
     def encode_vision(self, vision: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ The vision tower of AVION (Zhao & Kraehenbuehl 2023, arXiv 2309.16669), which is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.towers.blocks import Block, check_shape, initialise, run_blocks
-from mmts.towers.tower import Tower
+from mmts.towers.tower import Shape, Tower
 
 Colour = tuple[float, float, float]
 CLIP_MEAN: Colour = (122.7709383, 116.7460125, 104.09373615)
@@ -110,6 +110,11 @@ class VideoViT(Tower):
             drop_path=config.drop_path,
             mlp=config.mlp,
         )
+
+    @property
+    def shape(self) -> Shape:
+        """All sizes and constants."""
+        return asdict(self.config)
 
     def forward(self, video: Tensor) -> Tensor:
         """Features of the class token.

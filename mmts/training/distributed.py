@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from mmts.losses import Objective, Tau, info_nce, max_margin
 from mmts.losses.ranks import gather_with_gradient
-from mmts.modulators import LearnableTau, ScheduledShift
 from mmts.training.batch import Batch
 from mmts.training.processes import Processes
 from mmts.training.relevancy import relevant_pairs
@@ -117,9 +116,7 @@ class GlobalLoss:
         self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
         self.objective, self.modulator = objective, modulator
         self.world, self.threshold = world, threshold
-        self.by_row = objective in (info_nce, max_margin) and isinstance(
-            modulator, (ScheduledShift, LearnableTau)
-        )
+        self.by_row = objective in (info_nce, max_margin) and getattr(modulator, "by_row", False)
 
     def __call__(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
         """The loss of the global batch, and tau of this rank's rows or of all.

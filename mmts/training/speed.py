@@ -20,7 +20,6 @@ from tqdm import tqdm
 from mmts.files import output_file, write_json
 from mmts.settings.training import Train
 from mmts.towers.two_tower import TwoTower
-from mmts.towers.video_vit import VideoViT
 from mmts.training.batch import Batch
 from mmts.training.distributed import World
 
@@ -88,8 +87,9 @@ def model_flops(model: TwoTower, vision: Tensor, text: Tensor) -> float:
         vision, text: inputs of some pairs; only their shapes count.
     """
     twin = _without_numbers(model).eval()  # where nothing is computed again
-    if isinstance(twin.vision, VideoViT):  # it leaves out patches in training alone
-        twin.vision.config = replace(twin.vision.config, gradient_checkpointing=False)
+    config: Any = getattr(twin.vision, "config", None)
+    if hasattr(config, "patch_dropout"):  # it leaves out patches in training alone
+        twin.vision.config = replace(config, gradient_checkpointing=False)
         twin.vision.training = True
     with FlopCounterMode(display=False) as counted, torch.enable_grad():
         rows = twin(vision.to("meta"), text.to("meta"))

@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmts.errors import InputError
 from mmts.losses import Tau
-from mmts.modulators import IndividualTau, TempNet
 from mmts.settings.training import Train
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.batch import Batch
@@ -57,15 +56,16 @@ class Stepper:
         self.rates: dict[int, Callable[[int], float]] = {}
         for module in beside:
             own = [p for p in module.parameters() if p.requires_grad]
-            if own and isinstance(module, TempNet):
-                self.rates[len(groups)] = module.rate
+            rate: Callable[[int], float] | None = getattr(module, "rate", None)
+            if own and rate is not None:
+                self.rates[len(groups)] = rate
             if own:
                 groups.append({"params": own, "weight_decay": 0.0})
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         kind = self.world.device.type
         if settings.precision == "fp16" and kind != "cuda":
             raise InputError("train.precision is fp16, which needs CUDA; set it to fp32 or bf16")
-        if settings.precision == "fp16" and isinstance(loss.modulator, IndividualTau):
+        if settings.precision == "fp16" and not getattr(loss.modulator, "fp16", True):
             raise InputError(
                 "train.precision is fp16, whose scaled gradients would move temperatures that are "
                 "learned for each sample wrongly; set it to bf16 or fp32"

@@ -7,8 +7,7 @@ from torch import Tensor
 from mmts.errors import InputError
 from mmts.losses import info_nce
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau
-from mmts.modulators.individual import GRADIENT_CLIP
+from mmts.modulators.individual import GRADIENT_CLIP, IndividualTau
 from mmts.training.batch import Batch
 from tests.losses.test_info_nce import unit
 

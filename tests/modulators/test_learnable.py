@@ -5,7 +5,7 @@ import torch
 
 from mmts.errors import InputError
 from mmts.losses import info_nce
-from mmts.modulators import LearnableTau
+from mmts.modulators.learnable import LearnableTau
 from tests.losses.test_info_nce import unit
 from tests.modulators.test_scheduled import NOTHING, batch
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.training.batch import Batch
 from tests import reference
 

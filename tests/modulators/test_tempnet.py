@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mmts.errors import InputError
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import TempNet
+from mmts.modulators.tempnet import TempNet
 from mmts.training.batch import Batch
 from tests.losses.test_info_nce import unit
 from tests.modulators.test_scheduled import batch

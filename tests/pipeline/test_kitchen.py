@@ -130,7 +130,7 @@ def test_the_runs_record_their_recipe(kitchen: Project) -> None:
 def test_a_picture_tower_on_clips_is_refused(kitchen: Project) -> None:
     tower = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 32}
     kitchen.set(datasets__ek100__towers__vision=tower, datasets__ek100__train__head={"dim": 8})
-    command = "python -m stages.train --dataset ek100 --method max_margin --seed 0"
+    command = "python -m stages.plan; python -m stages.train --dataset ek100 --method max_margin"
     last = kitchen.run(command, ok=False).splitlines()[-1]
     assert last.startswith("error: datasets.ek100.captions.sources are videos but")
     kitchen.run("git checkout -q params.yaml")

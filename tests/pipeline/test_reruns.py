@@ -74,6 +74,14 @@ def test_comments_and_docstrings_run_nothing(project: Project) -> None:
     assert project.repro() == set()
 
 
+def test_a_change_of_what_no_cell_names_runs_nothing(project: Project) -> None:
+    """Of another loss, modulator, tower and source."""
+    for name in ("losses/siglip", "modulators/tempnet", "towers/pictures", "sources/cc3m"):
+        with open(project.folder / f"mmts/{name}.py", "a") as file:
+            file.write("\nNEW = 1\n")
+    assert project.repro() == set()
+
+
 def test_a_default_reruns_what_does_not_set_it(project: Project) -> None:
     """As a version of the project with other defaults does."""
     settings = "mmts/settings/training.py"

@@ -10,7 +10,7 @@ from transformers import CLIPVisionModelWithProjection
 from mmts.errors import InputError
 from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers import converted
-from mmts.towers.build import shape_of, text_tower, vision_tower
+from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText
 from mmts.towers.converted import load_towers
@@ -231,7 +231,7 @@ def test_a_shape_builds_the_same_tower_without_weights(folders: dict[str, Path],
     else:
         made, gone = vision_tower(vision(name, folders[where])), vision(name, "/gone")
         inputs = clips()
-    shape = json.loads(json.dumps(shape_of(made)))
+    shape = json.loads(json.dumps(made.shape))
     again = text_tower(gone, 30, shape) if name == "clip_text" else vision_tower(gone, shape)
     assert type(again) is type(made) and again.loaded is None
     again.load_state_dict(made.state_dict())

@@ -8,7 +8,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModelWit
 
 from mmts.errors import InputError
 from mmts.settings.towers import TextTower
-from mmts.towers.build import shape_of, text_tower
+from mmts.towers.build import text_tower
 from mmts.towers.clip_text import ClipText
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
@@ -58,7 +58,7 @@ def test_from_the_hub_and_again_without_it(tmp_path: Path, monkeypatch: pytest.M
     write_hub_cache(tmp_path / "hub", "org/clip", write_clip_text(tmp_path / "clip"))
     tower, ids = made(settings("org/clip", words, gradient_checkpointing=True))
     assert tower.revision == "0" * 39 + "1" and tower.config.gradient_checkpointing
-    shape = json.loads(json.dumps(shape_of(tower)))
+    shape = json.loads(json.dumps(tower.shape))
     again = text_tower(settings("/gone", words), 30, shape)
     again.load_state_dict(tower.state_dict())
     with torch.inference_mode():

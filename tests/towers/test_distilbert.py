@@ -8,7 +8,7 @@ from transformers import DistilBertModel
 
 from mmts.errors import InputError
 from mmts.settings.towers import TextTower
-from mmts.towers.build import shape_of, text_tower
+from mmts.towers.build import text_tower
 from mmts.towers.distilbert import DistilBert
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
@@ -133,7 +133,7 @@ def test_from_the_hub_and_again_without_it(tmp_path: Path, monkeypatch: pytest.M
     wanted, _ = made(settings(folder))
     assert tower.revision == "0" * 39 + "1" and wanted.revision is None
     assert tower.loaded == wanted.loaded
-    shape = json.loads(json.dumps(shape_of(tower)))
+    shape = json.loads(json.dumps(tower.shape))
     again = text_tower(settings("/gone"), 13, shape)
     assert type(again) is DistilBert and again.loaded is None and again.pooling == "cls"
     again.load_state_dict(tower.state_dict())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.settings.towers import TextTower, VisionTower
-from mmts.towers.build import shape_of, text_tower, vision_tower
+from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.extras import OpenClipText
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode
@@ -141,7 +141,7 @@ def test_timm(tmp_path: Path) -> None:
     save_file(state, tmp_path / "net.safetensors")
     read = vision_tower(vision("timm", "net", str(tmp_path / "net.safetensors")))
     assert read.loaded == tower.loaded and not CALLS[-1]["pretrained"]
-    shape = json.loads(json.dumps(shape_of(tower)))
+    shape = json.loads(json.dumps(tower.shape))
     again = vision_tower(vision("timm", "net.in1k", "pretrained"), shape)
     assert not CALLS[-1]["pretrained"] and again.loaded is None
     again.load_state_dict(tower.state_dict())
@@ -190,7 +190,7 @@ def test_the_vision_side_of_open_clip() -> None:
     torch.testing.assert_close(tower.mean.flatten(), torch.tensor([25.5, 51.0, 76.5]))
     assert tower.loaded == fingerprint(tower.model.state_dict())
     assert vision_tower(vision("open_clip", "ViT-T")).loaded is None
-    again = vision_tower(vision("open_clip", "ViT-T", "laion"), shape_of(tower))
+    again = vision_tower(vision("open_clip", "ViT-T", "laion"), tower.shape)
     assert CALLS[-1]["pretrained"] is None and again.loaded is None
     again.load_state_dict(tower.state_dict())
     with torch.inference_mode():
@@ -227,7 +227,7 @@ def test_the_text_side_of_open_clip(tmp_path: Path) -> None:
     end = tower.model.token_embedding.weight[29] + tower.model.positional_embedding[[4, 2]]
     torch.testing.assert_close(tower(ids), end)
     assert text_tower(text(words, weights="random"), 30).loaded is None
-    again = text_tower(text(words), 30, shape_of(tower))
+    again = text_tower(text(words), 30, tower.shape)
     assert CALLS[-1]["pretrained"] is None
     again.load_state_dict(tower.state_dict())
     assert torch.equal(again(ids), tower(ids))

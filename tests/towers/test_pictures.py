@@ -10,7 +10,7 @@ from transformers import ResNetForImageClassification, ResNetModel, ViTModel
 
 from mmts.errors import InputError
 from mmts.settings.towers import VisionTower
-from mmts.towers.build import shape_of, vision_tower
+from mmts.towers.build import vision_tower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.pictures import RESNETS, ResNet, ViT
 from mmts.towers.positions import resize_position
@@ -144,7 +144,7 @@ def test_depth_counts_the_layers(kind: int) -> None:
 def test_a_shape_builds_the_same_tower_without_weights(folders: dict[str, Path], name: str) -> None:
     size = 48 if name == "vit" else 32
     made = vision_tower(settings(name, folders[name], image_size=size))
-    shape = json.loads(json.dumps(shape_of(made)))
+    shape = json.loads(json.dumps(made.shape))
     again = vision_tower(settings(name, "/gone", image_size=size), shape)
     assert type(again) is type(made) and again.loaded is None
     again.load_state_dict(made.state_dict())

@@ -17,7 +17,10 @@ from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
 from mmts.method import Method
-from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
+from mmts.modulators.individual import IndividualTau
+from mmts.modulators.learnable import LearnableTau
+from mmts.modulators.scheduled import ScheduledShift
+from mmts.modulators.tempnet import TempNet
 from mmts.training.batch import Batch
 from mmts.training.build import build_modulator, build_objective, period
 from tests import reference

@@ -20,7 +20,10 @@ from mmts.losses import info_nce, max_margin
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
+from mmts.modulators.individual import IndividualTau
+from mmts.modulators.learnable import LearnableTau
+from mmts.modulators.scheduled import ScheduledShift
+from mmts.modulators.tempnet import TempNet
 from mmts.towers.two_tower import TwoTower
 from mmts.training import joining
 from mmts.training.distributed import World

@@ -17,7 +17,7 @@ from torch.utils.data import get_worker_info
 
 from mmts.errors import InputError
 from mmts.losses import info_nce
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import Plan
 from mmts.training.checkpoint import Position

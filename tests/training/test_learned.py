@@ -14,7 +14,10 @@ from mmts.errors import InputError
 from mmts.losses import info_nce, max_margin
 from mmts.losses.siglip import SigLIP
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau, LearnableTau, ScheduledShift, TempNet
+from mmts.modulators.individual import IndividualTau
+from mmts.modulators.learnable import LearnableTau
+from mmts.modulators.scheduled import ScheduledShift
+from mmts.modulators.tempnet import TempNet
 from mmts.training.saved import load_state, save_state
 from tests import reference
 from tests.training.test_loop import SHIFTS, curves, feature_pairs, run

@@ -16,7 +16,7 @@ from mmts.errors import InputError
 from mmts.losses import info_nce, max_margin
 from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
 from mmts.metrics.recall import retrieval_recall
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head, Train
 from mmts.towers.tokens import encode, train_tokenizer

@@ -17,7 +17,8 @@ from torch import nn
 
 from mmts.losses import info_nce
 from mmts.losses.sogclr import SogCLR
-from mmts.modulators import IndividualTau, ScheduledShift
+from mmts.modulators.individual import IndividualTau
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.training import Head
 from mmts.towers.two_tower import TwoTower
 from mmts.training.checkpoint import Checkpoints

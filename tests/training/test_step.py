@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.losses import info_nce
-from mmts.modulators import ScheduledShift
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
 from mmts.training.distributed import GlobalLoss, World

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mmts.errors import InputError
 from mmts.losses import info_nce
-from mmts.modulators import LearnableTau, ScheduledShift
+from mmts.modulators.learnable import LearnableTau
+from mmts.modulators.scheduled import ScheduledShift
 from mmts.towers.two_tower import TwoTower
 from mmts.training.loop import train
 from tests.making_run import checkpoints

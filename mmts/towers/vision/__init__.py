@@ -1,0 +1,1 @@
+"""One file a vision tower: how it is built."""
