@@ -30,7 +30,8 @@ def at_once(settings: Train, device: str, seeds: int) -> int:
     """
     if device != "cpu" or settings.threads != 1 or settings.workers:
         return 1
-    return max(1, min(seeds, len(os.sched_getaffinity(0))))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(seeds, cores or 1))
 
 
 def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None:

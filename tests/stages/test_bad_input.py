@@ -187,7 +187,8 @@ def test_a_temperature_that_reaches_0(project: Project) -> None:
     project.set(methods__base__schedule="cosine", datasets__tiny__temperature__alpha=0.14)
     found = refused(project, "train")
     assert found.startswith(
-        "params.yaml: methods.base on tiny: shift_min - alpha/2 is 0.07 - 0.14/2 = 0; a"
+        "params.yaml: datasets.tiny.temperature with methods.base: shift_min - alpha/2 is 0.07 - "
+        "0.14/2 = 0; a temperature must stay above 0: "
     )
     assert found.endswith("raise shift_min (without shifts: fixed) or lower alpha")
     assert refused(project, "plan", ()) == found
@@ -314,7 +315,8 @@ def test_a_clustering_that_does_not_exist(project: Project) -> None:
 def test_shifts_the_wrong_way_round(project: Project) -> None:
     project.set(methods__base__shift="linear", datasets__tiny__temperature__shift_min=0.5)
     assert refused(project, "shift").startswith(
-        "params.yaml: methods.base on tiny: shift_min 0.5 is above shift_max 0.09; raise"
+        "params.yaml: datasets.tiny.temperature with methods.base: shift_min 0.5 is above "
+        "shift_max 0.09; raise"
     )
 
 

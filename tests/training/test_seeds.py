@@ -164,12 +164,15 @@ def test_forks_that_do_not_listen_yet_end_too(told: Path) -> None:
 
 
 def test_a_signal_as_a_fork_begins_is_not_lost(told: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It comes in the moment when the fork has the handlers of its parent, and is in no list."""
+    """It comes when the fork still has the handlers of its parent, and is in no list of it."""
     fork = os.fork
 
     def signalled() -> int:
         pid = fork()
-        os.kill(os.getpid() if pid else os.getppid(), signal.SIGTERM)  # from both sides
+        if pid:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            time.sleep(0.3)
         return pid
 
     def work(seed: int) -> None:
