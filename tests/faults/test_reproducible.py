@@ -20,8 +20,8 @@ from mmts.settings.sources import CC3MSource, EK100Source
 from mmts.sources import SourceRows, cc3m, ek100
 from tests.conftest import CELL, Project
 from tests.faults import mounts, started
-from tests.faults.ranks import forget
 from tests.faults.elsewhere import REST, list_folders
+from tests.faults.ranks import forget
 from tests.making import write_picture
 from tests.making_ek100 import TEST_VIDEOS, TRAIN_VIDEOS, write_ek100
 from tests.sources.making_img2dataset import listed, write_output
