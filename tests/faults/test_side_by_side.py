@@ -39,7 +39,7 @@ def long(project: Project, told: Path) -> dict[str, bytes]:
     project.set(
         grid__seeds=SEEDS,
         **{
-            f"{train}epochs": 300, f"{train}log_every": 50, f"{train}validate_every": 100,
+            f"{train}epochs": 150, f"{train}log_every": 50, f"{train}validate_every": 100,
             f"{train}checkpoint": {"every_steps": 7, "every_minutes": 0},
         },
     )  # fmt: skip
