@@ -44,3 +44,28 @@ def out_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+MORE_MEMORY = (
+    "lower a batch size, workers, or the size of a layer, or allow more memory (`ulimit -v`)"
+)
+
+
+def told(error: Exception) -> list[str]:
+    """Return the lines that tell a user what to mend; none for a fault of the program."""
+    lines: list[str] = []
+    if isinstance(error, InputError):
+        more = f"; if memory ran out, {MORE_MEMORY}" if out_of_memory(error) else ""
+        lines = getattr(error, "lines", [f"{error}{more}"])
+    elif isinstance(error, UnicodeEncodeError) and not error.encoding.startswith("utf"):
+        lines = [
+            f"{error.object!r} cannot be named here, where text is {error.encoding}; set "
+            "PYTHONUTF8=1, or the locale to C.UTF-8"
+        ]
+    elif isinstance(error, (OSError, MemoryError, RuntimeError, ImportError)):
+        if out_of_memory(error):
+            lines = [f"out of memory ({in_short(error)}); {MORE_MEMORY}"]
+        elif isinstance(error, OSError):
+            name = f"{error.filename}: " if error.filename else ""
+            lines = [f"{name}{error.strerror or error}"]
+    return [one_line(line) for line in lines]

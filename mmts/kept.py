@@ -72,7 +72,11 @@ class Kept:
             yield work
 
     def put(self, seed: int, folder: Path) -> None:
-        """Put the result of a seed into `folder`, without a copy where the disk allows it."""
+        """Put the result of a seed into `folder`, without a copy where the disk allows it.
+
+        Raises:
+            InputError: it has been deleted or changed since it was computed.
+        """
         for path in sorted(self.path(seed).rglob("*")):
             target = folder / path.relative_to(self.path(seed))
             if path.is_dir():
@@ -83,3 +87,10 @@ class Kept:
                 os.link(path, target)
             except OSError:
                 shutil.copyfile(path, target)
+        try:
+            check_seal(folder, set(), "")
+        except (InputError, FileNotFoundError):
+            raise InputError(
+                f"{self.path(seed)} was deleted or changed while it was read; run the same command "
+                "again"
+            ) from None

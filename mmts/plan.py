@@ -36,6 +36,8 @@ from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
+STAMP = "run/params.json"
+"""The digest of the params.yaml that the plan is of."""
 
 
 def _modules(*registries: Registry) -> list[str]:
@@ -90,7 +92,7 @@ class Plan:
         self._config, self._code = config, Code(cache)
         self._files = Files(cache / "files.json")
         self.files: dict[str, str] = {}
-        self._add("run/params.json", {"sha256": sha256_file(params)})
+        self._add(STAMP, {"sha256": sha256_file(params)})
         for stage in STAGES:
             self._add_code(stage)
         for name, dataset in config.datasets.items():
@@ -116,12 +118,16 @@ class Plan:
             for name, text in self.files.items()
             if name not in old or old[name].read_text(encoding="utf-8") != text
         ]
-        for name in changed:
-            with output_file(folder / name) as work:
-                work.write_text(self.files[name], encoding="utf-8")
         gone = [name for name in old if name not in self.files]
+        written = changed
+        if changed or gone:  # last, so that a plan that is half-written is of no params.yaml
+            (folder / STAMP).unlink(missing_ok=True)
+            written = [*(name for name in changed if name != STAMP), STAMP]
         for name in gone:
             old[name].unlink()
+        for name in written:
+            with output_file(folder / name) as work:
+                work.write_text(self.files[name], encoding="utf-8")
         for path in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
             if not any(path.iterdir()):
                 path.rmdir()

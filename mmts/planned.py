@@ -11,6 +11,7 @@ import importlib.abc
 import importlib.machinery
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,17 +65,15 @@ class Planned:
             raise InputError(f"{folder} is not there; {AGAIN}")
         self._check_names(dataset, method)
         if "DVC_STAGE" not in os.environ:
-            of_plan = read_json(folder / "run/params.json", AGAIN, ours=False)["sha256"]
+            of_plan = _read(folder / "run/params.json", "sha256")["sha256"]
             if sha256_file(params) != of_plan:
                 raise InputError(f"{folder} is older than {params}; {AGAIN}")
-        self._modules: dict[str, str] = read_json(
-            folder / f"run/code/{stage}.json", AGAIN, ours=False
-        )
+        self._modules: dict[str, str] = _read(folder / f"run/code/{stage}.json")
         for module, digest in self._modules.items():
             self._check_module(module, digest)
         self._inputs = [self.path, folder / "code" / stage, *inputs]
         self._marks = {path: mark for root in self._inputs for path, mark in marks(root)}
-        self.content: dict[str, Any] = read_json(self.path, AGAIN, ours=False)
+        self.content = _read(self.path, "settings")
 
     def settings(self, name: str, kind: Any) -> Any:
         """Return a part of the settings, with those that change no result.
@@ -83,9 +82,12 @@ class Planned:
             name: such as `train`.
             kind: the type that it has.
         """
-        value = self.content["settings"][name]
+        settings = self.content["settings"]
+        if not isinstance(settings, dict) or name not in settings:
+            raise InputError(f"{self.path} has no {name}; {AGAIN}")
+        value = settings[name]
         if self._dataset is not None:
-            free = read_json(self._folder / f"run/{self._dataset}.json", AGAIN, ours=False)
+            free = _read(self._folder / f"run/{self._dataset}.json")
             value = _together(value, free.get(name, {}))
         try:
             return TypeAdapter(kind).validate_json(_json(value))
@@ -97,7 +99,11 @@ class Planned:
     @cached_property
     def code(self) -> str:
         """Digest of what the stage runs."""
-        return (self._folder / "code" / self._stage).read_text(encoding="utf-8").strip()
+        path = require(self._folder / "code" / self._stage, AGAIN)
+        found = path.read_bytes().strip()
+        if not re.fullmatch(rb"[0-9a-f]{64}", found):
+            raise InputError(f"{path} has no SHA-256; {AGAIN}")
+        return found.decode()
 
     @cached_property
     def digest(self) -> str:
@@ -188,6 +194,15 @@ class _Finder(importlib.abc.MetaPathFinder):
                 )
             self._check(name, self._modules[name])
         return None
+
+
+def _read(path: Path, *keys: str) -> dict[str, Any]:
+    """Return what is in a JSON file of the plan: an object with some keys."""
+    value = read_json(path, AGAIN, ours=False)
+    missing = [key for key in keys if key not in value] if isinstance(value, dict) else ["object"]
+    if missing:
+        raise InputError(f"{path} has no {missing[0]}; {AGAIN}")
+    return dict(value)
 
 
 def _json(value: Any) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stages.cli import run, told
+from stages.cli import run
 
 if TYPE_CHECKING:
     from mmts.kept import Kept
@@ -75,7 +75,7 @@ def main(
 
             from mmts.training import loop, prepared  # noqa: F401  likewise
 
-            each(left, told()(work), at_once(settings, device.type, len(left)))
+            each(left, work, at_once(settings, device.type, len(left)))
         else:
             for number in left:
                 work(number)

@@ -8,18 +8,20 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import TextIO
 
-from mmts.errors import InputError
+from mmts.errors import InputError, told
 from mmts.settings.training import Train
 from mmts.training.joining import end_with_parent
+from mmts.training.signals import STOPPING
 
 POLL = 0.05  # seconds
-FORWARDED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (*STOPPING, signal.SIGINT)
 
 
 def at_once(settings: Train, device: str, seeds: int) -> int:
@@ -37,13 +39,11 @@ def at_once(settings: Train, device: str, seeds: int) -> int:
 def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None:
     """Call `train` with each seed in a fork of this process, `count` at a time.
 
-    `train` tells of what goes wrong itself, and raises SystemExit then.
-
-    SIGTERM and Ctrl-C go on to the forks, which save a checkpoint, and are waited for. So are those
-    that still work when one has failed.
+    SIGTERM and Ctrl-C go on to the forks, which save a checkpoint, and are waited for; a second
+    Ctrl-C ends them at once. Those that still work when one has failed are waited for too.
 
     Raises:
-        SystemExit: with the code of the first that has ended with one, or of the signal.
+        SystemExit: with the code of the first that has ended with one, or of a signal.
         InputError: one was killed.
     """
     fork = multiprocessing.get_context("fork")
@@ -56,7 +56,7 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
                 process: BaseProcess = fork.Process(
                     target=_work, args=(train, seed, count > 1, os.getpid())
                 )
-                with _held():  # one that comes now is for the fork too
+                with _later():  # or a signal would miss it
                     process.start()
                     running[seed] = process
             for seed, process in list(running.items()):
@@ -66,12 +66,12 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
                 del running[seed]
                 code = process.exitcode or 0
                 if code and not failed:
-                    failed, asked = 128 + signals[0] if signals else code, seed
+                    failed, asked = code, seed
                     for other in running.values():
                         other.terminate()
             time.sleep(POLL)
-    if signals and left and not failed:
-        failed = 128 + signals[0]
+    if signals and (left or failed):
+        raise SystemExit(128 + signals[0])
     if failed < 0:
         name = signal.Signals(-failed).name
         raise InputError(
@@ -83,26 +83,17 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
 
 
 @contextmanager
-def _held() -> Iterator[None]:
-    """Let the signals of `_forwarding` wait for the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def _forwarding(running: dict[int, BaseProcess]) -> Iterator[list[int]]:
-    """Pass the signals on as SIGTERM; yields those that have come."""
+    """Pass SIGTERM, SIGUSR1 and Ctrl-C on as SIGTERM; yields the signals that have come."""
     come: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
+        again = number == signal.SIGINT and number in come
         come.append(number)
         for process in running.values():
-            process.terminate()
+            (process.kill if again else process.terminate)()
 
-    before = {number: signal.signal(number, note) for number in FORWARDED}
+    before = {number: signal.signal(number, note) for number in SIGNALS}
     try:
         yield come
     finally:
@@ -110,13 +101,23 @@ def _forwarding(running: dict[int, BaseProcess]) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _later() -> Iterator[None]:
+    """Have signals wait for the end of the block; in a fork, for `_work`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(train: Callable[[int], None], seed: int, shared: bool, parent: int) -> None:
     """Train a seed in a fork, whose lines begin with it where several share the screen."""
-    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent passes it on
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    end_with_parent(parent)
     if shared:
         sys.stdout = _Prefixed(sys.stdout, f"seed {seed}: ")
         sys.stderr = _Prefixed(sys.stderr, f"seed {seed}: ")
@@ -125,6 +126,13 @@ def _work(train: Callable[[int], None], seed: int, shared: bool, parent: int) ->
         train(seed)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        code = 1
+        lines = told(error)
+        for line in lines:
+            print(f"error: {line}", file=sys.stderr)
+        if not lines:
+            traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
