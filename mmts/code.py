@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mmts.files import output_file
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
-FORMAT = 2
+FORMAT = 3
 """Of what a module's digest is of."""
 
 
@@ -60,13 +60,12 @@ class Code:
             if name in found or name not in self.files:
                 continue
             found.add(name)
-            left += self._graph.find_modules_directly_imported_by(name)
-            left += [name.rpartition(".")[0]]
+            left += [*self._read[name]["imports"], name.rpartition(".")[0]]
         return found
 
     def digest(self, modules: Iterable[str]) -> str:
         """Return the SHA-256 of what some modules do."""
-        lines = (f"{name} {self._digests[name]}\n" for name in sorted(modules))
+        lines = (f"{name} {self._read[name]['digest']}\n" for name in sorted(modules))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @cached_property
@@ -74,22 +73,16 @@ class Code:
         return {name: (self.root / path).read_bytes() for name, path in self.files.items()}
 
     @cached_property
-    def _graph(self) -> Any:
-        import grimp  # reads 250 files in 0.03 s: not worth a cache
-
-        return grimp.build_graph(*PACKAGES, cache_dir=None, exclude_type_checking_imports=True)
-
-    @cached_property
-    def _digests(self) -> dict[str, str]:
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """Module -> its digest, and the names that it imports; a file is read once."""
         memory = self._cache / "code.json"
         try:
-            known: dict[str, str] = dict(json.loads(memory.read_bytes()))
+            known: dict[str, Any] = dict(json.loads(memory.read_bytes()))
         except (OSError, ValueError, TypeError):
             known = {}
         keys = {name: f"{FORMAT} {name} {self.sha256[name]}" for name in self.files}
         found = {
-            name: known.get(key) or _digest(self._texts[name], name.startswith(SETTINGS))
-            for name, key in keys.items()
+            name: known.get(key) or _read(self._texts[name], name) for name, key in keys.items()
         }
         if any(key not in known for key in keys.values()):
             with output_file(memory) as work:
@@ -98,9 +91,24 @@ class Code:
         return found
 
 
-def _digest(text: bytes, settings: bool) -> str:
-    tree = _Plain(settings).visit(ast.parse(text))
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+def _read(text: bytes, name: str) -> dict[str, Any]:
+    tree = ast.parse(text)
+    imports = sorted(set(_imports(tree.body)))
+    plain = _Plain(name.startswith(SETTINGS)).visit(tree)
+    return {"digest": hashlib.sha256(ast.dump(plain).encode()).hexdigest(), "imports": imports}
+
+
+def _imports(body: Iterable[ast.AST]) -> Iterator[str]:
+    """Names that may be modules of the project, but for types alone."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "the project has absolute imports alone"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
+            yield from _imports(ast.iter_child_nodes(node))
 
 
 class _Plain(ast.NodeTransformer):

@@ -41,6 +41,7 @@ class Project:
         self.before: Callable[[], None] | None = None  # called in a new process first
         bin_folder = str(Path(sys.executable).parent)
         self.env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+        self.cold_path = self.env["PATH"]
         self.env["OMP_NUM_THREADS"] = "1"  # threads cost more than they bring at this size
         for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT",
                      "HF_HUB_OFFLINE", "DVC_NO_ANALYTICS"):  # fmt: skip

@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGES = (
     "dvc.cli", "dvc.commands.experiments.run", "dvc.repo.experiments", "dvc.repo.reproduce",
-    "grimp", "huggingface_hub", "jinja2", "matplotlib.backends.backend_agg",
+    "huggingface_hub", "jinja2", "matplotlib.backends.backend_agg",
     "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet", "pydantic", "ruamel.yaml",
     "scmrepo.git", "sentence_transformers", "sklearn.cluster", "sklearn.manifold", "tokenizers",
     "torch._dynamo", "torch.utils.data", "tqdm", "typer",
