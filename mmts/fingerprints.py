@@ -34,7 +34,7 @@ def files_outside(source: BaseModel, raw: Path) -> list[Path]:
             found += [] if inside or not path.is_file() else [path]
         except (OSError, ValueError):  # no name of a file
             continue
-    return found
+    return sorted(found)
 
 
 def package_versions(name: str) -> dict[str, str]:

@@ -83,11 +83,13 @@ class Planned:
                 raise InputError(f"{name} has changed since {folder} was written; {ANEW}")
 
     def _outside(self) -> dict[str, str]:
-        """Files and folders outside of the project's data that the plan names, and their SHA-256."""
+        """Files and folders outside of `data` that the plan names, and their SHA-256."""
         named = {**self.content.get("files", {}), **self.content.get("weights", {})}
         digests = {name: str(said).removeprefix("sha256 ") for name, said in named.items()}
         return {
-            n: d for n, d in digests.items() if re.fullmatch("[0-9a-f]{64}", d) and ":" not in n
+            name: digest
+            for name, digest in digests.items()
+            if re.fullmatch("[0-9a-f]{64}", digest) and not name.startswith("package:")
         }
 
     def settings(self, name: str, kind: Any) -> Any:
