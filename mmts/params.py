@@ -95,18 +95,6 @@ def _check_values(tree: dict[str, Any], path: Path | str) -> None:
         )
 
 
-def lookup(tree: Any, key: str, where: str) -> Any:
-    """The value at a dotted key; InputError that lists the keys that are there."""
-    node, done = tree, ""
-    for part in key.split("."):
-        if not isinstance(node, dict):
-            raise InputError(f"{where}: {done} must be a mapping with the key {part}")
-        if part not in node:
-            raise InputError(f"{where}: {join(done, part)} is missing; {known(part, node)}")
-        node, done = node[part], join(done, part)
-    return node
-
-
 Places = dict[tuple[str, ...], str]
 """Where a setting's value stands in the file: the dotted key, by the place in the settings."""
 
@@ -311,14 +299,6 @@ def _plain(name: str) -> str:
 def spelt(name: str) -> str:
     """A name as errors show it: in quotes where it is empty, or could not be told on one line."""
     return name if name.isprintable() and name == name.strip() != "" else repr(name)
-
-
-def only_keys(node: dict[str, Any], allowed: tuple[str, ...], where: str, prefix: str = "") -> None:
-    """InputError naming the first key of `node` that is not allowed."""
-    for key in node:
-        if key not in allowed:
-            name = join(prefix, spelt(str(key)))
-            raise InputError(f"{where}: {name} is not a setting; {known(str(key), allowed)}")
 
 
 def join(left: str, right: str) -> str:
