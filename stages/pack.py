@@ -26,11 +26,12 @@ def main(
 
     folder = Path("data/captions") / dataset
     path = Path("data/cluster") / dataset / "default.parquet"
-    output, kept = Path("data/shards") / dataset, cache_folder("pack") / dataset
+    output = Path("data/shards") / dataset
     with (
         Planned("pack", dataset=dataset, inputs=[folder, path]) as plan,
         plan.output(output) as work,
     ):
+        kept = cache_folder("pack") / dataset / plan.digest[:16]
         settings = plan.settings("pack", Pack)
         captions, clusters = read_captions(folder), read_clusters(path, "run `dvc repro`")
         found, sizes = items(captions, clusters), cluster_sizes(clusters)
