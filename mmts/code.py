@@ -23,7 +23,7 @@ PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
 FORMAT = 3
-"""Of what a module's digest is of."""
+"""Version of the digest; count it up when `_Plain` changes."""
 
 
 class Code:
