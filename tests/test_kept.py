@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
 
+from mmts.errors import InputError
 from mmts.kept import Kept, folder_digest
 from mmts.planned import Planned
 from mmts.sealed import SUMS, write_sums
@@ -170,3 +172,21 @@ def test_put_copies_where_the_disk_has_no_links(
     found.put(0, folder)
     assert contents(folder) == contents(found.path(0)) and len(contents(folder)) == 3
     assert not (folder / "model").samefile(found.path(0) / "model")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_that_vanishes_while_it_is_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    found, plain = write(), os.link
+
+    def late(source: Path, target: Path) -> None:
+        if source.name == "model":
+            rmtree(found.path(0))
+        if not links:
+            raise OSError("no links between disks")
+        plain(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(InputError, match="/0 was deleted or changed while it was read; run the "):
+        found.put(0, tmp_path / "out/0")
