@@ -23,9 +23,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import mmts
-from mmts.errors import InputError, first_line
+from mmts.errors import InputError, first_line, known, spelt
 from mmts.files import output_folder, read_json, require
-from mmts.params import known, spelt
 from mmts.sealed import sha256_file
 
 PLAN = Path("data/plan")

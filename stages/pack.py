@@ -17,7 +17,7 @@ def main(
     import shutil
     from pathlib import Path
 
-    from mmts.captions import read_captions
+    from mmts.captions_table import read_captions
     from mmts.clusters import read_clusters
     from mmts.files import cache_folder, read_parquet
     from mmts.planned import Planned
