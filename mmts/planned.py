@@ -194,6 +194,17 @@ class _Finder(importlib.abc.MetaPathFinder):
             self._check(name, self._modules[name])
         return None
 
+    def begin(self) -> None:
+        """Look at what this process has imported, and from now on before it is imported."""
+        sys.meta_path.insert(0, self)
+        for name in list(sys.modules):
+            self.find_spec(name, None)
+
+
+def finder() -> _Finder | None:
+    """Return what looks at the imports of this process, for one that it starts to `begin`."""
+    return next((found for found in sys.meta_path if isinstance(found, _Finder)), None)
+
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:
     """Return what is in a JSON file of the plan: an object with some keys."""
