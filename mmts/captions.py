@@ -1,16 +1,4 @@
-"""Rows of the sources -> the captions table that every later stage reads.
-
-Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the media item),
-`caption_id` (unique), `caption`, `media` (a reference, see mmts.media; empty where a source has
-annotations only), `media_bytes`, `media_sha256` (empty for videos), then where a source has them
-
-- `start`, `stop`: of a clip, in seconds of its video;
-- `verb_class`, `noun_classes` (a list): what the caption's graded relevancy is made of;
-- `sentence`: whether the caption is searched for and searched among; without the column all are;
-- `groups` (a list): names of groups of queries that `evaluate` reports apart;
-
-and any `class_<name>`.
-"""
+"""Rows of the sources -> the captions table (`mmts.captions_table`)."""
 
 from __future__ import annotations
 
@@ -26,24 +14,14 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mmts.columns import Kind, check_columns
+from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS, SPLITS
 from mmts.errors import InputError
-from mmts.files import read_parquet
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings.sources import Captions, Split
 from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
 from mmts.sources.coverage import coverage, known_missing
 from mmts.sources.names import shown
 
-SPLITS = ("train", "val", "test")
-COLUMNS = (
-    "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
-)  # fmt: skip
-OPTIONAL_COLUMNS = ("start", "stop", "verb_class", "noun_classes", "sentence", "groups")
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "number",
-    "verb_class": "whole", "noun_classes": "list", "sentence": "bool", "groups": "list",
-}  # fmt: skip
 DROPPED_COLUMNS = ("source", "row", "sample_id", "reason", "media")
 INVISIBLE = re.compile(
     "[\\s\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff"
@@ -334,16 +312,3 @@ def counts(rows: pd.DataFrame, dropped: pd.DataFrame) -> dict[str, Any]:
         "media": {s: int(by_split["sample_id"].nunique().get(s, 0)) for s in SPLITS},
         "dropped": {str(k): int(v) for k, v in sorted(dropped["reason"].value_counts().items())},
     }
-
-
-def read_captions(folder: Path) -> pd.DataFrame:
-    """The captions table of a dataset from `data/captions/<dataset>`."""
-    path = folder / "captions.parquet"
-    rows = read_parquet(path, "run `dvc repro`")
-    wanted = {name: KINDS[name] for name in KINDS if name in COLUMNS or name in rows}
-    check_columns(rows, wanted, path, "run `dvc repro -sf captions`")
-    odd = ~rows["split"].isin(SPLITS)
-    if odd.any() or rows["caption_id"].duplicated().any():
-        problem = f"split {rows['split'][odd].iloc[0]!r}" if odd.any() else "a caption_id twice"
-        raise InputError(f"{path} has {problem}; run `dvc repro -sf captions`")
-    return rows

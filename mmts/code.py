@@ -28,7 +28,7 @@ MADE_LATER = ("TextShape", "VideoShape")
 REMEMBERED = 2000
 """Files of other states of the project, of which the memory knows the digests too."""
 FORMAT = 4
-"""Of what a module's digest is of."""
+"""Version of the digest; count it up when `_Plain` changes."""
 
 
 class Code:

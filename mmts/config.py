@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import model_validator
 
-from mmts.errors import InputError
+from mmts.errors import InputError, known, spelt
 from mmts.method import Method
-from mmts.params import Mistakes, Places, join, known, read_params, spelt, tried
+from mmts.params import Mistakes, Places, join, read_params, tried
 from mmts.schedule import auto_range
 from mmts.settings.base import Name, Settings, check_apart
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature

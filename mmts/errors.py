@@ -1,4 +1,9 @@
-"""The one error type that users are meant to read."""
+"""The one error type that users are meant to read, and names and causes in its words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
 
 
 class InputError(ValueError):
@@ -27,6 +32,25 @@ def first_line(error: BaseException) -> str:
 def in_short(error: BaseException) -> str:
     """What an error says on all its lines, its first 160 characters; as `first_line` otherwise."""
     return " ".join(str(error).split())[:160] or type(error).__name__
+
+
+def known(name: str, names: Collection[str]) -> str:
+    """The names that exist, the nearest one first."""
+    listed = {_plain(str(n)): str(n) for n in names}
+    close = difflib.get_close_matches(_plain(name), listed, n=1)
+    hint = f"did you mean {listed[close[0]]}? " if close else ""
+    every = ", ".join(str(n) for n in names)
+    return f"{hint}there are: {every}" if listed else "the section is empty"
+
+
+def _plain(name: str) -> str:
+    """Without what is easily mistaken: capitals and hyphens."""
+    return name.casefold().replace("-", "_")
+
+
+def spelt(name: str) -> str:
+    """A name as errors show it: in quotes where it is empty, or could not be told on one line."""
+    return name if name.isprintable() and name == name.strip() != "" else repr(name)
 
 
 NO_MEMORY = (

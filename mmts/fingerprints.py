@@ -58,7 +58,7 @@ def model_fingerprint(spec: str, files: Files, *, sentence: bool = False) -> str
 
     Returns:
         `sha256 …` of a package, a file or a folder; `revision …` of a hub id in the local cache;
-        `none` where nothing is there.
+        `none` where there is none: an absent model and a misspelt one look the same.
     """
     if spec.startswith(PACKAGE):
         try:

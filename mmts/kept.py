@@ -94,17 +94,17 @@ class Kept:
         Raises:
             InputError: it has been deleted or changed since it was computed.
         """
-        for path in sorted(self.path(seed).rglob("*")):
-            target = folder / path.relative_to(self.path(seed))
-            if path.is_dir():
-                target.mkdir(parents=True)
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(path, target)
-            except OSError:
-                shutil.copyfile(path, target)
         try:
+            for path in sorted(self.path(seed).rglob("*")):
+                target = folder / path.relative_to(self.path(seed))
+                if path.is_dir():
+                    target.mkdir(parents=True)
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(path, target)
+                except OSError:
+                    shutil.copyfile(path, target)
             check_seal(folder, set(), "")
         except (InputError, FileNotFoundError):
             raise InputError(

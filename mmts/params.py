@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 import warnings
@@ -13,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError, first_line
+from mmts.errors import InputError, first_line, known, spelt
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -93,18 +92,6 @@ def _check_values(tree: dict[str, Any], path: Path | str) -> None:
             f"{path} has more than {MOST:,} values, an alias's each time that it stands; write "
             "them out without anchors"
         )
-
-
-def lookup(tree: Any, key: str, where: str) -> Any:
-    """The value at a dotted key; InputError that lists the keys that are there."""
-    node, done = tree, ""
-    for part in key.split("."):
-        if not isinstance(node, dict):
-            raise InputError(f"{where}: {done} must be a mapping with the key {part}")
-        if part not in node:
-            raise InputError(f"{where}: {join(done, part)} is missing; {known(part, node)}")
-        node, done = node[part], join(done, part)
-    return node
 
 
 Places = dict[tuple[str, ...], str]
@@ -292,33 +279,6 @@ def _fields_at(model: type[Settings], location: tuple[str, ...], values: Any) ->
 def _kind(model: type[Settings]) -> str:
     kind: str = get_args(model.model_fields["kind"].annotation)[0]
     return kind
-
-
-def known(name: str, names: Any) -> str:
-    """The names that exist, the nearest one first."""
-    listed = {_plain(str(n)): str(n) for n in names}
-    close = difflib.get_close_matches(_plain(name), listed, n=1)
-    hint = f"did you mean {listed[close[0]]}? " if close else ""
-    every = ", ".join(str(n) for n in names)
-    return f"{hint}there are: {every}" if listed else "the section is empty"
-
-
-def _plain(name: str) -> str:
-    """Without what is easily mistaken: capitals and hyphens."""
-    return name.casefold().replace("-", "_")
-
-
-def spelt(name: str) -> str:
-    """A name as errors show it: in quotes where it is empty, or could not be told on one line."""
-    return name if name.isprintable() and name == name.strip() != "" else repr(name)
-
-
-def only_keys(node: dict[str, Any], allowed: tuple[str, ...], where: str, prefix: str = "") -> None:
-    """InputError naming the first key of `node` that is not allowed."""
-    for key in node:
-        if key not in allowed:
-            name = join(prefix, spelt(str(key)))
-            raise InputError(f"{where}: {name} is not a setting; {known(str(key), allowed)}")
 
 
 def join(left: str, right: str) -> str:

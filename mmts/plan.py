@@ -44,7 +44,7 @@ def _modules(*registries: Registry) -> list[str]:
     return [registry.module(kind) for registry in registries for kind in registry.kinds]
 
 
-KINDS = {
+LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
     "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
@@ -140,7 +140,7 @@ class Plan:
         code = self._code
         runs = code.closure([f"stages.{stage}"])
         self.files[f"code/{stage}"] = f"{code.digest(runs)}\n"
-        may_run = runs | code.closure(KINDS.get(stage, []))
+        may_run = runs | code.closure(LOADED_BY_NAME.get(stage, []))
         listed = {module: code.sha256[module] for module in sorted(may_run)}
         for module in sorted(runs):
             listed |= code.others.get(module, {})

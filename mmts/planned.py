@@ -23,9 +23,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 import mmts
-from mmts.errors import InputError, first_line
+from mmts.errors import InputError, first_line, known, spelt
 from mmts.files import cache_folder, output_file, output_folder, read_json, require
-from mmts.params import known, spelt
 from mmts.sealed import sha256_file, write_sums
 
 PLAN = Path("data/plan")
@@ -255,6 +254,17 @@ class _Finder(importlib.abc.MetaPathFinder):
                 )
             self._check(name, self._modules[name])
         return None
+
+    def begin(self) -> None:
+        """Look at what this process has imported, and from now on before it is imported."""
+        sys.meta_path.insert(0, self)
+        for name in list(sys.modules):
+            self.find_spec(name, None)
+
+
+def finder() -> _Finder | None:
+    """Return what looks at the imports of this process, for one that it starts to `begin`."""
+    return next((found for found in sys.meta_path if isinstance(found, _Finder)), None)
 
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """A registry: a folder in which each file is one kind of a thing.
 
 A file `siglip.py` of `mmts/kinds/objective` holds a class `Kind`: the settings of `siglip`, and
-what it builds. Nothing imports it by name, so that a new kind is a new file, and a change of one
-kind changes what names it alone.
+what it builds. A file of `mmts/towers/vision` or `mmts/towers/text` has functions alone, such as
+`build`: the settings of all towers are of one class (`mmts.settings.towers`). Nothing imports these
+files by a statement, so that a new kind is a new file, and a change of one kind changes what names
+it alone.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from mmts.settings.base import Settings
 class Registry:
     """The kinds of one thing.
 
-    A field takes any of them as `Annotated[Any, REGISTRY, PlainValidator(REGISTRY.validated)]`: a
-    mapping with the key `kind`, or the kind alone.
+    Where the files have a `Kind`, a field takes any of them as `Annotated[Any, REGISTRY,
+    PlainValidator(REGISTRY.validated)]`: a mapping with the key `kind`, or the kind alone.
     """
 
     def __init__(self, what: str, package: str) -> None:
@@ -44,11 +46,15 @@ class Registry:
         """Return the import name of a kind's file."""
         return f"{self.package}.{kind}"
 
-    def _load(self, kind: str) -> type[Settings]:
-        """Return the settings of a kind; KeyError where there is none."""
+    def import_(self, kind: str) -> Any:
+        """Return the module of a kind; KeyError where there is none."""
         if kind not in self.kinds:
             raise KeyError(kind)
-        found: type[Settings] = import_module(self.module(kind)).Kind
+        return import_module(self.module(kind))
+
+    def _load(self, kind: str) -> type[Settings]:
+        """Return the `Kind` of a kind's module, its settings; KeyError where there is none."""
+        found: type[Settings] = self.import_(kind).Kind
         return found
 
     def validated(self, value: Any) -> Settings:

@@ -66,20 +66,19 @@ class AutoRange(NamedTuple):
     shift_max: float
 
 
-def auto_range(tau_default: float) -> AutoRange:
+def auto_range(fixed: float) -> AutoRange:
     """Range of the schedule and ends of the shifts by the rule of section 4.3, arXiv 2603.08202.
 
-    The rule: `tau_default - alpha/2 > 0`, and both shifts within `tau_default +- alpha/2`. Ours
-    are alpha = tau_default and shifts of 0.75 and 1.25 times tau_default, so that tau stays
-    between 0.25 and 1.75 times tau_default. (The paper's own CC3M values break the rule: alpha
-    0.04 around a default of 0.01.)
+    The rule: `fixed - alpha/2 > 0`, and both shifts within `fixed +- alpha/2`. Ours are alpha =
+    fixed and shifts of 0.75 and 1.25 times fixed, so that tau stays between 0.25 and 1.75 times
+    fixed. (The paper's own CC3M values break the rule: alpha 0.04 around a fixed number of 0.01.)
 
     Args:
-        tau_default: the temperature or margin that the recipe has without schedules.
+        fixed: the temperature or margin that the recipe has without schedules.
 
     Raises:
-        InputError: tau_default is not a finite number > 0.
+        InputError: fixed is not a finite number > 0.
     """
-    if not (math.isfinite(tau_default) and tau_default > 0):
-        raise InputError(f"tau_default is {tau_default}; it must be a finite number > 0")
-    return AutoRange(tau_default, 0.75 * tau_default, 1.25 * tau_default)
+    if not (math.isfinite(fixed) and fixed > 0):
+        raise InputError(f"fixed is {fixed}; it must be a finite number > 0")
+    return AutoRange(fixed, 0.75 * fixed, 1.25 * fixed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 import warnings
@@ -10,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 
-def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
+def run(command: Callable[..., Any], **others: Callable[..., Any] | str) -> None:
     """Run a Typer command; what the user can mend is one line on stderr and exit code 1.
 
     Typer itself turns Ctrl-C into exit code 130.
 
     Args:
         command: runs unless the first argument is the name of one of the others.
-        others: further commands by name.
+        others: further commands by name; a text is the module whose `main` it is.
     """
     import typer
 
@@ -29,7 +30,8 @@ def run(command: Callable[..., Any], **others: Callable[..., Any]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     name, *rest = sys.argv[1:] or [""]
     if name in others:
-        command, arguments = others[name], rest
+        other, arguments = others[name], rest
+        command = importlib.import_module(other).main if isinstance(other, str) else other
         more = None
     else:
         arguments = sys.argv[1:]

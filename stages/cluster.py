@@ -15,7 +15,7 @@ def main(
 
     import numpy as np
 
-    from mmts.captions import read_captions
+    from mmts.captions_table import read_captions
     from mmts.cluster import UNKNOWN, cluster
     from mmts.embeddings import check_embedded, read_embeddings
     from mmts.files import write_json

@@ -15,7 +15,7 @@ def main(
 
     import numpy as np
 
-    from mmts.captions import read_captions
+    from mmts.captions_table import read_captions
     from mmts.embed import embed_pictures, embed_texts, refuse_clips
     from mmts.embed_tokens import embed_tokens
     from mmts.embeddings import distinct

@@ -17,7 +17,7 @@ def main(
     import shutil
     from pathlib import Path
 
-    from mmts.captions import read_captions
+    from mmts.captions_table import read_captions
     from mmts.clusters import read_clusters
     from mmts.files import cache_folder, read_parquet
     from mmts.planned import Planned
@@ -26,11 +26,12 @@ def main(
 
     folder = Path("data/captions") / dataset
     path = Path("data/cluster") / dataset / "default.parquet"
-    output, kept = Path("data/shards") / dataset, cache_folder("pack") / dataset
+    output = Path("data/shards") / dataset
     with (
         Planned("pack", dataset=dataset, inputs=[folder, path]) as plan,
         plan.output(output) as work,
     ):
+        kept = cache_folder("pack") / dataset / plan.digest[:16]
         settings = plan.settings("pack", Pack)
         captions, clusters = read_captions(folder), read_clusters(path, "run `dvc repro`")
         found, sizes = items(captions, clusters), cluster_sizes(clusters)

@@ -48,8 +48,6 @@ def main(
     from mmts.training.joining import alike, launched
     from mmts.training.seeds import at_once, each
 
-    if resume is not None and seed is None:
-        raise InputError("--resume is of one seed; give --seed too")
     data = Path("data")
     inputs = [
         data / "embed" / dataset,
@@ -57,6 +55,13 @@ def main(
         data / "shift" / dataset / method,
     ]
     with alike():
+        if resume is not None and seed is None:
+            raise InputError("--resume is of one seed; give --seed too")
+        if launched() and seed is None:
+            raise InputError(
+                "processes that a launcher has started train one seed; give --seed, or name the "
+                "launcher in train.launcher and run `dvc repro`"
+            )
         plan = Planned("train", dataset=dataset, method=method, inputs=inputs)
         kept = Kept(plan, ("train", dataset, method), inputs)
         settings = plan.settings("train", Train)
@@ -145,7 +150,7 @@ def train_seed(
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.device import pick_device
     from mmts.training.fingerprint import facts
-    from mmts.training.joining import joined
+    from mmts.training.joining import joined, launched
     from mmts.training.log import RunLog
     from mmts.training.loop import train
     from mmts.training.prepared import prepare
@@ -156,6 +161,10 @@ def train_seed(
     stop = GracefulStop(begun=False)
     with ExitStack() as stack:
         world = stack.enter_context(joined(pick_device(settings.device)))
+        if launched() and world.from_first(lambda: kept.has(seed)):
+            if world.first:
+                print(f"{kept.path(seed)} has the result; `dvc repro` takes it from there")
+            return
         stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
             data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world

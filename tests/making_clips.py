@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmts.captions import COLUMNS
+from mmts.captions_table import COLUMNS
 from mmts.shards import Item
 from mmts.shards.cutting import video_files
 from tests import making

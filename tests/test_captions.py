@@ -6,14 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mmts.captions import (
-    COLUMNS,
-    DROPPED_COLUMNS,
-    assign_splits,
-    build,
-    read_captions,
-    repeats_line,
-)
+from mmts.captions import DROPPED_COLUMNS, assign_splits, build, repeats_line
+from mmts.captions_table import COLUMNS, read_captions
 from mmts.errors import InputError
 from mmts.sealed import sha256_file
 from mmts.settings.sources import Captions, Split

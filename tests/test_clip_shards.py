@@ -18,7 +18,7 @@ import webdataset
 from ruamel.yaml import YAML
 from torch.utils.data import DataLoader
 
-from mmts.captions import SPLITS
+from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, write_json
 from mmts.sealed import sha256_file, write_sums

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -208,3 +209,21 @@ def test_what_lies_outside_is_that_of_the_plan(tmp_path: Path, named: str) -> No
         Planned("train", dataset="tiny", method="mmts", inputs=INPUTS)
     with pytest.raises(InputError, match="has changed while `train` was reading it"):
         before.check()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_one_that_vanishes_while_it_is_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    found, plain = write(), os.link
+
+    def late(source: Path, target: Path) -> None:
+        if source.name == "model":
+            rmtree(found.path(0))
+        if not links:
+            raise OSError("no links between disks")
+        plain(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(InputError, match="/0 was deleted or changed while it was read; run the "):
+        found.put(0, tmp_path / "out/0")

@@ -134,6 +134,10 @@ def test_a_registry_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("_common", "square", "__init__", "circle"):
         (folder / f"{name}.py").write_text("")
     assert things.kinds == ["circle", "square"] and things.module("circle") == "some.things.circle"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert things.import_("circle").__name__ == "some.things.circle"
+    with pytest.raises(KeyError):
+        things.import_("_common")
     with pytest.raises(ValueError, match=r"is 'circel'; did you mean circle\? there are: c"):
         things.validated({"kind": "circel"})
     with pytest.raises(ValueError, match="it is null; write a name, or a mapping with `kind`"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mmts.params import lookup, read_params
+from mmts.params import read_params
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 LINES = PARAMS.read_text(encoding="utf-8").splitlines()
@@ -48,16 +50,21 @@ def test_it_is_as_dvc_writes_it(tmp_path: Path) -> None:
     assert (was, now) == ("  seed: 0", "  seed: 7")
 
 
+def value_at(path: Path, key: str) -> Any:
+    """The value at a dotted key of a file."""
+    return reduce(getitem, key.split("."), read_params(path))
+
+
 KEYS = [key for key in scalars(read_params(PARAMS)) if not key.endswith((".base", ".model"))]
 
 
 @pytest.mark.parametrize("key", KEYS[:: len(KEYS) // 40])
 def test_a_scalar_changes_one_line(tmp_path: Path, key: str) -> None:
-    old = lookup(read_params(PARAMS), key, "p")
+    old = value_at(PARAMS, key)
     new = {float: 0.123, bool: not old, str: "another"}.get(type(old), 7)
     ((_, line),) = changes(after(tmp_path, f"{key}={str(new).lower()}"))
     assert key.rpartition(".")[2] in line
-    assert lookup(read_params(tmp_path / "params.yaml"), key, "p") == new
+    assert value_at(tmp_path / "params.yaml", key) == new
 
 
 def test_lists_of_the_grid_change_their_own_lines(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_fields_that_change_no_result() -> None:
     marked = {
         f"{one.__name__}.{name}"
         for one in all_settings()
-        for name in one.free()
-        if one.__module__.startswith("mmts.")
+        for name, field in one.model_fields.items()
+        if NO_RESULT in field.metadata and one.__module__.startswith("mmts.")
     }
     assert marked == {
         "Train.checkpoint", "Train.launcher", "Train.workers", "Evaluate.workers", "Pack.workers",
@@ -606,6 +606,14 @@ def test_the_code_of_a_stage(cache: Path) -> None:
     assert {"mmts", "stages", "stages.cli", "mmts.planned"} <= set.intersection(*runs.values())
     assert "mmts.training.loop" in runs["train"] and "mmts.training.loop" not in runs["captions"]
     assert not any(name.startswith("mmts.reporting") for name in runs["train"])
+    assert [stage for stage in STAGES if "mmts.params" in runs[stage]] == ["report"]
+    assert "mmts.towers.tokens" in runs["train"] and "mmts.towers.small" not in runs["train"]
+    sources = ("mmts.sources", "mmts.captions", "mmts.settings.sources")
+    for stage in ("embed", "cluster", "shift", "pack", "train", "evaluate"):
+        found = [
+            name for name in runs[stage] if f"{name}.".startswith(tuple(f"{s}." for s in sources))
+        ]
+        assert found == [], stage
     kinds = [name for name in code.files if name.startswith(("mmts.kinds.", "mmts.sources."))]
     assert any(kinds)
     for name in ("mmts.kinds.objective.siglip", "mmts.kinds.modulator.tempnet",

@@ -56,18 +56,18 @@ def test_the_automatic_range_by_hand() -> None:
 
 
 @given(st.floats(1e-3, 10))
-def test_the_automatic_range_keeps_the_papers_rule(tau_default: float) -> None:
-    alpha, low, high = auto_range(tau_default)
-    assert tau_default - alpha / 2 > 0
-    assert tau_default - alpha / 2 <= low < tau_default < high <= tau_default + alpha / 2
+def test_the_automatic_range_keeps_the_papers_rule(fixed: float) -> None:
+    alpha, low, high = auto_range(fixed)
+    assert fixed - alpha / 2 > 0
+    assert fixed - alpha / 2 <= low < fixed < high <= fixed + alpha / 2
     lowest = low + tau_base(50, alpha=alpha, period=100)
-    assert lowest == pytest.approx(tau_default / 4) and lowest > 0
+    assert lowest == pytest.approx(fixed / 4) and lowest > 0
 
 
-@pytest.mark.parametrize("tau_default", [0, -0.1, math.nan, math.inf])
-def test_the_automatic_range_needs_a_default_above_0(tau_default: float) -> None:
-    with pytest.raises(InputError, match=f"tau_default is {tau_default}; .*> 0"):
-        auto_range(tau_default)
+@pytest.mark.parametrize("fixed", [0, -0.1, math.nan, math.inf])
+def test_the_automatic_range_needs_a_number_above_0(fixed: float) -> None:
+    with pytest.raises(InputError, match=f"fixed is {fixed}; .*> 0"):
+        auto_range(fixed)
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.bool])

@@ -15,7 +15,7 @@ import webdataset
 from PIL import Image
 from tqdm import tqdm
 
-from mmts.captions import SPLITS
+from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, write_json
 from mmts.media import MediaFacts, MediaReader, decode_image

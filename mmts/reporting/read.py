@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.captions import read_captions
+from mmts.captions_table import read_captions
 from mmts.clusters import read_clusters, read_shifts
 from mmts.columns import Kind, check_columns
 from mmts.embeddings import check_embedded, read_texts

@@ -51,8 +51,3 @@ class Settings(BaseModel):
     """Base of all settings: no unknown keys, no silent conversion of types, no later change."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @classmethod
-    def free(cls) -> list[str]:
-        """Return the names of the fields that change no result."""
-        return [n for n, field in cls.model_fields.items() if NO_RESULT in field.metadata]

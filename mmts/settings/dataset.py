@@ -148,7 +148,7 @@ class Switches(Settings):
     pairs of captions whose relevancy (the share of these clusterings in which they have one
     cluster) is above relevancy_threshold are not negatives."""
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """0.1 if left out; needs clustering.relevancy."""
+    """A pair of captions above it is no negative; 0.1 if left out. Needs clustering.relevancy."""
     temperature: dict[str, Any] = Field(default_factory=dict)
     """Numbers of the method's own, as in `datasets.NAME.temperature`; they go first."""
     margin: dict[str, Any] = Field(default_factory=dict)

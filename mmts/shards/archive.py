@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmts.captions import SPLITS
+from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import write_json
 from mmts.sealed import sha256_file, write_sums

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mmts.captions import SPLITS
+from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, write_tables

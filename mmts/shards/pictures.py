@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from mmts.captions import SPLITS
+from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture

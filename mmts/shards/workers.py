@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from mmts.errors import InputError, in_short, out_of_memory
+from mmts.planned import finder
 
 J = TypeVar("J")
 M = TypeVar("M")
@@ -62,7 +63,7 @@ class _Crew:
         with _ctrl_c_ignored():  # the processes inherit it: this one alone answers
             for _ in range(min(workers, len(jobs))):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, work), daemon=True)
+                process = context.Process(target=_serve, args=(theirs, work, finder()), daemon=True)
                 process.start()
                 theirs.close()
                 self.processes[ours] = process
@@ -116,8 +117,11 @@ class _Crew:
             pipe.close()
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
-    """The life of a process: a job after the other, until nobody is left to answer to."""
+def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]], imports: Any) -> None:
+    """The life of a process: a job after the other, until nobody is left to answer to.
+
+    It has imported the code anew, so it has to see to it that this is still that of the plan.
+    """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
@@ -125,6 +129,9 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterable[Any]]) -> None:
         except EOFError:
             return
         try:
+            if imports is not None:
+                imports.begin()
+                imports = None
             for message in work(job):
                 pipe.send(("message", message))
             answer = ("done", "")

@@ -37,7 +37,7 @@ def read(settings: EK100Source, raw: Path) -> SourceRows:
     """A row a clip: those of the train file (split train or val), then those of the test file.
 
     Beside the columns of every source there are class_verb, class_noun and class_verb_noun, and all
-    optional ones of `mmts.captions`; the groups are tail_verb and tail_noun.
+    optional ones of `mmts.captions_table`; the groups are tail_verb and tail_noun.
     """
     train, official = read_train(raw), read_test(raw)
     test = official.clips

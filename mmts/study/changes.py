@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mmts.errors import InputError
+from mmts.errors import InputError, known
 from mmts.kinds import Above0, From0
-from mmts.params import known, validated
+from mmts.params import validated
 from mmts.settings.base import Settings, Share
 from mmts.study.settings import Changes
 

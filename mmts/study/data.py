@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.captions import read_captions
+from mmts.captions_table import read_captions
 from mmts.cluster import cluster
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table

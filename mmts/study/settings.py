@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mmts.errors import InputError
-from mmts.params import known, read_params, validated
+from mmts.errors import InputError, known
+from mmts.params import read_params, validated
 from mmts.settings.base import END, Name, Positive, Seed, Settings
 
 Changes = dict[str, Any]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers.tower import Shape, Tower
@@ -20,7 +18,7 @@ def vision_tower(settings: VisionTower, shape: Shape | None = None) -> Tower:
     Raises:
         InputError: there are no such weights, or they belong to another model.
     """
-    tower: Tower = import_module(VISION_TOWERS.module(settings.name)).build(settings, shape)
+    tower: Tower = VISION_TOWERS.import_(settings.name).build(settings, shape)
     return tower
 
 
@@ -35,6 +33,6 @@ def text_tower(settings: TextTower, vocabulary: int, shape: Shape | None = None)
     Raises:
         InputError: there are no such weights, or fewer ids in them than in the vocabulary.
     """
-    kind = import_module(TEXT_TOWERS.module(settings.name))
+    kind = TEXT_TOWERS.import_(settings.name)
     tower: Tower = kind.build(settings, vocabulary, shape)
     return tower

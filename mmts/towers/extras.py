@@ -13,12 +13,11 @@ from torch.nn import functional as F
 from mmts.errors import InputError, in_short
 from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pixels
-from mmts.towers.tower import Tower
+from mmts.towers.tower import Shape, Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD
 from mmts.weights import PACKAGE, fingerprint, load_state, unwrapped, weight_file
 
 PRETRAINED = "pretrained"
-Shape = dict[str, Any]
 
 
 def _import(name: str) -> Any:

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from mmts.errors import InputError, in_short
 from mmts.settings.towers import VisionTower
+from mmts.towers.tokens import MAX_TOKENS, PAD
 from mmts.towers.tower import Tower
 from mmts.weights import fingerprint, load_state, unwrapped, weight_file
 
 WIDTHS = (32, 64, 128, 256)
 PATCH, VIT_WIDTH, VIT_DEPTH, VIT_HEADS = 16, 192, 6, 3
-TEXT_WIDTH, TEXT_DEPTH, TEXT_HEADS, MAX_TOKENS = 192, 4, 3, 48
-PAD = 0
+TEXT_WIDTH, TEXT_DEPTH, TEXT_HEADS = 192, 4, 3
 
 
 def normalise(pixels: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 
 from tokenizers import Tokenizer
 
@@ -23,7 +22,7 @@ def text_tokenizer(settings: TextTower, captions: Callable[[], Iterable[str]]) -
     Raises:
         InputError: it cannot be loaded, or does not fit the tower.
     """
-    kind = import_module(TEXT_TOWERS.module(settings.name))
+    kind = TEXT_TOWERS.import_(settings.name)
     tokenizer, context = kind.tokenizer(settings, captions)
     if context is not None:
         if settings.max_tokens is not None and settings.max_tokens > context:

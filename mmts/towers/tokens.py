@@ -23,10 +23,11 @@ from torch import Tensor
 from mmts.errors import InputError, first_line
 from mmts.files import artifact
 from mmts.settings.towers import TextTower
-from mmts.towers.small import MAX_TOKENS, PAD
 from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files
 
+MAX_TOKENS, PAD = 48, 0
+"""Of `encode`, where a tokenizer has none of its own."""
 VOCABULARY = 8192
 SPECIAL = ["[PAD]", "[UNK]"]  # [PAD] is id 0
 END = "[END]"

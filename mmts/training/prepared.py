@@ -59,10 +59,7 @@ def prepare(
         world: the ranks.
     """
     with world.first_then_others():
-        remedy = (
-            f"run `dvc repro` with {shift.name} in grid.methods, or "
-            f"`python -m stages.shift --dataset {dataset} --method {shift.name}`"
-        )
+        remedy = f"add {shift.name} to grid.methods and run `dvc repro`"
         shifts = read_shifts(shift / "shift.parquet", remedy)
         other = shift / "clusters.parquet"
         clusters = read_method_clusters(other, remedy) if other.exists() else None

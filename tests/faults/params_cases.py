@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from mmts.errors import spelt
 from mmts.kinds import MODULATORS, OBJECTIVES
 from mmts.method import MAX_TAU
-from mmts.params import spelt
 from mmts.settings.base import NAME
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
 from tests.making import PARAMS, changed

@@ -24,12 +24,15 @@ CHECKPOINTS = Path("data/cache/checkpoints/tiny/mmts/0")
 TWO = ["torchrun", "--standalone", "--nproc-per-node", "2"]
 
 
-def pair(told: Path, prepare: Callable[[int], None] = int) -> list[Started]:
+def pair(
+    told: Path, prepare: Callable[[int], None] = int, command: tuple[str, ...] = TRAIN
+) -> list[Started]:
     """Start two ranks without a launcher: nobody ends the one when the other is gone.
 
     Args:
         told: a folder for what they print.
         prepare: called in each of them first, with its rank.
+        command: what both run.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,7 +48,7 @@ def pair(told: Path, prepare: Callable[[int], None] = int) -> list[Started]:
         }  # fmt: skip
         prepare(rank)
 
-    return [start(*TRAIN, told=told, prepare=lambda n=rank: as_rank(n)) for rank in (0, 1)]
+    return [start(*command, told=told, prepare=lambda n=rank: as_rank(n)) for rank in (0, 1)]
 
 
 def rank_0_tells(_: int) -> None:
@@ -77,10 +80,12 @@ def forget(cell: str = ".") -> None:
 
 
 def undisturbed(told: Path) -> dict[str, bytes]:
-    """What two ranks write that nothing happens to."""
+    """What two ranks write that nothing happens to; it is done again after that."""
     for ran in ended(pair(told)):
         assert ran.code == 0 and ran.err == "", ran
-    return written()
+    found = written()
+    forget()
+    return found
 
 
 def written() -> dict[str, bytes]:

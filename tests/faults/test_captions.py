@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmts.captions import build, read_captions
+from mmts.captions import build
+from mmts.captions_table import read_captions
 from mmts.errors import InputError
 from mmts.settings.sources import Captions
 from mmts.shards import ShardReader

@@ -321,6 +321,27 @@ def test_a_module_that_changes_before_it_is_imported(code: Path) -> None:
         ), ran
 
 
+def test_a_module_that_changes_before_a_process_of_pack_imports_it(code: Path) -> None:
+    path = code / "mmts/shards/cutting.py"
+    command = f"""if 1:
+        from pathlib import Path
+        from mmts.planned import Planned
+        from mmts.shards.cutting import cut_video
+        from mmts.shards.workers import work_off
+        with Planned("pack", dataset="tiny"):
+            Path({str(path)!r}).open("a").write(TEXT)
+            list(work_off(cut_video, ["no job"], 1, str))"""
+    told = {}
+    for text in ("", "# new"):
+        ran = python(code, "-c", command.replace("TEXT", repr(text)))
+        assert ran.code == 1, ran
+        told[text] = ran.err.rstrip().splitlines()[-1]
+    assert told[""] == "AttributeError: 'str' object has no attribute 'folder'"
+    assert told["# new"].startswith(
+        f"mmts.errors.InputError: {path} has changed since data/plan was written; run `dvc repro`"
+    )
+
+
 def test_a_module_that_is_not_in_the_plan(code: Path) -> None:
     """Such as one that is imported by a name that is made at run time."""
     (code / "mmts/unplanned.py").write_text("")

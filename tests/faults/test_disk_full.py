@@ -224,7 +224,7 @@ def test_clips_on_a_full_disk(
     found = [clip(path, n, 0, 2, "train") for n, path in enumerate(videos)]
     write_project(root, found, workers=0)
     assert project.run("pack", *TINY).code == 0
-    kept = r"data/cache/pack/tiny/\w{32}"
+    kept = r"data/cache/pack/tiny/\w{16}/\w{32}"
     for folder, named in (("data/cache/pack", kept), ("data/shards", "data/shards/tiny")):
         Path(folder).mkdir(parents=True, exist_ok=True)
         full = on_a_full_disk("pack", TINY, folder, 2 * PAGE, tmp_path / "told", again=True)

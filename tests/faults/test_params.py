@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mmts.config import Sections, load, resolved
-from mmts.errors import InputError
-from mmts.params import check_keys, read_params, spelt, validated
+from mmts.errors import InputError, spelt
+from mmts.params import check_keys, read_params, validated
 from mmts.settings.grid import Grid, Report
 from mmts.study.settings import Study
 from tests.conftest import CELL, Project

@@ -75,12 +75,12 @@ def test_a_rank_is_killed_and_both_go_on(slow: Project, told: Path) -> None:
     until(saved, both[0])
     both[1].signal(signal.SIGKILL)
     stopped(both, 1)
-    assert written() == wanted  # nothing half-written
+    assert not cell().exists()  # nothing half-written
     both = pair(told)
     until(ranks.begun, both[0])
     both[0].signal(signal.SIGKILL)
     stopped(both, 0)
-    assert written() == wanted and saved()
+    assert not cell().exists() and saved()
     first, second = ended(pair(told))
     assert first.code == second.code == 0 and first.err == second.err == ""
     assert f"goes on from {CHECKPOINTS}/" in first.out
@@ -276,10 +276,36 @@ def test_two_processes_train_as_one(project: Project, told: Path) -> None:
     ran = run(*TRAIN, told=told)
     assert ran.code == 0 and "processes: 1" in ran.out, ran
     alone = pd.read_csv(cell() / "curves.csv")
+    forget()
     first, second = ended(pair(told))
     assert first.code == second.code == 0 and "processes: 2" in first.out and second.out == ""
     two = pd.read_csv(cell() / "curves.csv")
     np.testing.assert_allclose(two, alone, rtol=1e-5, atol=1e-5, equal_nan=True)
+
+
+def test_two_processes_do_not_train_a_finished_seed_again(project: Project, told: Path) -> None:
+    assert run(*TRAIN, told=told).code == 0
+    wanted, path = written(), cell()
+    made = path.stat().st_ino
+    first, second = ended(pair(told))
+    assert (first.code, second.code, first.err, second.err) == (0, 0, "", "")
+    line = f"{path} has the result; `dvc repro` takes it from there\n"
+    assert (first.out, second.out) == (line, "")
+    assert written() == wanted and path.stat().st_ino == made
+
+
+def test_two_processes_train_one_seed(project: Project, told: Path) -> None:
+    """All of the grid's would need a launcher that starts anew. (torchrun ends who tells later.)"""
+    first, second = ended(pair(told, command=TRAIN[: TRAIN.index("--seed")]))
+    assert first.code == second.code == 1
+    assert (
+        first.err
+        == second.err
+        == (
+            "error: processes that a launcher has started train one seed; give --seed, or name the "
+            "launcher in train.launcher and run `dvc repro`\n"
+        )
+    )
 
 
 def test_two_processes_tell_an_error_once(project: Project, told: Path) -> None:

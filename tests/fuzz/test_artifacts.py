@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmts.captions import SPLITS, read_captions
+from mmts.captions_table import SPLITS, read_captions
 from mmts.embeddings import read_embeddings
 from mmts.settings.prepared import Pack
 from mmts.shards import ShardReader, write_shards

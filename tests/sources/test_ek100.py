@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mmts.captions import COLUMNS, OPTIONAL_COLUMNS, build
+from mmts.captions import build
+from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS
 from mmts.cluster import by_column
 from mmts.errors import InputError
 from mmts.media import MediaReader

@@ -12,7 +12,7 @@ import pytest
 
 from mmts.metrics.mir import mean_average_precision, ndcg, per_query, relevancy
 from mmts.sources.ek100_files import OfficialTest, read_tail, read_test
-from stages.evaluate import main, mir
+from stages.evaluate import main
 from tests.conftest import Ran
 from tests.making import write_table
 from tests.making_ek100 import clip, write_ek100
@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr("sys.argv", ["stages.evaluate", *arguments])
         code = 0
         try:
-            run_command(main, mir=mir)
+            run_command(main, mir="stages.mir")
         except SystemExit as stop:
             code = int(stop.code or 0)
         return Ran(code, *capsys.readouterr())

@@ -65,7 +65,7 @@ def started(**more: Any) -> subprocess.Popen[str]:
 
 def kept_notes() -> list[Path]:
     """Those of videos that are done: the folders of the others have names that begin with a dot."""
-    return list(KEPT.glob("[!.]*/note.json"))
+    return list(KEPT.glob("*/[!.]*/note.json"))
 
 
 def after_kept(process: subprocess.Popen[str], count: int) -> None:
@@ -84,7 +84,7 @@ def undisturbed(project: Project, found: list[Item]) -> dict[str, bytes]:
     assert ran.out.startswith("16 shards: {'train': 30, 'val': 5, 'test': 5}\n")
     made = files(OUT)
     OUT.rename("undisturbed")
-    assert not KEPT.exists()
+    assert not list(KEPT.glob("*/*"))
     return made
 
 
@@ -118,9 +118,18 @@ def test_killed_half_way_it_goes_on(
     said = f"{len(done)} of 8 videos were cut by an earlier run that was interrupted\n"
     assert ran.out.startswith(said)
     assert sorted([*passes, *done]) == sorted({item.media for item in found})
-    assert files(OUT) == made and not KEPT.exists()
+    assert files(OUT) == made and not list(KEPT.glob("*/*"))
     assert [p.name for p in Path("data/shards").iterdir()] == ["tiny"]
     assert all(path.stat().st_nlink == 1 for path in OUT.iterdir())
+
+
+def test_what_another_plan_keeps_stays(project: Project, found: list[Item]) -> None:
+    """Workspaces that share a cache take nothing away from each other."""
+    write_project(project.root, found)
+    other = KEPT / ("0" * 16) / "video"
+    other.mkdir(parents=True)
+    assert project.run("pack", *TINY).code == 0
+    assert list(KEPT.glob("*/*")) == [other]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -135,7 +144,7 @@ def test_ctrl_c_stops_at_once_without_a_traceback(
         _, err = process.communicate(timeout=patience.seconds(30))
     assert process.returncode == 130 and "Traceback" not in err and "Error" not in err, err
     assert not OUT.exists() and not Path("data/shards/.tiny.partial").exists()
-    kept = list(KEPT.iterdir())
+    kept = list(KEPT.glob("*/*"))
     assert kept and all((folder / "note.json").exists() for folder in kept)
 
 
@@ -175,7 +184,7 @@ def test_settings(project: Project, found: list[Item], key: str, value: int) -> 
     ran = project.run("pack", *TINY)
     message = f"error: params.yaml: datasets.tiny.pack.{key} is {value}; it should be "
     assert ran.code == 1 and ran.err.startswith(message) and ran.err.count("\n") == 1
-    assert not OUT.exists() and not KEPT.exists()
+    assert not OUT.exists() and not list(KEPT.glob("*/*"))
 
 
 def test_no_size_for_clips(project: Project, found: list[Item]) -> None:
@@ -183,7 +192,7 @@ def test_no_size_for_clips(project: Project, found: list[Item]) -> None:
     ran = project.run("pack", *TINY)
     message = "error: pack.image_size is null; clips of videos need a number"
     assert ran.code == 1 and ran.err.startswith(message) and ran.err.count("\n") == 1
-    assert not OUT.exists() and not KEPT.exists()
+    assert not OUT.exists() and not list(KEPT.glob("*/*"))
 
 
 def test_annotations_without_videos(project: Project, found: list[Item]) -> None:
@@ -193,4 +202,4 @@ def test_annotations_without_videos(project: Project, found: list[Item]) -> None
         "error: the clips of source s have no media (`videos: null`), so there is nothing to pack "
         "or to train on; set captions.sources.s.videos to the folder of videos\n"
     )
-    assert not OUT.exists() and not KEPT.exists()
+    assert not OUT.exists() and not list(KEPT.glob("*/*"))

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from mmts.errors import InputError
 from mmts.settings.towers import VisionTower
 from mmts.towers.build import vision_tower
-from mmts.towers.small import MAX_TOKENS, SmallCNN, SmallTextTransformer, SmallViT
+from mmts.towers.small import SmallCNN, SmallTextTransformer, SmallViT
+from mmts.towers.tokens import MAX_TOKENS
 
 
 def pixels(count: int, size: int) -> torch.Tensor:

@@ -6,8 +6,8 @@ import torch
 from tokenizers import Tokenizer, models, processors
 
 from mmts.errors import InputError
-from mmts.towers.small import MAX_TOKENS
 from mmts.towers.tokens import (
+    MAX_TOKENS,
     cut_to,
     encode,
     given_tokenizer,

@@ -10,8 +10,13 @@ from mmts.files import read_json
 from mmts.settings.towers import TextTower
 from mmts.towers.distilbert import DistilBert
 from mmts.towers.pretrained import DISTILBERT, check_type
-from mmts.towers.small import PAD
-from mmts.towers.tokens import check_vocabulary, distilbert_tokenizer, pad_with, train_tokenizer
+from mmts.towers.tokens import (
+    PAD,
+    check_vocabulary,
+    distilbert_tokenizer,
+    pad_with,
+    train_tokenizer,
+)
 from mmts.towers.tower import Shape, Tower
 from mmts.weights import model_files
 
