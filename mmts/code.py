@@ -18,11 +18,16 @@ from typing import Any
 
 import mmts
 from mmts.files import output_file
+from mmts.sealed import sha256_file
 
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
-FORMAT = 3
+MADE_LATER = ("TextShape", "VideoShape")
+"""Settings that a stage makes where the plan has null, so that their defaults count."""
+REMEMBERED = 2000
+"""Files of other states of the project, of which the memory knows the digests too."""
+FORMAT = 4
 """Version of the digest; count it up when `_Plain` changes."""
 
 
@@ -51,6 +56,21 @@ class Code:
         """Module -> SHA-256 of its file."""
         return {name: hashlib.sha256(text).hexdigest() for name, text in self._texts.items()}
 
+    @cached_property
+    def others(self) -> dict[str, dict[str, str]]:
+        """Package -> its files that are no modules (templates, styles) and their SHA-256."""
+        found: dict[str, dict[str, str]] = {}
+        for name, file in self.files.items():
+            if not file.endswith("__init__.py"):
+                continue
+            paths = sorted(p for p in (self.root / file).parent.iterdir() if p.is_file())
+            found[name] = {
+                path.relative_to(self.root).as_posix(): sha256_file(path)
+                for path in paths
+                if path.suffix not in (".py", ".pyc")
+            }
+        return found
+
     def closure(self, modules: Sequence[str]) -> set[str]:
         """Return the modules that some run: themselves, their imports, and their packages."""
         found: set[str] = set()
@@ -65,7 +85,9 @@ class Code:
 
     def digest(self, modules: Iterable[str]) -> str:
         """Return the SHA-256 of what some modules do."""
-        lines = (f"{name} {self._read[name]['digest']}\n" for name in sorted(modules))
+        lines = [f"{name} {self._read[name]['digest']}\n" for name in sorted(modules)]
+        others = (self.others.get(name, {}) for name in sorted(modules))
+        lines += [f"{path} {digest}\n" for files in others for path, digest in files.items()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @cached_property
@@ -86,7 +108,8 @@ class Code:
         }
         if any(key not in known for key in keys.values()):
             with output_file(memory) as work:
-                text = json.dumps({key: found[name] for name, key in keys.items()}, indent=0)
+                now = {key: found[name] for name, key in keys.items()}
+                text = json.dumps({**dict(list(known.items())[-REMEMBERED:]), **now}, indent=0)
                 work.write_text(text, encoding="utf-8")
         return found
 
@@ -124,7 +147,7 @@ class _Plain(ast.NodeTransformer):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
         """Of a setting's default nothing stays, but what `Field` demands."""
-        for statement in node.body if self._settings else ():
+        for statement in node.body if self._settings and node.name not in MADE_LATER else ():
             if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.dump(
                 statement.annotation
             ):

@@ -293,7 +293,7 @@ def _cell(
     name: str, dataset: Dataset, values: Tree, places: Places, method: str, entry: Tree, where: str
 ) -> Method:
     """A method with the numbers of a dataset, or Mistakes."""
-    switches, said, at = _switches(method, entry, name, where)
+    switches, _, at = _switches(method, entry, name, where)
     part = switches.objective.quantity
     for clustering in switches.clustering.names:
         if clustering not in dataset.clusterings:
@@ -303,8 +303,9 @@ def _cell(
                 f"{known(clustering, dataset.clusterings)}"
             )
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
-    lay(tree, said.get(part, {}), "", where_from)
-    where_from |= {path: place for path, place in _below(at, part).items() if path}
+    exception = (entry.get("per_dataset") or {}).get(name) or {}
+    for of, layer in ((entry, ""), (exception, f".per_dataset.{name}")):
+        lay(tree, of.get(part) or {}, f"methods.{method}{layer}.{part}", where_from)
     where_from[()] = f"datasets.{name}.{part}"
     numbers, mistakes = tried(NUMBERS[part], tree, where_from, where)
     if numbers is None:

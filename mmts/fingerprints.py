@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from mmts.errors import InputError
-from mmts.files import output_file
-from mmts.sealed import sha256_file
+from mmts.planned import Files
 from mmts.weights import PACKAGE, cached_revision, package_folder, sentence_id
 
 PACKAGES = {
@@ -20,40 +19,22 @@ PACKAGES = {
 """Packages that a source or a tower takes data or models from, by its name."""
 
 
-class Files:
-    """SHA-256 of files, remembered by path, size, mtime and inode."""
-
-    def __init__(self, memory: Path) -> None:
-        """`memory`: a JSON file to remember in."""
-        self._memory, self._new = memory, False
-        self._used: dict[str, list[object]] = {}
+def files_outside(source: BaseModel, raw: Path) -> list[Path]:
+    """Return the files that the settings of a source name and that are not below `raw`."""
+    texts, left = [], [source.model_dump()]
+    while left:
+        for value in left.pop().values():
+            left += [value] if isinstance(value, dict) else []
+            texts += [value] if isinstance(value, str) and value else []
+    found = []
+    for text in texts:
+        path = raw / text
         try:
-            self._known: dict[str, list[object]] = dict(json.loads(memory.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            self._known = {}
-
-    def sha256(self, path: Path) -> str:
-        """Return that of a file, or of the names and contents of all below a folder."""
-        if path.is_dir():
-            names = sorted(
-                p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts
-            )
-            lines = (f"{p.relative_to(path).as_posix()} {self.sha256(p)}\n" for p in names)
-            return hashlib.sha256("".join(lines).encode()).hexdigest()
-        stat, key = path.stat(), str(path.absolute())
-        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
-        known = self._known.get(key, [])
-        if known[:3] != mark:
-            known = [*mark, sha256_file(path)]
-            self._new = True
-        self._used[key] = known
-        return str(known[3])
-
-    def remember(self) -> None:
-        """Write what is known of the files that were asked for."""
-        if self._new:
-            with output_file(self._memory) as work:
-                work.write_text(json.dumps(self._used, indent=0), encoding="utf-8")
+            inside = path.resolve().is_relative_to(raw.resolve())
+            found += [] if inside or not path.is_file() else [path]
+        except (OSError, ValueError):  # no name of a file
+            continue
+    return sorted(found)
 
 
 def package_versions(name: str) -> dict[str, str]:

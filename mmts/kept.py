@@ -7,11 +7,12 @@ in `data/cache/kept` (`mmts.files.cache_folder`), are sealed, and may be deleted
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mmts.errors import InputError
@@ -64,6 +65,22 @@ class Kept:
             print(error)
             return False
         return True
+
+    @contextmanager
+    def turn(self, seed: int) -> Iterator[None]:
+        """Wait while another process works on a seed, as far as the disk has locks.
+
+        Two experiments of a queue that share the folder may have a cell in common.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / f".{seed}.lock", "w") as file:
+            with suppress(OSError):  # a disk without locks
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    print(f"seed {seed} is at work in another process; waiting for it")
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     @contextmanager
     def new(self, seed: int) -> Iterator[Path]:

@@ -23,15 +23,15 @@ from pydantic import BaseModel
 from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
-from mmts.fingerprints import Files, model_fingerprint, package_versions
+from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import MODULATORS, OBJECTIVES, TEXT_TOWERS, VISION_TOWERS
 from mmts.method import Method, ShiftSettings
-from mmts.planned import PLAN
+from mmts.planned import PLAN, Files
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
-from mmts.settings.towers import TextTower, VisionTower
+from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
 from mmts.sources import MODULES
 
 Json = dict[str, Any]
@@ -142,6 +142,8 @@ class Plan:
         self.files[f"code/{stage}"] = f"{code.digest(runs)}\n"
         may_run = runs | code.closure(LOADED_BY_NAME.get(stage, []))
         listed = {module: code.sha256[module] for module in sorted(may_run)}
+        for module in sorted(runs):
+            listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
     def _kinds(self, modules: Iterable[str]) -> Json:
@@ -164,10 +166,9 @@ class Plan:
                     for package, version in package_versions(source.kind).items()
                 },
                 "files": {
-                    text: self._files.sha256(Path(text))
+                    str(path): self._files.sha256(path)
                     for source in sources.values()
-                    for text in source.model_dump().values()
-                    if isinstance(text, str) and text.startswith("/") and Path(text).is_file()
+                    for path in files_outside(source, Path("data/raw") / name)
                 },
                 "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
             },
@@ -209,6 +210,8 @@ class Plan:
         for tower in towers:
             packages |= package_versions(tower.name)
             for spec in (tower.weights, getattr(tower, "tokenizer", None)):
+                if tower.name in OUTSIDE and not Path(str(spec)).is_file():
+                    continue  # the package's, whose version is known
                 if spec is not None and spec != "random":
                     sentence = tower.name == "sentence"
                     weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)

@@ -24,11 +24,12 @@ from pydantic import TypeAdapter, ValidationError
 
 import mmts
 from mmts.errors import InputError, first_line, known, spelt
-from mmts.files import output_folder, read_json, require
-from mmts.sealed import sha256_file
+from mmts.files import cache_folder, output_file, output_folder, read_json, require
+from mmts.sealed import sha256_file, write_sums
 
 PLAN = Path("data/plan")
 AGAIN = "run `dvc repro plan`"
+ANEW = "run `dvc repro`, or `dvc repro plan` and the same command again"
 Mark = tuple[int, int, int]
 """Size, mtime in nanoseconds, inode."""
 
@@ -70,9 +71,25 @@ class Planned:
         self._modules: dict[str, str] = _read(folder / f"run/code/{stage}.json")
         for module, digest in self._modules.items():
             self._check_module(module, digest)
-        self._inputs = [self.path, folder / "code" / stage, *inputs]
-        self._marks = {path: mark for root in self._inputs for path, mark in marks(root)}
         self.content = _read(self.path, "settings")
+        code = [_file(name) for name in self._modules if "/" in name]
+        outside = [Path(name) for name in self._outside()]
+        self._inputs = [self.path, folder / "code" / stage, *code, *outside, *inputs]
+        self._marks = {path: mark for root in self._inputs for path, mark in marks(root)}
+        known_files = Files(cache_folder("plan") / "files.json")
+        for name, digest in self._outside().items():
+            if known_files.sha256(Path(name)) != digest:
+                raise InputError(f"{name} has changed since {folder} was written; {ANEW}")
+
+    def _outside(self) -> dict[str, str]:
+        """Files and folders outside of `data` that the plan names, and their SHA-256."""
+        named = {**self.content.get("files", {}), **self.content.get("weights", {})}
+        digests = {name: str(said).removeprefix("sha256 ") for name, said in named.items()}
+        return {
+            name: digest
+            for name, digest in digests.items()
+            if re.fullmatch("[0-9a-f]{64}", digest) and not name.startswith("package:")
+        }
 
     def settings(self, name: str, kind: Any) -> Any:
         """Return a part of the settings, with those that change no result.
@@ -127,8 +144,10 @@ class Planned:
         Raises:
             InputError: what `check` raises; `path` is as it was then.
         """
-        with output_folder(path, sums=sums) as work:
+        with output_folder(path, sums=False) as work:
             yield work
+            if sums:  # of much data it takes long
+                write_sums(work)
             self.check()
 
     def __enter__(self) -> Planned:
@@ -155,13 +174,55 @@ class Planned:
             folder = folder / name
 
     def _check_module(self, module: str, digest: str) -> None:
-        path = Path(mmts.__file__).parents[1].joinpath(*module.split("."))
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        path = _file(module)
         if not path.is_file() or sha256_file(path) != digest:
-            raise InputError(
-                f"{path} has changed since {self._folder} was written; run `dvc repro`, or "
-                "`dvc repro plan` and the same command again"
+            raise InputError(f"{path} has changed since {self._folder} was written; {ANEW}")
+
+
+def _file(name: str) -> Path:
+    """The file of a module, or a file of another kind by its path in the project."""
+    root = Path(mmts.__file__).parents[1]
+    if "/" in name:
+        return root / name
+    path = root.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+class Files:
+    """SHA-256 of files, remembered by path, size, mtime and inode."""
+
+    def __init__(self, memory: Path) -> None:
+        """`memory`: a JSON file to remember in."""
+        self._memory, self._new = memory, False
+        self._used: dict[str, list[object]] = {}
+        try:
+            self._known: dict[str, list[object]] = dict(json.loads(memory.read_bytes()))
+        except (OSError, ValueError, TypeError):
+            self._known = {}
+
+    def sha256(self, path: Path) -> str:
+        """Return that of a file, or of the names and contents of all below a folder."""
+        if path.is_dir():
+            names = sorted(
+                p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts
             )
+            lines = (f"{p.relative_to(path).as_posix()} {self.sha256(p)}\n" for p in names)
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
+        stat, key = path.stat(), str(path.absolute())
+        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(key, [])
+        if known[:3] != mark:
+            known = [*mark, sha256_file(path)]
+            self._new = True
+        self._used[key] = known
+        return str(known[3])
+
+    def remember(self) -> None:
+        """Write what is known of the files that were asked for."""
+        if self._new:
+            with output_file(self._memory) as work:
+                others = {path: mark for path, mark in self._known.items() if Path(path).exists()}
+                work.write_text(json.dumps({**others, **self._used}, indent=0), encoding="utf-8")
 
 
 def marks(path: Path) -> Iterator[tuple[Path, Mark]]:

@@ -37,23 +37,24 @@ def main(
         for seed in seeds:
             cell = ("evaluate", dataset, method)
             kept = Kept(plan, cell, [*others, require(trained / str(seed), "run `dvc repro`")])
-            if not kept.has(seed):
-                model, towers, tokenizer = load_model(trained / str(seed))
-                if opened is None or tokenizer is not None:
-                    opened = Inputs(data, dataset, towers).pairs("test", tokenizer)
-                pairs = opened
-                vision, text = encode_split(
-                    model.to(device), pairs, device, settings.batch_size, settings.workers
-                )
-                sizes = pairs.shards.cluster_size
-                found = evaluate(vision.numpy(), text.numpy(), pairs, sizes, settings)
-                with kept.new(seed) as work:
-                    plan.check()
-                    write_json(work / "metrics.json", found.metrics)
-                    write_json(work / "retrievals.json", found.retrievals)
-                    found.queries.to_parquet(work / "queries.parquet", index=False)
-                for source, metrics in found.metrics.items():
-                    print(f"seed {seed}, {source}: {summary(metrics)}")
+            with kept.turn(seed):
+                if not kept.has(seed):
+                    model, towers, tokenizer = load_model(trained / str(seed))
+                    if opened is None or tokenizer is not None:
+                        opened = Inputs(data, dataset, towers).pairs("test", tokenizer)
+                    pairs = opened
+                    vision, text = encode_split(
+                        model.to(device), pairs, device, settings.batch_size, settings.workers
+                    )
+                    sizes = pairs.shards.cluster_size
+                    found = evaluate(vision.numpy(), text.numpy(), pairs, sizes, settings)
+                    with kept.new(seed) as work:
+                        plan.check()
+                        write_json(work / "metrics.json", found.metrics)
+                        write_json(work / "retrievals.json", found.retrievals)
+                        found.queries.to_parquet(work / "queries.parquet", index=False)
+                    for source, metrics in found.metrics.items():
+                        print(f"seed {seed}, {source}: {summary(metrics)}")
             kept.put(seed, folder / str(seed))
 
 

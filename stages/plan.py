@@ -10,6 +10,7 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.config import Config
     from mmts.plan import Plan
+    from mmts.settings.sources import Source
 
 
 def main(
@@ -29,7 +30,8 @@ def main(
     check_raw(found)
     fetch(found)
     plan = Plan(found, params, cache)
-    try_models(found, plan, cache / "tried.json")
+    if try_models(found, plan, cache / "tried.json"):  # weights may have come
+        plan = Plan(found, params, cache)
     changed = plan.write()
     grid = found.grid
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
@@ -50,13 +52,25 @@ def check_raw(config: "Config") -> None:
         raw = Path("data/raw") / name
         if raw.exists() or raw.with_name(f"{name}.dvc").exists():  # DVC brings the latter
             continue
-        sources = config.datasets[name].captions.sources.values()
-        if not all(str(getattr(source, "path", "")).startswith("/") for source in sources):
+        if not all(elsewhere(source) for source in config.datasets[name].captions.sources.values()):
             raise InputError(
                 f"{raw} is not there; put the files of datasets.{name}.captions.sources into it, "
                 "or name them by absolute paths"
             )
         raw.mkdir(parents=True)
+
+
+def elsewhere(source: "Source") -> bool:
+    """Return whether all files of a source are named, and by absolute paths."""
+    if source.kind not in ("cc3m", "coco", "flickr30k", "table"):
+        return False
+    found, left = [], [source.model_dump()]
+    while left:
+        for key, value in left.pop().items():
+            left += [value] if isinstance(value, dict) else []
+            if value is not None and key in ("captions", "images", "image_root", "path", "tsv"):
+                found.append(str(value))
+    return bool(found) and all(path.startswith("/") for path in found)
 
 
 def fetch(config: "Config") -> None:
@@ -67,29 +81,39 @@ def fetch(config: "Config") -> None:
         sentence_model(config.datasets[name].embed.model)
 
 
-def try_models(config: "Config", plan: "Plan", memory: Path) -> None:
-    """Build the models of the grid once, where that can fail; not again until the plan changes."""
+def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
+    """Build the models of the grid once, where that can fail; not again until the plan changes.
+
+    Returns whether any was built, which brings weights that were not here.
+    """
     import hashlib
     import json
 
     from mmts.files import output_file
 
     try:
-        known = json.loads(memory.read_bytes())
-    except (OSError, ValueError):
-        known = {}
-    done = {}
+        known = list(json.loads(memory.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        known = []
+    done = []
     for name in config.grid.datasets:
-        dataset = config.datasets[name]
-        text = plan.files[f"{name}/{config.grid.methods[0]}/train.json"] + plan.files["code/train"]
-        done[name] = hashlib.sha256(text.encode()).hexdigest()
-        if dataset.towers.given and known.get(name) != done[name]:
-            from mmts.towers.ahead import try_model
+        files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
+        text = "".join(plan.files[file] for file in files)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        towers = config.datasets[name].towers
+        absent = '": "none"' in plan.files[f"{name}/embed.json"]
+        if digest not in known and (towers.given or absent):
+            from mmts.towers.ahead import bring_frozen, try_model
 
-            try_model(dataset.towers, dataset.train.head)
-    if done != known:
+            if absent:
+                bring_frozen(towers)
+            if towers.given:
+                try_model(towers, config.datasets[name].train.head)
+            done.append(digest)
+    if done:
         with output_file(memory) as work:
-            work.write_text(json.dumps(done), encoding="utf-8")
+            work.write_text(json.dumps([*known, *done][-100:]), encoding="utf-8")
+    return bool(done)
 
 
 def settings(

@@ -68,6 +68,12 @@ def main(
         device = pick_device(settings.device)
         seeds = plan.settings("seeds", tuple[int, ...]) if seed is None else (seed,)
     work = partial(train_seed, plan, kept, dataset, method, resume=resume)
+
+    def once(number: int) -> None:
+        with kept.turn(number):
+            if not kept.has(number):
+                work(number)
+
     with plan:
         if launched():
             work(seeds[0])
@@ -80,10 +86,10 @@ def main(
 
             from mmts.training import loop, prepared  # noqa: F401  likewise
 
-            each(left, work, at_once(settings, device.type, len(left)))
+            each(left, once, at_once(settings, device.type, len(left)))
         else:
             for number in left:
-                work(number)
+                once(number)
         if seed is not None:
             print(f"{kept.path(seed)} has the result; `dvc repro` takes it from there")
             return
@@ -193,7 +199,7 @@ def train_seed(
             if work is not None:
                 plan.check()
                 about = {"dataset": dataset, "method": method, "seed": seed, **how.numbers()}
-                about["facts"] = keeper.folder.name
+                about |= {"device": world.device.type, "facts": keeper.folder.name}
                 save(work, how, towers, settings, ready, trained, world.size, about)
         trained.stop_if_asked()
     if world.first:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from mmts.config import SHOWN, Config, load
+from mmts.config import SHOWN, Config, load, resolved
 from mmts.errors import InputError
 from mmts.params import Mistakes, read_params
 from mmts.settings.dataset import Dataset
@@ -875,3 +875,11 @@ def test_an_own_dataset_takes_fifteen_lines() -> None:
     end = next(n for n, line in enumerate(entry[1:], 1) if not line.startswith("    "))
     assert 5 < end <= 15, entry[:end]
     assert read_params(ROOT / "params.yaml")["datasets"]["my_pairs"]["captions"]
+
+
+def test_null_in_a_method_takes_away_the_number_of_the_dataset() -> None:
+    tree = changed(PARAMS, {"methods.mmts.margin": {"alpha": None}})
+    assert resolved(tree).cell("tiny", "mmts").alpha == 0.2  # auto: fixed
+    tree = changed(PARAMS, {"methods.mmts.per_dataset": {"tiny": {"margin": {"fixed": None}}}})
+    tree = changed(tree, {"datasets.tiny.margin.alpha": "auto", "datasets.tiny.margin.fixed": 0.3})
+    assert resolved(tree).cell("tiny", "mmts").alpha == 0.2

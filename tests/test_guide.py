@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import mmts.losses
-import mmts.modulators
 import mmts.schedule
 import mmts.shift
+from mmts.modulators import individual, learnable, scheduled, tempnet
 
 PAGE = (Path(__file__).parent.parent / "docs/losses.md").read_text(encoding="utf-8")
 LOOP, *SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -62,7 +62,7 @@ def test_the_other_snippets_run(one_rank: None) -> None:
 
 
 def test_the_arguments_that_the_tables_name_exist() -> None:
-    homes = (mmts.losses, mmts.schedule, mmts.shift, mmts.modulators)
+    homes = (mmts.losses, mmts.schedule, mmts.shift, individual, learnable, scheduled, tempnet)
     calls = re.findall(r"^\|.*?`(\w+)\(([^)`]+)\)`", PAGE, re.MULTILINE)
     calls += re.findall(r"`(LearnableTau|IndividualTau|TempNet)\(([^)`]+)\)`", PAGE)
     assert len(calls) >= 9

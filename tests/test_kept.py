@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
@@ -13,7 +15,7 @@ import pytest
 from mmts.errors import InputError
 from mmts.kept import Kept, folder_digest
 from mmts.planned import Planned
-from mmts.sealed import SUMS, write_sums
+from mmts.sealed import SUMS, sha256_file, write_sums
 from tests import making
 
 CELL = ("train", "tiny", "mmts")
@@ -172,6 +174,41 @@ def test_put_copies_where_the_disk_has_no_links(
     found.put(0, folder)
     assert contents(folder) == contents(found.path(0)) and len(contents(folder)) == 3
     assert not (folder / "model").samefile(found.path(0) / "model")
+
+
+def test_two_processes_take_turns_at_a_seed(tmp_path: Path) -> None:
+    """The second waits, and finds what the first has done."""
+    begun, at_work = tmp_path / "begun", kept()
+    pid = os.fork()
+    if pid == 0:
+        with kept().turn(0):
+            begun.touch()
+            time.sleep(0.5)
+            write(0)
+        os._exit(0)
+    while not begun.exists():
+        time.sleep(0.01)
+    assert not at_work.has(0)
+    with at_work.turn(1), at_work.turn(0):
+        assert at_work.has(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize("named", ["weights", "files"])
+def test_what_lies_outside_is_that_of_the_plan(tmp_path: Path, named: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"one")
+    plan = Path("data/plan/tiny/mmts/train.json")
+    content = json.loads(plan.read_text())
+    digest = sha256_file(path)
+    content[named] = {str(path): f"sha256 {digest}" if named == "weights" else digest}
+    plan.write_text(json.dumps(content))
+    before = Planned("train", dataset="tiny", method="mmts", inputs=INPUTS)
+    path.write_bytes(b"two!")
+    with pytest.raises(InputError, match="has changed since data/plan was written"):
+        Planned("train", dataset="tiny", method="mmts", inputs=INPUTS)
+    with pytest.raises(InputError, match="has changed while `train` was reading it"):
+        before.check()
 
 
 @pytest.mark.parametrize("links", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -16,12 +17,14 @@ import pytest
 
 import mmts
 from mmts import code as code_module
-from mmts import config, fingerprints
+from mmts import config, planned
 from mmts.code import Code
-from mmts.fingerprints import Files, model_fingerprint, package_versions
+from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.plan import Plan, split
+from mmts.planned import Files
 from mmts.settings.base import NO_RESULT, Settings
 from mmts.settings.prepared import Pack
+from mmts.settings.sources import CC3MSource, TableSource
 from mmts.settings.training import Evaluate, Stream, Train
 from tests.making import PARAMS, changed, write_params
 
@@ -318,13 +321,13 @@ def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     path, memory = tmp_path / "a", tmp_path / "cache/files.json"
     path.write_bytes(b"1")
     read: list[Path] = []
-    plain = fingerprints.sha256_file
+    plain = planned.sha256_file
 
     def counted(path: Path) -> str:
         read.append(path)
         return plain(path)
 
-    monkeypatch.setattr(fingerprints, "sha256_file", counted)
+    monkeypatch.setattr(planned, "sha256_file", counted)
 
     def asked() -> str:
         files = Files(memory)
@@ -616,3 +619,62 @@ def test_the_code_of_a_stage(cache: Path) -> None:
     for name in ("mmts.kinds.objective.siglip", "mmts.kinds.modulator.tempnet",
                  "mmts.sources.cc3m", "mmts.sources.openmoji"):  # fmt: skip
         assert name in kinds and not any(name in found for found in runs.values()), name
+
+
+# --- what stands outside of the project --------------------------------------------------------
+
+
+def test_files_outside_of_the_raw_folder_are_found(tmp_path: Path) -> None:
+    raw = tmp_path / "data/raw/tiny"
+    (raw / "images").mkdir(parents=True)
+    (raw / "inside.csv").touch()
+    (tmp_path / "other").mkdir()
+    outside = tmp_path / "other/a.tsv"
+    outside.touch()
+    (raw.parent / "b.csv").touch()
+    tree = {"kind": "cc3m", "train": {"tsv": str(outside)}, "val": {"tsv": "../b.csv"}}
+    found = files_outside(CC3MSource.model_validate(tree), raw)
+    assert found == sorted([outside, raw / "../b.csv"])
+    table = {"kind": "table", "path": "inside.csv", "credit": "x" * 5000}
+    assert files_outside(TableSource.model_validate(table), raw) == []
+
+
+def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
+    code = Code(tmp_path)
+    modules = code.closure(["stages.report"])
+    before = code.digest(modules)
+    others = code.others["mmts.reporting"]
+    assert "mmts/reporting/page.html.j2" in others
+    others["mmts/reporting/page.html.j2"] = "0" * 64
+    assert code.digest(modules) != before
+    assert not any(path.endswith(".j2") for path in code.others["mmts"])
+
+
+def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
+    source = (ROOT / "mmts/settings/towers.py").read_bytes()
+    read = code_module._read(source, "mmts.settings.towers")["digest"]
+    for old, new, counts in (
+        (b"width: Width = 768", b"width: Width = 1024", True),
+        (b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
+    ):
+        assert source.count(old) == 1
+        other = code_module._read(source.replace(old, new), "mmts.settings.towers")["digest"]
+        assert (other != read) == counts
+
+
+def test_no_other_settings_are_made_outside_of_the_plan() -> None:
+    """Of a class that is made without arguments the defaults stand in no plan."""
+    names = {
+        node.name
+        for path in (ROOT / "mmts/settings").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    made = set()
+    for path in (ROOT / "mmts").rglob("*.py"):
+        if path.parent.name == "settings" or path.name in ("config.py", "plan.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and not node.args and not node.keywords:
+                made |= {getattr(node.func, "id", "")} & names
+    assert made == set(code_module.MADE_LATER)

@@ -48,8 +48,10 @@ def page(
     )
     for section in sections:
         section["speeds"] = speeds.get(section["name"], ())
+    shown = {report.dataset.objective(m) for report in reports for m in report.dataset.methods}
+    objectives = {kind: label(kind) for kind in sorted(shown)}
     about = {
-        "private": private, "label": label, "more_style": more,
+        "private": private, "objectives": objectives, "more_style": more,
         "speed_columns": COLUMNS, "speed_notes": NOTES, "study": study,
     }  # fmt: skip
     return template.render(sections=sections, **about) + "\n"

@@ -8,8 +8,23 @@ from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import vocabulary_size
 from mmts.towers.two_tower import TwoTower
+from mmts.weights import sentence_model
 
 CAPTIONS = ("a red ball", "two blue boxes")  # for a tokenizer that is learned from the real ones
+
+
+def bring_frozen(towers: Towers) -> None:
+    """Load the frozen towers once, so that the weights of hub ids are here.
+
+    Raises:
+        InputError: what loading them in `embed` would raise.
+    """
+    if towers.vision.frozen:
+        vision_tower(towers.vision)
+    if towers.text.frozen and towers.text.name == "sentence":
+        sentence_model(towers.text.weights)
+    elif towers.text.frozen:
+        text_tower(towers.text, vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS)))
 
 
 def try_model(towers: Towers, head: Head | None) -> None:

@@ -25,7 +25,7 @@ from mmts.errors import InputError
 from mmts.files import discard, make_folder, seal
 from mmts.sealed import SUMS, check_seal
 from mmts.training import checkpoint_files as files
-from mmts.training.fingerprint import FREE, Facts, difference, digest_of
+from mmts.training.fingerprint import Facts, difference, digest_of
 from mmts.training.processes import Processes
 from mmts.training.rng import random_states, restore_random_states
 
@@ -151,7 +151,7 @@ class Checkpoints:
 
         Args:
             weights, state: as for `save`; what a process does not have is not loaded.
-            path: a folder step-NUMBER. Its facts may differ in the code alone.
+            path: a folder step-NUMBER.
 
         Returns:
             Where to go on; None to begin.
@@ -181,7 +181,7 @@ class Checkpoints:
             remedy = f"delete {chosen} to go on from the checkpoint before it"
             needed = {self._rank_file, files.FACTS}
             check_seal(chosen, needed, remedy, others=self._first)
-            position = self._accepted(chosen, named=path is not None)
+            position = self._accepted(chosen)
             files.read(chosen, weights, state)
             states = files.read_tensors(chosen / self._rank_file)
             try:
@@ -205,22 +205,15 @@ class Checkpoints:
     def _rank_file(self) -> str:
         return f"rank-{self._processes.rank}.pt"
 
-    def _accepted(self, folder: Path, *, named: bool) -> Position:
+    def _accepted(self, folder: Path) -> Position:
         """The position in a checkpoint, if this run may go on from it."""
         found = files.read_facts(folder)
-        mine, theirs = self._facts, found["facts"]
-        if named:
-            mine, theirs = ({k: v for k, v in part.items() if not k.startswith(FREE)}
-                            for part in (mine, theirs))  # fmt: skip
-        other = difference(mine, theirs)
+        other = difference(self._facts, found["facts"])
         if other is not None:
             raise InputError(
                 f"{folder} is of another run: {other}; make them agree, or leave out the path to "
                 "begin anew"
             )
-        code = difference(self._facts, found["facts"])
-        if code is not None:
-            self._tell(f"warning: {folder} was written by other code: {code}")
         return Position(**found["position"])
 
     def _tell_others(self) -> None:

@@ -14,9 +14,6 @@ Facts = dict[str, Any]
 FORMAT = 2
 """Of the checkpoints; another number for files that the present code cannot go on from."""
 
-FREE = ("code", "kinds.")
-"""Starts of the keys that a checkpoint which the user names may differ in."""
-
 
 def facts(
     plan: Mapping[str, Any], code: str, inputs: Mapping[str, str], *,

@@ -178,7 +178,8 @@ class Pairs(Dataset[Batch]):
         if seed is None:
             read_square(data, self.image_size, out)
         else:
-            how = (self.augment or Augment()).model_dump()
+            assert self.augment is not None
+            how = self.augment.model_dump()
             out[:] = random_augment(Picture(data), self.image_size, seed, **how)
 
     def _clip(self, item: int, seed: int | None) -> NDArray[np.uint8]:
@@ -188,7 +189,8 @@ class Pairs(Dataset[Batch]):
         frames = segment.frames(frame_indices(len(segment), self.clip_length, jitter=rng))
         if rng is None:
             return centre_crop(frames, self.image_size)
-        return consistent_crop(frames, self.image_size, rng, (self.augment or Augment()).crop_area)
+        assert self.augment is not None
+        return consistent_crop(frames, self.image_size, rng, self.augment.crop_area)
 
     def __getitems__(self, picks: Picks) -> Batch:
         """A whole batch at once.

@@ -56,9 +56,11 @@ def each(seeds: Sequence[int], train: Callable[[int], None], count: int) -> None
                 process: BaseProcess = fork.Process(
                     target=_work, args=(train, seed, count > 1, os.getpid())
                 )
-                with _later():  # or a signal would miss it
+                with _later():  # or the fork would have our handlers when a signal comes
                     process.start()
                     running[seed] = process
+                if signals:  # came before the fork was in the list: another thread may take it
+                    process.terminate()
             for seed, process in list(running.items()):
                 if process.is_alive():
                     continue

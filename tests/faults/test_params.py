@@ -149,8 +149,11 @@ def test_plan_tells_all_mistakes_a_line_each(project: Project) -> None:
 
 
 @pytest.mark.parametrize("stage", list(ARGUMENTS))
-def test_a_stage_refuses_an_older_plan(project: Project, stage: str, tmp_path: Path) -> None:
+def test_a_stage_refuses_an_older_plan(
+    project: Project, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By hand; `dvc repro` runs `plan` itself."""
+    monkeypatch.setattr(Project, "is_stale", lambda _: False)
     project.set(report__examples=3)
     before = facts(project.root)
     ran = started.run(stage, *ARGUMENTS[stage], told=tmp_path / "told")

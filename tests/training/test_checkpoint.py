@@ -163,18 +163,14 @@ def test_other_settings(
     assert capsys.readouterr().out == f"goes on from {path}\n"
 
 
-def test_other_code_goes_on_by_name_alone(saved: tuple[Path, Path], capsys: Any) -> None:
+def test_other_code_is_another_run(saved: tuple[Path, Path]) -> None:
+    """Its result would stand under the digest of the present code."""
     cell, path = saved
-    keeper = checkpoints(cell, facts={**FACTS, "code.losses": "b" * 64})
+    keeper = checkpoints(cell, facts={**FACTS, "code": "b" * 64})
     run = SmallRun()
     assert run.resume(keeper) is None
-    assert run.resume(keeper, path) == (7, 0, 7)
-    out = capsys.readouterr().out.splitlines()
-    assert out[1] == (
-        f'warning: {path} was written by other code: code.losses is "{"b" * 12}… here and nothing '
-        "there"
-    )
-    assert run.save(keeper).is_dir()
+    with pytest.raises(InputError, match="is of another run: code is"):
+        run.resume(keeper, path)
 
 
 def test_another_model(saved: tuple[Path, Path]) -> None:

@@ -10,7 +10,7 @@ from mmts.plan import split
 from mmts.settings.base import NO_RESULT
 from mmts.settings.towers import Towers
 from mmts.settings.training import Augment, Head, Stream, Train
-from mmts.training.fingerprint import FREE, difference, digest_of, facts, first_difference
+from mmts.training.fingerprint import difference, digest_of, facts, first_difference
 from tests import making
 from tests.training.test_loop import FROZEN, HEAD, TRAINABLE, settings
 
@@ -87,7 +87,6 @@ def test_the_rest_counts() -> None:
         "code": made(code="d", inputs={"data/shift": "1"}),
     }.items():
         assert first_difference(before, other) == key and digest_of(before) != digest_of(other)
-        assert key.startswith(FREE) == (key in ("code", "kinds.k"))
 
 
 def test_the_other_seeds_do_not_count() -> None:
