@@ -59,7 +59,7 @@ def prepare(
         world: the ranks.
     """
     with world.first_then_others():
-        remedy = f"add {shift.name} to grid.methods and run `dvc repro`"
+        remedy = f"run `dvc repro` with {shift.name} in grid.methods"
         shifts = read_shifts(shift / "shift.parquet", remedy)
         other = shift / "clusters.parquet"
         clusters = read_method_clusters(other, remedy) if other.exists() else None

@@ -470,6 +470,8 @@ def test_inputs_that_are_damaged_or_gone(project: Project, stage: str, name: str
         assert found.startswith("the vision tower is frozen but has no features; run `dvc repro`")
     else:
         assert found.startswith(f"{name} is not there; run `dvc repro")
+    if stage == "train" and "shift" in name:
+        assert found.rstrip().endswith("run `dvc repro` with base in grid.methods")
 
 
 # --- the commands as processes -------------------------------------------------------------------
