@@ -32,14 +32,15 @@ def held(gate: Path) -> Callable[[], None]:
     """What makes a command wait with all that it has written until there is a file `gate`."""
 
     def patch() -> None:
-        import mmts.files as module
+        from mmts import files, planned
 
         def wait(*given: Any) -> Any:
             while not gate.exists():
                 time.sleep(0.01)
             return write_sums(*given)
 
-        write_sums, module.write_sums = module.write_sums, wait
+        write_sums = files.write_sums
+        files.write_sums = planned.write_sums = wait
 
     return patch
 
@@ -55,12 +56,30 @@ def patience(seconds: float) -> Callable[[], None]:
     return patch
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def test_the_second_waits_for_a_seed_that_is_trained(project: Project, tmp_path: Path) -> None:
+    """And takes it: two experiments of a queue may have a cell in common."""
+    (arguments, output), told, gate = STAGES["train"], tmp_path / "told", tmp_path / "gate"
+    undisturbed, written = files(output), cell("base")
+    forget()
+    first = start("train", *arguments, told=told, prepare=held(gate))
+    until = time.monotonic() + limits.seconds(30)
+    work = written.parent / f".{written.name}.partial"
+    while not work.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    second = start("train", *arguments, told=told, prepare=patience(limits.seconds(30)))
+    time.sleep(0.5)
+    assert first.poll() is None and second.poll() is None
+    gate.touch()
+    ended = [one.wait() for one in (first, second)]
+    assert [ran.code for ran in ended] == [0, 0], ended
+    assert "seed 0 is at work in another process; waiting for it" in ended[1].out
+    assert files(output) == undisturbed
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "train"])
 def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, stage: str) -> None:
     (arguments, output), told, gate = STAGES[stage], tmp_path / "told", tmp_path / "gate"
-    undisturbed = files(output)
-    written = cell("base") if stage == "train" else Path(output)
-    forget()
+    undisturbed, written = files(output), Path(output)
     first = start(stage, *arguments, told=told, prepare=held(gate))
     work = written.parent / f".{written.name}.partial"
     until = time.monotonic() + limits.seconds(30)
@@ -76,8 +95,7 @@ def test_the_second_says_so_and_harms_nothing(project: Project, tmp_path: Path, 
     ran = first.wait()
     assert ran.code == 0, ran.err
     assert files(output) == undisturbed
-    for folder in (Path(output).parent, written.parent):
-        assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in written.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_second_waits_for_one_that_is_about_to_end(project: Project, tmp_path: Path) -> None:
