@@ -23,7 +23,7 @@ from mmts.sealed import sha256_file
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
-MADE_LATER = ("TextShape", "VideoShape")
+MADE_LATER = ("Augment", "TextShape", "VideoShape")
 """Settings that a stage makes where the plan has null, so that their defaults count."""
 REMEMBERED = 2000
 """Files of other states of the project, of which the memory knows the digests too."""

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from mmts.errors import InputError
@@ -72,13 +72,14 @@ class Kept:
 
         Two experiments of a queue that share the folder may have a cell in common.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / f".{seed}.lock", "w") as file:
-            with suppress(OSError):  # a disk without locks
+        with ExitStack() as stack:
+            with suppress(OSError):  # a disk without locks, or where nobody can write
+                self._folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(open(self._folder / f".{seed}.lock", "w"))
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
-                    print(f"seed {seed} is at work in another process; waiting for it")
+                    print(f"seed {seed} is at work in another process; waiting for it", flush=True)
                     fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -521,7 +521,8 @@ class Copy:
         )
         ran = subprocess.run(
             [sys.executable, "-c", program], cwd=self.folder, capture_output=True, text=True,
-            env={**os.environ, "PYTHONPATH": str(self.folder)},
+            # no bytecode: an edit of the same second and size would not be seen
+            env={**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr
         return set(ran.stdout.split())

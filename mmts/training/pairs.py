@@ -178,8 +178,7 @@ class Pairs(Dataset[Batch]):
         if seed is None:
             read_square(data, self.image_size, out)
         else:
-            assert self.augment is not None
-            how = self.augment.model_dump()
+            how = (self.augment or Augment()).model_dump()
             out[:] = random_augment(Picture(data), self.image_size, seed, **how)
 
     def _clip(self, item: int, seed: int | None) -> NDArray[np.uint8]:
@@ -189,8 +188,7 @@ class Pairs(Dataset[Batch]):
         frames = segment.frames(frame_indices(len(segment), self.clip_length, jitter=rng))
         if rng is None:
             return centre_crop(frames, self.image_size)
-        assert self.augment is not None
-        return consistent_crop(frames, self.image_size, rng, self.augment.crop_area)
+        return consistent_crop(frames, self.image_size, rng, (self.augment or Augment()).crop_area)
 
     def __getitems__(self, picks: Picks) -> Batch:
         """A whole batch at once.

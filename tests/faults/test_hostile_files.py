@@ -72,6 +72,7 @@ def test_a_pickle_in_the_place_of_weights(ending: str, project: Project) -> None
             with pytest.raises(InputError, match=str(path)):
                 read(path, project.root)
         project.set(datasets__tiny__towers__vision__weights=str(path))
+        assert project.run("plan").code == 0  # the file is another one than before
         ran = project.run("embed", "--dataset", "tiny")
         assert ran.code == 1 and ran.err.startswith(f"error: {path} holds no plain tensors; ")
     assert not harm.exists()
