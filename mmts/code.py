@@ -135,18 +135,18 @@ def _imports(body: Iterable[ast.AST]) -> Iterator[str]:
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes out what changes no result."""
+    """Removes what changes no result."""
 
     def __init__(self, settings: bool) -> None:
         self._settings = settings
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Of statements that are a text alone, docstrings, nothing stays."""
+        """Drop statements that are a text alone, such as docstrings."""
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text else self.generic_visit(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        """Of a setting's default nothing stays, but what `Field` demands."""
+        """Drop the defaults of settings, but not what `Field` demands of a value."""
         for statement in node.body if self._settings and node.name not in MADE_LATER else ():
             if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.dump(
                 statement.annotation

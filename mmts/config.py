@@ -242,7 +242,7 @@ def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
 
 
 def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[str]:
-    """What is wrong with the entry of a method, alone and with each of its exceptions."""
+    """Yield the mistakes in the entry of a method, alone and with each of its exceptions."""
     exceptions = {} if method.get("per_dataset") is None else method["per_dataset"]
     place = f"methods.{name}"
     if not isinstance(exceptions, dict):

@@ -110,7 +110,7 @@ def _yaml(value: Any) -> str:
 
 
 def _words(model: type[BaseModel]) -> dict[str, str]:
-    """What stands below each field of a class, and of those that it is made from."""
+    """Return the docstring of each field of a class and of its bases."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if not (isinstance(base, type) and issubclass(base, Settings)) or base is Settings:

@@ -1,4 +1,4 @@
-"""What is behind the names of weights and packages in params.yaml, without loading any of it."""
+"""Fingerprints of the weights and packages that params.yaml names, without loading them."""
 
 from __future__ import annotations
 
