@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmts.kinds import MODULATORS, Modulator, Objective
+from mmts.kinds.modulator import MODULATORS, Modulator
+from mmts.kinds.objective import Objective
 from mmts.settings.base import Name, Settings
 
 MAX_TAU = 1e6

@@ -24,7 +24,9 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds import MODULATORS, OBJECTIVES, TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -40,8 +42,8 @@ STAMP = "run/params.json"
 """The digest of the params.yaml that the plan is of."""
 
 
-def _modules(*registries: Registry) -> list[str]:
-    return [registry.module(kind) for registry in registries for kind in registry.kinds]
+def _modules(*registries: Registry[Any]) -> list[str]:
+    return [module for registry in registries for module in registry.modules]
 
 
 LOADED_BY_NAME = {

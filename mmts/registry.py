@@ -1,10 +1,9 @@
 """A registry: a folder in which each file is one kind of a thing.
 
-A file `siglip.py` of `mmts/kinds/objective` holds a class `Kind`: the settings of `siglip`, and
-what it builds. A file of `mmts/towers/vision` or `mmts/towers/text` has functions alone, such as
-`build`: the settings of all towers are of one class (`mmts.settings.towers`). Nothing imports these
-files by a statement, so that a new kind is a new file, and a change of one kind changes what names
-it alone.
+A file `siglip.py` of `mmts/kinds/objective` holds a class `Kind`: the settings of `siglip`, its
+label on the page, facts that other code asks for, and what it builds. The folder's `__init__.py`
+has the registry and the base class. Nothing imports a kind by a statement, so that a new kind is a
+new file, and a change of one kind changes what names it alone.
 """
 
 from __future__ import annotations
@@ -15,25 +14,30 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, Generic, TypeVar, get_args
 
+from mmts.errors import InputError
 from mmts.settings.base import Settings
 
+K = TypeVar("K", bound=Settings)
 
-class Registry:
+
+class Registry(Generic[K]):
     """The kinds of one thing.
 
-    Where the files have a `Kind`, a field takes any of them as `Annotated[Any, REGISTRY,
-    PlainValidator(REGISTRY.validated)]`: a mapping with the key `kind`, or the kind alone.
+    A field takes any of them as `Annotated[Any, REGISTRY, PlainValidator(REGISTRY.validated)]`: a
+    mapping with the key `kind`, or the kind alone.
     """
 
-    def __init__(self, what: str, package: str) -> None:
+    def __init__(self, what: str, package: str, base: type[K], key: str = "kind") -> None:
         """
         Args:
             what: the thing, for errors.
             package: import name of the folder.
+            base: class of every `Kind`.
+            key: of the settings, that says which kind it is.
         """
-        self.what, self.package = what, package
+        self.what, self.package, self.base, self.key = what, package, base, key
         self.load = cache(self._load)
 
     @property
@@ -52,21 +56,43 @@ class Registry:
             raise KeyError(kind)
         return import_module(self.module(kind))
 
-    def _load(self, kind: str) -> type[Settings]:
-        """Return the `Kind` of a kind's module, its settings; KeyError where there is none."""
-        found: type[Settings] = self.import_(kind).Kind
+    @property
+    def modules(self) -> list[str]:
+        """Import names of the files of all kinds."""
+        return [self.module(kind) for kind in self.kinds]
+
+    def _load(self, kind: str) -> type[K]:
+        """Return the `Kind` of a kind's file.
+
+        Raises:
+            KeyError: there is no such file.
+            InputError: the file has no `Kind`, or one of another name.
+        """
+        if kind not in self.kinds:
+            raise KeyError(kind)
+        found = getattr(import_module(self.module(kind)), "Kind", None)
+        file = f"{self.package.replace('.', '/')}/{kind}.py"
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            raise InputError(f"{file} has no class Kind({self.base.__name__}); write one")
+        named = get_args(found.model_fields[self.key].annotation)
+        if named != (kind,):
+            said = f"Literal[{', '.join(map(repr, named))}]" if named else "no Literal"
+            raise InputError(
+                f"{file}: {self.key} of its Kind is {said}; write Literal[{kind!r}], as the file "
+                "is named"
+            )
         return found
 
-    def validated(self, value: Any) -> Settings:
+    def validated(self, value: Any) -> K:
         """Return the settings of a kind; ValueError or pydantic's errors where they are none."""
-        if isinstance(value, Settings):
+        if isinstance(value, self.base):
             return value
         if isinstance(value, str):
-            value = {"kind": value}
+            value = {self.key: value}
         if not isinstance(value, dict):
             shown = "null" if value is None else reprlib.repr(value)
-            raise ValueError(f"it is {shown}; write a name, or a mapping with `kind`")
-        kind = value.get("kind")
+            raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
+        kind = value.get(self.key)
         if kind is None:
             raise ValueError(f"it is missing; there are: {', '.join(self.kinds)}")
         if not isinstance(kind, str) or kind not in self.kinds:

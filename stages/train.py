@@ -194,6 +194,7 @@ def train_seed(
         trained = train(
             ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out, settings,
             seed, log, how.relevancy_threshold, world, keeper, resume, stop,
+            how.objective.by_row and how.modulator.by_row,
         )  # fmt: skip
         with world.processes.together():
             if work is not None:

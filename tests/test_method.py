@@ -10,8 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from mmts import registry
-from mmts.kinds import MODULATORS, OBJECTIVES, quantity
+from mmts.errors import InputError
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES, quantity
 from mmts.method import Method
+from mmts.settings.base import Settings
 
 PLAIN: dict[str, Any] = {
     "objective": "info_nce", "alpha": 0.0, "shift_min": 0.08, "shift_max": 0.08,
@@ -125,19 +128,35 @@ def test_registries() -> None:
     assert given == OBJECTIVES.validated({"kind": "info_nce"})
 
 
+KIND = """
+from typing import Literal
+from mmts.settings.base import Settings
+
+class Kind(Settings):
+    kind: Literal[{!r}]
+"""
+
+
 def test_a_registry_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A new kind is a new file."""
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "mmts/registry.py"))
     folder = tmp_path / "some/things"
     folder.mkdir(parents=True)
-    things = registry.Registry("thing", "some.things")
-    for name in ("_common", "square", "__init__", "circle"):
-        (folder / f"{name}.py").write_text("")
-    assert things.kinds == ["circle", "square"] and things.module("circle") == "some.things.circle"
+    things = registry.Registry("thing", "some.things", Settings)
+    texts = {"_common": "", "square": KIND.format("square"), "__init__": "", "circle": "",
+             "line": KIND.format("lien")}  # fmt: skip
+    for name, text in texts.items():
+        (folder / f"{name}.py").write_text(text)
+    assert things.kinds == ["circle", "line", "square"]
+    assert things.module("circle") == "some.things.circle"
     monkeypatch.syspath_prepend(tmp_path)
-    assert things.import_("circle").__name__ == "some.things.circle"
+    assert things.load("square").__name__ == "Kind"
     with pytest.raises(KeyError):
-        things.import_("_common")
+        things.load("_common")
+    with pytest.raises(InputError, match=r"circle\.py has no class Kind\(Settings\); write one"):
+        things.load("circle")
+    with pytest.raises(InputError, match=r"line\.py: kind of its Kind is Literal\['lien'\]; write"):
+        things.load("line")
     with pytest.raises(ValueError, match=r"is 'circel'; did you mean circle\? there are: c"):
         things.validated({"kind": "circel"})
     with pytest.raises(ValueError, match="it is null; write a name, or a mapping with `kind`"):

@@ -25,8 +25,6 @@ class ScheduledShift(nn.Module):
     The shift of a cluster_id is looked up in a buffer, which moves to the device with the module.
     """
 
-    by_row = True  # the tau of a row needs no other row
-
     shift_of: Tensor
 
     def __init__(self, shifts: pd.DataFrame, *, alpha: float, period: float, hold: int = 1) -> None:

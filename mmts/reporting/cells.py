@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.kinds import quantity
+from mmts.kinds.objective import quantity
 from mmts.metrics.recall import to_percent
 from mmts.reporting.measure import Measure, measure_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import mean
 from typing import Any
 
-from mmts.kinds import label as label_of
+from mmts.kinds.objective import label as label_of
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison_notes import how_measured
 from mmts.reporting.misprints import misprints

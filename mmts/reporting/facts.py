@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from mmts.errors import InputError
 from mmts.files import read_json
-from mmts.kinds import OBJECTIVES
+from mmts.kinds.objective import OBJECTIVES
 from mmts.method import MAX_TAU
 from mmts.settings.base import Count, Name, Positive
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.reporting.cells import Dataset
 from mmts.reporting.style import Figure, canvas, headline, png
 from mmts.reporting.tables import setting, tau_range

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.metrics.recall import to_percent
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, method_colours, method_legend, png

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval

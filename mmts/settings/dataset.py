@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmts.kinds import Modulator, Objective
+from mmts.kinds.modulator import Modulator
+from mmts.kinds.objective import Objective
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
     Name,

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mmts.losses import Objective, Tau, info_nce, max_margin
+from mmts.losses import Objective, Tau
 from mmts.losses.ranks import gather_with_gradient
 from mmts.training.batch import Batch
 from mmts.training.processes import Processes
@@ -103,7 +103,7 @@ class GlobalLoss:
 
     def __init__(
         self, objective: Objective, modulator: nn.Module, world: World, threshold: float,
-        seed: int = 0,
+        seed: int = 0, *, by_row: bool = False,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -111,12 +111,13 @@ class GlobalLoss:
             world: the ranks.
             threshold: see `relevant_pairs`.
             seed: of a modulator's random numbers, the same on all ranks.
+            by_row: whether objective and modulator compute each row on its own rank.
         """
         self.seed = seed
         self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
         self.objective, self.modulator = objective, modulator
         self.world, self.threshold = world, threshold
-        self.by_row = objective in (info_nce, max_margin) and getattr(modulator, "by_row", False)
+        self.by_row = by_row
 
     def __call__(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
         """The loss of the global batch, and tau of this rank's rows or of all.

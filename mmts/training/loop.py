@@ -54,7 +54,7 @@ def train(
     val_pairs: Pairs | None, settings: Train, seed: int, log: RunLog | None,
     relevancy_threshold: float = 0.1, world: World | None = None,
     keeper: Checkpoints | None = None, resume_from: Path | None = None,
-    stop: GracefulStop | None = None,
+    stop: GracefulStop | None = None, by_row: bool = False,
 ) -> Trained:  # fmt: skip
     """Train a model, on one process or many, and return it with its validation metrics.
 
@@ -80,7 +80,7 @@ def train(
     """
     world = world or World(0, 1, pick_device(settings.device), None)
     plan = planned(train_pairs, settings, seed, world)
-    loss = GlobalLoss(objective, modulator, world, relevancy_threshold, seed)
+    loss = GlobalLoss(objective, modulator, world, relevancy_threshold, seed, by_row=by_row)
     stepper = Stepper(model.to(world.device), loss, settings)
     average = moving_average(model, settings.ema_decay)
     torch.manual_seed(seed + RANK_SEED * world.rank)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmts.errors import spelt
-from mmts.kinds import MODULATORS, OBJECTIVES
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES
 from mmts.method import MAX_TAU
 from mmts.settings.base import NAME
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature

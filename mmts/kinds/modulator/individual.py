@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_sogclr
+from mmts.kinds import Above0, Above0To1
+from mmts.kinds.modulator import ModulatorKind, check_learned, check_sogclr
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_sogclr
+from mmts.kinds import Above0, Above0To1
+from mmts.kinds.modulator import ModulatorKind, check_learned, check_sogclr
 from mmts.settings.base import Share, Width
 
 if TYPE_CHECKING:

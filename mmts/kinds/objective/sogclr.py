@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mmts.kinds import Above0To1, From0, ObjectiveKind
+from mmts.kinds import Above0To1, From0
+from mmts.kinds.objective import ObjectiveKind
 
 if TYPE_CHECKING:
     from mmts.losses import Objective as Loss
