@@ -42,7 +42,7 @@ def main(
         query_values,
         table,
     )
-    from mmts.scores import parts_of_captions, read_scores
+    from mmts.score_files import parts_of_captions, read_scores
     from mmts.sources.ek100 import PREFIX, tail_groups
     from mmts.sources.ek100_files import read_tail, read_test
 
