@@ -25,8 +25,10 @@ from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import RERANKS
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -49,9 +51,9 @@ def _modules(*registries: Registry[Any]) -> list[str]:
 LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
-    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES),
+    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS, MEASURES),
+    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS, MEASURES, RERANKS),
+    "report": _modules(OBJECTIVES, MEASURES, RERANKS),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -81,6 +83,15 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
+def _judges(dataset: Dataset) -> list[str]:
+    """Modules of its measure, and of its re-ranking."""
+    rerank = dataset.evaluate.rerank
+    return [
+        MEASURES.module(dataset.measure.kind),
+        *([] if rerank is None else [RERANKS.module(rerank.kind)]),
+    ]
+
+
 class Plan:
     """The files of a plan, by their names in `data/plan`; written by `write`."""
 
@@ -102,12 +113,19 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        kinds = {
+            *(
+                OBJECTIVES.module(config.cells[d, m].objective.kind)
+                for d in grid.datasets
+                for m in grid.methods
+            ),
+            *(module for d in grid.datasets for module in _judges(config.datasets[d])),
+        }
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                "kinds": self._kinds(sorted(kinds)),
             },
         )
         self._files.remember()
@@ -232,7 +250,11 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind = self._behind(*trained)
-        kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
+        measure = dataset.measure
+        kinds = (
+            OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind),
+            MEASURES.module(measure.kind),
+        )  # fmt: skip
         self._add(
             f"{name}/{method}/train.json",
             {
@@ -240,14 +262,18 @@ class Plan:
                     "method": _plain(cell),
                     "towers": _plain(towers),
                     "train": train,
+                    "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
                 "kinds": {**behind["kinds"], **self._kinds(kinds)},
             },
         )
-        evaluate, _ = split(dataset.evaluate)
+        evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
         self._add(
             f"{name}/{method}/evaluate.json",
-            {"settings": {"evaluate": evaluate, "seeds": seeds}, "kinds": behind["kinds"]},
+            {
+                "settings": {"evaluate": evaluate, "seeds": seeds},
+                "kinds": {**behind["kinds"], **self._kinds(_judges(dataset))},
+            },
         )

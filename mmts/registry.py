@@ -83,6 +83,10 @@ class Registry(Generic[K]):
             )
         return found
 
+    def validated_or_none(self, value: Any) -> K | None:
+        """Return the same, and null for none."""
+        return None if value is None else self.validated(value)
+
     def validated(self, value: Any) -> K:
         """Return the settings of a kind; ValueError or pydantic's errors where they are none."""
         if isinstance(value, self.base):

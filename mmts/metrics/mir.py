@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Ids",
     "PerQuery",
     "Values",
     "mean_average_precision",
     "means",
     "ndcg",
     "per_query",
+    "query_values",
     "relevancy",
 ]
 
@@ -48,6 +50,13 @@ class PerQuery(NamedTuple):
 
     v2t: Floats
     t2v: Floats
+
+
+class Ids(NamedTuple):
+    """Names of the queries: v2t are the V clips, t2v the T sentences."""
+
+    v2t: Sequence[str]
+    t2v: Sequence[str]
 
 
 class Values(NamedTuple):
@@ -104,6 +113,29 @@ def per_query(similarity: Array | Tensor | Scores, relevancy: Array | Tensor) ->
     found = Values(*_values(similarity, relevancy, [_average_precision, _ndcg]))
     _all_have(found.average_precision, "of relevancy 1")
     return found
+
+
+def query_values(similarity: Array | Tensor | Scores, relevancy: Floats, ids: Ids) -> Values:
+    """Average precision and nDCG of every query, as `per_query`.
+
+    Args:
+        similarity: [V, T].
+        relevancy: [V, T] in [0, 1].
+        ids: what an error calls a query without an item of relevancy 1.
+
+    Raises:
+        InputError: as `mean_average_precision`.
+    """
+    for axis, (direction, names) in enumerate(ids._asdict().items()):
+        without = np.flatnonzero(relevancy.max(axis=1 - axis) < 1)
+        if len(without):
+            others = f" (so have {len(without) - 1:,} others of {len(names):,})"
+            raise InputError(
+                f"{direction} query {names[without[0]]} has no {('sentence', 'clip')[axis]} of "
+                f"relevancy 1, one of the same verb and nouns{others if len(without) > 1 else ''}; "
+                "put back what is missing, or leave the query out"
+            )
+    return per_query(similarity, relevancy)
 
 
 def means(values: PerQuery) -> dict[str, float]:

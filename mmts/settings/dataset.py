@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds.measure import MeasureKind, default_measure
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
@@ -82,6 +83,13 @@ class Dataset(Settings):
     pack: Pack = Pack()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def measure(self) -> MeasureKind:
+        """What its models are measured by."""
+        graded = all(getattr(s, "graded", False) for s in self.captions.sources.values())
+        found: MeasureKind = self.evaluate.measure or default_measure(graded)
+        return found
 
     @model_validator(mode="after")
     def _sound(self) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -96,6 +96,8 @@ class Flickr8kSource(Settings):
 class EK100Source(Settings):
     """EPIC-KITCHENS-100 multi-instance retrieval: the official CSV files, and videos if any."""
 
+    graded: ClassVar[bool] = True
+    """Whether its captions have graded relevancy."""
     kind: Literal["ek100"]
     videos: Folder | None = "videos"
     """Folder of the videos, in data/raw/<dataset> or an absolute path; null for annotations only,

@@ -23,7 +23,7 @@ from mmts.training.pairs import Pairs
 from mmts.training.signals import GracefulStop, leave
 from mmts.training.speed import Progress, Speedometer
 from mmts.training.step import Stepper
-from mmts.training.validation import logged, validate
+from mmts.training.validation import logged, measure_of, validate
 from mmts.training.watch import Watch
 
 
@@ -168,4 +168,4 @@ class Run:
             self.kept, self._val, self._world.device, size, self._settings.workers
         )
         if self._log is not None:
-            self._log.point(self.at.step - 1, epoch, **logged(self.metrics))
+            self._log.point(self.at.step - 1, epoch, **logged(self.metrics, measure_of(self._val)))
