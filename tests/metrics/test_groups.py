@@ -1,15 +1,5 @@
 import numpy as np
 import pytest
-from mmts.multi_instance import (
-    Group,
-    Ids,
-    Metrics,
-    groups_of_names,
-    groups_of_parts,
-    multi_instance_metrics,
-    query_values,
-    table,
-)
 
 from mmts.errors import InputError
 from mmts.metrics.groups import Metrics, group_metrics, groups_of_names, groups_of_parts
