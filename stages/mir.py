@@ -50,8 +50,8 @@ def main(
     ids = Ids(*(list(rows["narration_id"]) for rows in test))
     groups = groups_of_names(*(tail_groups(rows, tail) for rows in test[::-1]))
     if clusters is not None:
-        names = ([PREFIX + name for name in of] for of in (ids.t2v, ids.v2t))
-        groups = groups_of_parts(*(parts_of_captions(clusters, of) for of in names)) | groups
+        parts = (parts_of_captions(clusters, [PREFIX + name for name in of]) for of in ids)
+        groups = groups_of_parts(*list(parts)[::-1]) | groups
     clips, sentences = (
         list(zip(rows["verb_class"], rows["noun_classes"], strict=True)) for rows in test
     )

@@ -9,7 +9,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 
 from mmts.errors import InputError
 from mmts.files import read_json
+from mmts.kinds.measure import Measure
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import Rerank
 from mmts.method import MAX_TAU
 from mmts.settings.base import Count, Name, Positive
 
@@ -69,6 +71,13 @@ class Model(Facts):
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
 """metrics.json of an evaluation, by source."""
+
+
+class Judges(Facts):
+    """measure.json of an evaluation."""
+
+    measure: Measure
+    rerank: Rerank
 
 
 class _Coverage(Facts):

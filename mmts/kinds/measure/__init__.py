@@ -168,6 +168,11 @@ class MeasureKind(Settings):
             found[key] = factor * sum(parts[m, d] for d in DIRECTIONS for m in metrics)
         return found
 
+    @property
+    def units(self) -> str:
+        """What the bootstrap draws, in words."""
+        return "test items (all queries of an item move together)" if self.by_item else "queries"
+
     def to_percent(self, key: str) -> float:
         """Return the factor that turns a number of files into percent points."""
         return 1.0 if any(part in self.points for part in key.split("/")) else 100.0
