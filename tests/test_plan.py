@@ -124,6 +124,7 @@ def test_its_files(made: Made) -> None:
     assert train["settings"]["seeds"] == [0] and train["settings"]["train"]["ema_decay"] is None
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
+        "mmts.kinds.measure.recall",
     }  # fmt: skip
     shifts = json.loads(files["tiny/shift.json"])["settings"]["methods"]
     assert shifts["mmts"] == {
