@@ -27,6 +27,7 @@ from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.stream import STREAMS
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -49,8 +50,9 @@ def _modules(*registries: Registry[Any]) -> list[str]:
 LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
-    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS),
+    "pack": _modules(STREAMS),
+    "train": _modules(OBJECTIVES, MODULATORS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
+    "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS),
     "report": _modules(OBJECTIVES),
 }
 """Modules that a stage imports by their names in settings."""
@@ -196,7 +198,11 @@ class Plan:
         self._add(
             f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
         )
-        self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
+        streams = _plain(dataset.streams)
+        self._add(
+            f"{name}/pack.json",
+            {"settings": {"pack": pack, "streams": streams}, "kinds": self._of_streams(dataset)},
+        )
         of_shift = set(ShiftSettings.model_fields)
         methods = {
             method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
@@ -204,6 +210,10 @@ class Plan:
             if (name, method) in self._config.cells
         }
         self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+
+    def _of_streams(self, dataset: Dataset) -> Json:
+        """The code of the kinds of a dataset's streams."""
+        return self._kinds(sorted({STREAMS.module(s.kind) for s in dataset.streams.values()}))
 
     def _behind(self, *towers: VisionTower | TextTower) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
@@ -231,7 +241,7 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind = self._behind(*trained)
+        behind, streams = self._behind(*trained), self._of_streams(dataset)
         kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
         self._add(
             f"{name}/{method}/train.json",
@@ -239,15 +249,19 @@ class Plan:
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "streams": _plain(dataset.streams),
                     "train": train,
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **self._kinds(kinds)},
+                "kinds": {**behind["kinds"], **streams, **self._kinds(kinds)},
             },
         )
         evaluate, _ = split(dataset.evaluate)
         self._add(
             f"{name}/{method}/evaluate.json",
-            {"settings": {"evaluate": evaluate, "seeds": seeds}, "kinds": behind["kinds"]},
+            {
+                "settings": {"evaluate": evaluate, "seeds": seeds},
+                "kinds": {**behind["kinds"], **streams},
+            },
         )

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
+from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, Stream, StreamName
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
     Name,
@@ -80,6 +81,8 @@ class Dataset(Settings):
     clusterings: dict[Name, Clustering] = Field(default_factory=_clusterings)
     """By name. The shards carry `default`; a method may name another."""
     pack: Pack = Pack()
+    streams: dict[StreamName, Stream] = Field(default_factory=dict)
+    """What stands beside the pictures or clips, by name: a mapping with the `kind` of each."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
@@ -103,6 +106,17 @@ class Dataset(Settings):
             raise ValueError(
                 "train.stream is set but pack.in_place is true; pictures in place cannot be "
                 "streamed: leave out train.stream, or set pack.in_place to false"
+            )
+        for name in (IMAGE, FRAMES, FEATURES):
+            if name in self.streams:
+                raise ValueError(
+                    f"streams names one {name}, as the pictures, the clips or their features are "
+                    "called; rename it"
+                )
+        if self.streams and self.pack.in_place:
+            raise ValueError(
+                f"streams is set ({', '.join(self.streams)}) but pack.in_place is true, and a tar "
+                "in place has no such members; set pack.in_place to false"
             )
         return self
 

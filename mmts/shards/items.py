@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from mmts.captions_table import STREAM, stream_columns
+from mmts.columns import plain
 from mmts.errors import InputError
 
 LISTS = ("verb_class", "noun_classes", "sentence", "groups")
@@ -21,6 +23,7 @@ class Item(NamedTuple):
     """One media item with all its captions, as the captions table has them.
 
     `start` and `stop` are those of a clip, in seconds of its video, and None of a picture.
+    `columns` has the item's value in each column that a stream is made of.
     """
 
     source: str
@@ -35,16 +38,33 @@ class Item(NamedTuple):
     caption_ids: list[str]
     cluster_id: list[int]
     lists: dict[str, list[Any]]
+    columns: Mapping[str, Any] = {}
 
 
-def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
-    """Media items in order of first appearance, their captions joined with their clusters."""
+def items(
+    captions: pd.DataFrame, clusters: pd.DataFrame, columns: Iterable[str] = ()
+) -> list[Item]:
+    """Media items in order of first appearance, their captions joined with their clusters.
+
+    Args:
+        captions, clusters: the tables.
+        columns: that streams are made of, without `stream_`.
+    """
+    columns = list(columns)
+    for name in columns:
+        if f"{STREAM}{name}" not in captions:
+            there = ", ".join(c.removeprefix(STREAM) for c in stream_columns(captions)) or "none"
+            raise InputError(
+                f"a stream is made of column {name!r}, but the sources give {there}; name it in "
+                "their stream_columns"
+            )
     cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
     found: dict[str, Item] = {}
     names = [name for name in LISTS if name in captions]
     of_videos = "start" in captions
     rows: Iterable[Any] = captions.itertuples(index=False)
-    for row in rows:
+    of_streams = {name: captions[f"{STREAM}{name}"].tolist() for name in columns}
+    for number, row in enumerate(rows):
         if row.caption_id not in cluster_of:
             raise InputError(
                 f"caption {row.caption_id} has no cluster; run `dvc repro -sf cluster`"
@@ -55,6 +75,7 @@ def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
             item = found[row.sample_id] = Item(
                 row.source, row.split, row.sample_id, row.media, row.media_bytes, row.media_sha256,
                 start, stop, [], [], [], {name: [] for name in names},
+                {name: json.loads(cells[number]) for name, cells in of_streams.items()},
             )  # fmt: skip
         item.captions.append(row.caption)
         item.caption_ids.append(row.caption_id)
@@ -62,11 +83,6 @@ def items(captions: pd.DataFrame, clusters: pd.DataFrame) -> list[Item]:
         for name in names:
             item.lists[name].append(plain(getattr(row, name)))
     return list(found.values())
-
-
-def plain(value: Any) -> Any:
-    """A cell of the captions table as JSON has it: NumPy's lists and numbers as Python's."""
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
