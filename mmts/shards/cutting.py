@@ -13,11 +13,11 @@ from typing import BinaryIO, NamedTuple
 
 from mmts.errors import InputError
 from mmts.files import output_folder, write_json
-from mmts.kinds.stream import StreamKind, members
+from mmts.kinds.stream import StreamKind
 from mmts.sealed import sha256_file, write_sums
 from mmts.shards.archive import Shard, ShardFile
 from mmts.shards.index import Place
-from mmts.shards.items import Item
+from mmts.shards.items import Item, members
 from mmts.video import cut_many
 
 NOTE = "note.json"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from mmts.captions_table import STREAM, stream_columns
 from mmts.columns import plain
-from mmts.errors import InputError
+from mmts.errors import InputError, in_short
+from mmts.kinds.stream import Origin, StreamKind
 
 LISTS = ("verb_class", "noun_classes", "sentence", "groups")
 """Optional columns of the captions table; a sample's JSON has a list of their values."""
@@ -83,6 +84,38 @@ def items(
         for name in names:
             item.lists[name].append(plain(getattr(row, name)))
     return list(found.values())
+
+
+def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[bytes]:
+    """Yield what is stored of a stream of each of some items: of one picture, or of one video.
+
+    Raises:
+        InputError: the kind refuses a value, or gives more or fewer members than there are items.
+    """
+    given = 0
+    column = kind.column
+    origins = [
+        Origin(None if column is None else i.columns[column], i.media, i.start, i.stop)
+        for i in found
+    ]
+    try:
+        for given, data in enumerate(kind.members(origins), 1):
+            if not isinstance(data, bytes):
+                raise TypeError(f"its kind gave {type(data).__name__}, not bytes")
+            if given <= len(found):
+                yield data
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        item = found[min(given, len(found)) - 1]
+        made = item.media if column is None else f"its {column}"
+        raise InputError(
+            f"{item.sample_id} of source {item.source}: stream {name} cannot be packed of {made} "
+            f"({in_short(error)}); mend it"
+        ) from None
+    if given != len(found):
+        raise InputError(
+            f"stream {name}: its kind {kind.kind} gave {given} members for {len(found)} items of "
+            f"{found[0].media}; let it give one each"
+        )
 
 
 def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
-from mmts.kinds.stream import StreamKind, members
+from mmts.kinds.stream import StreamKind
 from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture
 from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.in_place import find_in_place
-from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, members
 from mmts.shards.tars import EXTENSIONS
 
 
