@@ -7,8 +7,8 @@ by stock tools, and reaches the model as one array an item.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -21,13 +21,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from mmts.shards.items import Item
-
 IMAGE, FRAMES, FEATURES = "image", "frames", "features"
 """What the models call the stream that every item has: the picture, the frames of the clip, or what
 a frozen tower made of either. Among stored members the picture or clip is IMAGE."""
 NAME, ENDING = re.compile("[a-z][a-z0-9_]{0,31}"), re.compile("[a-z0-9]{1,16}")
 """Of a stream, and of its member; in lower case, as stock readers of shards take them."""
+
+
+class Origin(NamedTuple):
+    """What the member of a media item is made of.
+
+    value: of the item in the column of the stream; None of a stream without one.
+    media: the picture or the video, as the captions table names it.
+    start, stop: of a clip, in seconds of its video; None of a picture.
+    """
+
+    value: Any
+    media: str
+    start: float | None = None
+    stop: float | None = None
 
 
 class StreamKind(Settings):
@@ -36,7 +48,7 @@ class StreamKind(Settings):
     kind: str
     column: Text | None = None
     """The column that it is made of, which `stream_columns` of the source names; None of a kind
-    whose `members` are made of the media."""
+    that cuts its members from the media."""
     extension: ClassVar[str]
     """Of its member in a sample."""
     label: ClassVar[str]
@@ -59,23 +71,13 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
-    def members(self, items: Sequence[Item]) -> Iterable[bytes]:
-        """Return what is stored of each of some items, all of one picture file or one video.
+    def members(self, items: Sequence[Origin]) -> Iterable[bytes]:
+        """Return what is stored of each of some items, in their order.
 
-        A kind that cuts its stream from the video overrides it: the items of a video come at once,
-        so that one pass is enough. `start` and `stop` of an item are in seconds of `media`.
+        They are one picture, or all clips of one video: a kind that cuts its stream from the video
+        overrides this, and needs one pass.
         """
-        return (self._packed(item) for item in items)
-
-    def _packed(self, item: Item) -> bytes:
-        assert self.column is not None, f"{self.kind} has neither a column nor `members`"
-        try:
-            return self.pack(item.columns[self.column])
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{item.sample_id} of source {item.source}: {self.kind} cannot be packed of its "
-                f"{self.column} ({error}); mend it"
-            ) from None
+        return (self.pack(item.value) for item in items)
 
     def load(self, data: bytes, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return the array of an item; ValueError if the data is none.
@@ -100,19 +102,6 @@ class StreamKind(Settings):
 STREAMS = Registry("stream", "mmts.kinds.stream", StreamKind)
 Stream = Annotated[Any, STREAMS, PlainValidator(STREAMS.validated)]
 StreamName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
-
-
-def members(name: str, kind: StreamKind, items: Sequence[Item]) -> Iterator[bytes]:
-    """Yield what is stored of a stream of each of some items; InputError unless it is of each."""
-    found = 0
-    for found, data in enumerate(kind.members(items), 1):
-        if found <= len(items):
-            yield data
-    if found != len(items):
-        raise InputError(
-            f"stream {name}: {kind.kind} gave {found} members for the {len(items)} items of "
-            f"{items[0].media}; `members` must give one each"
-        )
 
 
 def loaded(
