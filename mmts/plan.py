@@ -27,6 +27,8 @@ from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
 from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import TERMS
 from mmts.method import Method, ShiftSettings
@@ -52,9 +54,12 @@ LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
     "pack": _modules(STREAMS),
-    "train": _modules(OBJECTIVES, MODULATORS, TERMS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
+    "shift": _modules(SHIFTS),
+    "train": _modules(
+        OBJECTIVES, MODULATORS, SCHEDULES, SHIFTS, TERMS, STREAMS, VISION_TOWERS, TEXT_TOWERS
+    ),
     "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES, TERMS),
+    "report": _modules(OBJECTIVES, MODULATORS, SCHEDULES, SHIFTS, TERMS),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -84,6 +89,18 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
+def _trained(method: Method) -> list[str]:
+    """Import names of the kinds that train a method; shifts are a table then."""
+    found = [OBJECTIVES.module(method.objective.kind), MODULATORS.module(method.modulator.kind)]
+    found += [TERMS.module(kind) for kind in method.terms]
+    return found + ([] if method.schedule is None else [SCHEDULES.module(method.schedule.kind)])
+
+
+def _shifts(methods: Iterable[Method]) -> set[str]:
+    """Import names of the shifts of some methods."""
+    return {SHIFTS.module(method.shift.kind) for method in methods if method.shift is not None}
+
+
 class Plan:
     """The files of a plan, by their names in `data/plan`; written by `write`."""
 
@@ -105,12 +122,13 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
+        told = _shifts(shown).union(*map(_trained, shown))
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                "kinds": self._kinds(sorted(told)),
             },
         )
         self._files.remember()
@@ -205,12 +223,19 @@ class Plan:
             {"settings": {"pack": pack, "streams": streams}, "kinds": self._of_streams(dataset)},
         )
         of_shift = set(ShiftSettings.model_fields)
-        methods = {
-            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+        cells = {
+            method: self._config.cells[name, method]
             for method in self._config.grid.methods
             if (name, method) in self._config.cells
         }
-        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+        methods = {m: cell.model_dump(mode="json", include=of_shift) for m, cell in cells.items()}
+        self._add(
+            f"{name}/shift.json",
+            {
+                "settings": {"methods": methods},
+                "kinds": self._kinds(sorted(_shifts(cells.values()))),
+            },
+        )
 
     def _of_streams(self, dataset: Dataset) -> Json:
         """The code of the kinds of a dataset's streams."""
@@ -243,8 +268,6 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind, streams = self._behind(*trained), self._of_streams(dataset)
-        kinds = [OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind)]
-        kinds += [TERMS.module(kind) for kind in cell.terms]
         self._add(
             f"{name}/{method}/train.json",
             {
@@ -256,7 +279,7 @@ class Plan:
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **streams, **self._kinds(kinds)},
+                "kinds": {**behind["kinds"], **streams, **self._kinds(_trained(cell))},
             },
         )
         evaluate, _ = split(dataset.evaluate)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import artifact
+from mmts.kinds.modulator import MODULATORS
 from mmts.reporting.cells import Cell, Dataset, Source
 from mmts.reporting.facts import (
     REMEDY,
@@ -164,7 +165,10 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         seed=seed,
         run=run,
         curves=read_curves(
-            trained / "curves.csv", measure, learned=run["modulator"] != "scheduled"
+            trained / "curves.csv",
+            measure,
+            learned=MODULATORS.load(run["modulator"]).learned,
+            terms=[run["objective"], *run["terms"]] if run.get("terms") else (),
         ),
         metrics=metrics,
         queries=read_queries(evaluated / "queries.parquet", measure),
