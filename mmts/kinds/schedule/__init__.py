@@ -9,8 +9,8 @@ from pydantic import Field, PlainValidator
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
-PROBED = 251
-"""Steps that `check` looks at: a prime, so that no whole number of oscillations hides a peak."""
+PROBED = 61
+"""Steps of a training, and of its first oscillation, that `check` looks at."""
 
 
 class ScheduleKind(Settings):
@@ -61,9 +61,9 @@ class ScheduleKind(Settings):
 
     def check(self, alpha: float, total_steps: int) -> None:
         """Raise ValueError where a value is outside of [-alpha/2, alpha/2] in a training."""
-        for number in range(PROBED):
-            step = total_steps * number / PROBED
-            value = self.value(step, alpha=alpha, period=self.period(total_steps))
+        period = self.period(total_steps)
+        for step in (end * n / PROBED for end in (total_steps, period) for n in range(PROBED)):
+            value = self.value(step, alpha=alpha, period=period)
             if not abs(value) <= alpha / 2 * (1 + 1e-9):
                 raise ValueError(
                     f"the schedule {self.kind} has the value {value:.6g} at step {step:g} of "
