@@ -29,6 +29,10 @@ from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import RERANKS
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
+from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import TERMS
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -51,9 +55,21 @@ def _modules(*registries: Registry[Any]) -> list[str]:
 LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS, MEASURES),
-    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS, MEASURES, RERANKS),
-    "report": _modules(OBJECTIVES, MEASURES, RERANKS),
+    "pack": _modules(STREAMS),
+    "shift": _modules(SHIFTS),
+    "train": _modules(
+        OBJECTIVES,
+        MODULATORS,
+        SCHEDULES,
+        SHIFTS,
+        TERMS,
+        STREAMS,
+        VISION_TOWERS,
+        TEXT_TOWERS,
+        MEASURES,
+    ),
+    "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS, MEASURES, RERANKS),
+    "report": _modules(OBJECTIVES, MODULATORS, SCHEDULES, SHIFTS, TERMS, MEASURES, RERANKS),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -92,6 +108,18 @@ def _judges(dataset: Dataset) -> list[str]:
     ]
 
 
+def _trained(method: Method) -> list[str]:
+    """Import names of the kinds that train a method; shifts are a table then."""
+    found = [OBJECTIVES.module(method.objective.kind), MODULATORS.module(method.modulator.kind)]
+    found += [TERMS.module(kind) for kind in method.terms]
+    return found + ([] if method.schedule is None else [SCHEDULES.module(method.schedule.kind)])
+
+
+def _shifts(methods: Iterable[Method]) -> set[str]:
+    """Import names of the shifts of some methods."""
+    return {SHIFTS.module(method.shift.kind) for method in methods if method.shift is not None}
+
+
 class Plan:
     """The files of a plan, by their names in `data/plan`; written by `write`."""
 
@@ -113,19 +141,14 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {
-            *(
-                OBJECTIVES.module(config.cells[d, m].objective.kind)
-                for d in grid.datasets
-                for m in grid.methods
-            ),
-            *(module for d in grid.datasets for module in _judges(config.datasets[d])),
-        }
+        shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
+        told = _shifts(shown).union(*map(_trained, shown))
+        told |= {module for d in grid.datasets for module in _judges(config.datasets[d])}
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(sorted(kinds)),
+                "kinds": self._kinds(sorted(told)),
             },
         )
         self._files.remember()
@@ -214,14 +237,29 @@ class Plan:
         self._add(
             f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
         )
-        self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
+        streams = _plain(dataset.streams)
+        self._add(
+            f"{name}/pack.json",
+            {"settings": {"pack": pack, "streams": streams}, "kinds": self._of_streams(dataset)},
+        )
         of_shift = set(ShiftSettings.model_fields)
-        methods = {
-            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+        cells = {
+            method: self._config.cells[name, method]
             for method in self._config.grid.methods
             if (name, method) in self._config.cells
         }
-        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+        methods = {m: cell.model_dump(mode="json", include=of_shift) for m, cell in cells.items()}
+        self._add(
+            f"{name}/shift.json",
+            {
+                "settings": {"methods": methods},
+                "kinds": self._kinds(sorted(_shifts(cells.values()))),
+            },
+        )
+
+    def _of_streams(self, dataset: Dataset) -> Json:
+        """The code of the kinds of a dataset's streams."""
+        return self._kinds(sorted({STREAMS.module(s.kind) for s in dataset.streams.values()}))
 
     def _behind(self, *towers: VisionTower | TextTower) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
@@ -249,24 +287,25 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind = self._behind(*trained)
+        behind, streams = self._behind(*trained), self._of_streams(dataset)
         measure = dataset.measure
-        kinds = (
-            OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind),
-            MEASURES.module(measure.kind),
-        )  # fmt: skip
         self._add(
             f"{name}/{method}/train.json",
             {
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "streams": _plain(dataset.streams),
                     "train": train,
                     "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **self._kinds(kinds)},
+                "kinds": {
+                    **behind["kinds"],
+                    **streams,
+                    **self._kinds([*_trained(cell), MEASURES.module(measure.kind)]),
+                },
             },
         )
         evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
@@ -274,6 +313,6 @@ class Plan:
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **self._kinds(_judges(dataset))},
+                "kinds": {**behind["kinds"], **streams, **self._kinds(_judges(dataset))},
             },
         )

@@ -66,7 +66,8 @@ class Registry(Generic[K]):
 
         Raises:
             KeyError: there is no such file.
-            InputError: the file has no `Kind`, or one of another name.
+            InputError: the file has no `Kind`, one of another name, or one that lacks a fact which
+                the base class declares without a value.
         """
         if kind not in self.kinds:
             raise KeyError(kind)
@@ -81,10 +82,13 @@ class Registry(Generic[K]):
                 f"{file}: {self.key} of its Kind is {said}; write Literal[{kind!r}], as the file "
                 "is named"
             )
+        for name in found.__class_vars__:
+            if not hasattr(found, name):
+                raise InputError(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
         return found
 
-    def validated_or_none(self, value: Any) -> K | None:
-        """Return the same, and null for none."""
+    def optional(self, value: Any) -> K | None:
+        """Return what `validated` does; None where there is none."""
         return None if value is None else self.validated(value)
 
     def validated(self, value: Any) -> K:

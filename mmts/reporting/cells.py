@@ -13,8 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.kinds.measure import MeasureKind
+from mmts.kinds.modulator import MODULATORS, ModulatorKind
 from mmts.kinds.objective import quantity
 from mmts.kinds.rerank import RerankKind
+from mmts.kinds.schedule import SCHEDULES, ScheduleKind
+from mmts.kinds.shift import SHIFTS, ShiftKind
 
 RERANK = "rerank/"
 """Start of keys of metrics.json, and of columns of queries.parquet, after re-ranking."""
@@ -57,6 +60,34 @@ class Cell:
     def objective(self) -> str:
         """The objective the model was trained with, such as info_nce."""
         return str(self.run["objective"])
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The weights of the loss terms beside the objective, by kind."""
+        return {name: float(term["weight"]) for name, term in self.run.get("terms", {}).items()}
+
+    @property
+    def term_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each loss term, the objective among them."""
+        if not self.terms:
+            return {self.objective: "loss"}
+        return {name: name for name in (self.objective, *self.terms)}
+
+    @property
+    def modulator(self) -> type[ModulatorKind]:
+        """What gave its tau."""
+        return MODULATORS.load(self.run["modulator"])
+
+    @property
+    def schedule(self) -> ScheduleKind | None:
+        """How its tau moved by the formula; None where that did not move."""
+        return SCHEDULES.optional(self.run["schedule"]) if self.run["alpha"] > 0 else None
+
+    @property
+    def shift(self) -> ShiftKind | None:
+        """What its shifts went by; None where all clusters had the same."""
+        apart = self.run["shift_min"] < self.run["shift_max"]
+        return SHIFTS.optional(self.run["shift"]) if apart else None
 
     def after_reranking(self) -> Cell:
         """Return the cell with the numbers that it has after re-ranking."""
@@ -143,14 +174,12 @@ class Dataset:
 
     def learned(self, method: str) -> bool:
         """Whether the method learns its tau, so that only the log knows it."""
-        return bool(self.of(method)[0].run["modulator"] != "scheduled")
+        return self.of(method)[0].modulator.learned
 
     def has_both(self, method: str) -> bool:
-        """Return whether the method has a schedule and shifts: MM-TS."""
-        run = self.of(method)[0].run
-        return bool(
-            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
-        )
+        """Return whether the method has a schedule and shifts, as MM-TS has."""
+        cell = self.of(method)[0]
+        return not (cell.modulator.learned or cell.schedule is None or cell.shift is None)
 
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import artifact
 from mmts.kinds.measure import MEASURES
+from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.rerank import RERANKS
 from mmts.reporting.cells import RERANK, Cell, Dataset, Source
 from mmts.reporting.facts import (
@@ -172,13 +173,16 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
     metrics = read_facts(evaluated / "metrics.json", Metrics)
     judges = read_facts(evaluated / "measure.json", Judges)
     measure = MEASURES.validated(judges["measure"])
-    rerank = RERANKS.validated_or_none(judges["rerank"])
+    rerank = RERANKS.optional(judges["rerank"])
     return Cell(
         method=method,
         seed=seed,
         run=run,
         curves=read_curves(
-            trained / "curves.csv", measure, learned=run["modulator"] != "scheduled"
+            trained / "curves.csv",
+            measure,
+            learned=MODULATORS.load(run["modulator"]).learned,
+            terms=[run["objective"], *run["terms"]] if run.get("terms") else (),
         ),
         metrics=metrics,
         queries=read_queries(

@@ -153,9 +153,11 @@ def _shift(folder: Path, low: float, high: float) -> None:
 def _train(folder: Path, numbers: tuple[Any, ...], seed: int, clips: bool) -> None:
     objective, alpha, tau, high, modulator = numbers[:5]
     shift = numbers[5] if len(numbers) > 5 else "default"
-    run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
-           "shift_min": tau, "shift_max": high, "shift_mapping": "linear",
-           "update_every": "step", "clustering": {"shift": shift, "relevancy": []},
+    run = {"objective": objective, "modulator": modulator, "alpha": alpha,
+           "schedule": {"kind": "cosine"} if alpha else None,
+           "shift_min": tau, "shift_max": high,
+           "shift": {"kind": "linear"} if tau < high else None,
+           "clustering": {"shift": shift, "relevancy": []},
            "epochs": 4, "total_steps": 40, "period": 8.0,
            "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)

@@ -123,8 +123,8 @@ def test_measured_rows_are_from_the_metrics_or_dashes(ek100: SimpleNamespace) ->
     "changes",
     [
         {"modulator": "learnable"},
-        {"update_every": "epoch"},
-        {"shift_mapping": "log"},
+        {"schedule": {"kind": "cosine", "update_every": "epoch"}},
+        {"shift": {"kind": "log"}},
         {"clustering": {"shift": "verb", "relevancy": []}},
         {"clustering": {"shift": "default", "relevancy": ["noun"]}},
         {"alpha": 0.0},

@@ -208,4 +208,4 @@ def default_measure(graded: bool) -> MeasureKind:
 
 MEASURES = Registry("measure", "mmts.kinds.measure", MeasureKind)
 Measure = Annotated[Any, MEASURES, PlainValidator(MEASURES.validated)]
-MeasureOrNone = Annotated[Any, MEASURES, PlainValidator(MEASURES.validated_or_none)]
+MeasureOrNone = Annotated[Any, MEASURES, PlainValidator(MEASURES.optional)]

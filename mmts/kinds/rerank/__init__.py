@@ -83,4 +83,4 @@ class RerankKind(Settings):
 
 
 RERANKS = Registry("re-ranking", "mmts.kinds.rerank", RerankKind)
-Rerank = Annotated[Any, RERANKS, PlainValidator(RERANKS.validated_or_none)]
+Rerank = Annotated[Any, RERANKS, PlainValidator(RERANKS.optional)]
