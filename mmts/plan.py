@@ -14,7 +14,7 @@ A JSON has the `settings`, resolved, and what stands behind the names in them: `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.source import SOURCES
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -34,7 +36,6 @@ from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
 from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
-from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -42,18 +43,34 @@ STAMP = "run/params.json"
 """The digest of the params.yaml that the plan is of."""
 
 
-def _modules(*registries: Registry[Any]) -> list[str]:
-    return [module for registry in registries for module in registry.modules]
-
-
+REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
+    SOURCES: ("captions",),
+    CLUSTERINGS: ("cluster",),
+    VISION_TOWERS: ("embed", "train", "evaluate"),
+    TEXT_TOWERS: ("embed", "train", "evaluate"),
+    OBJECTIVES: ("train", "report"),
+    MODULATORS: ("train",),
+}
+"""All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
-    "captions": sorted(set(MODULES.values())),
-    "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
-    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES),
+    stage: [
+        module for registry, by in REGISTRIES.items() if stage in by for module in registry.modules
+    ]
+    for stage in STAGES
 }
 """Modules that a stage imports by their names in settings."""
+
+
+def kinds_in(value: Any) -> Iterator[str]:
+    """Yield the modules of the kinds that settings name."""
+    if isinstance(value, BaseModel):
+        if isinstance(value, tuple(registry.base for registry in REGISTRIES)):
+            yield type(value).__module__
+        value = dict(value)
+    for inner in value.values() if isinstance(value, Mapping) else ():
+        yield from kinds_in(inner)
+    for inner in value if isinstance(value, tuple) else ():
+        yield from kinds_in(inner)
 
 
 def split(settings: BaseModel) -> tuple[Json, Json]:
@@ -102,12 +119,12 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        objectives = (config.cells[d, m].objective for d in grid.datasets for m in grid.methods)
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                "kinds": self._kinds(*objectives),
             },
         )
         self._files.remember()
@@ -148,8 +165,10 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def _kinds(self, modules: Iterable[str]) -> Json:
-        return {name: self._code.digest(self._code.closure([name])) for name in modules}
+    def _kinds(self, *settings: Any) -> Json:
+        """Digests of the code of the kinds that settings name."""
+        names = sorted(set(kinds_in(settings)))
+        return {name: self._code.digest(self._code.closure([name])) for name in names}
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -165,14 +184,14 @@ class Plan:
                 "packages": {
                     package: version
                     for source in sources.values()
-                    for package, version in package_versions(source.kind).items()
+                    for package, version in package_versions(source.packages).items()
                 },
                 "files": {
                     str(path): self._files.sha256(path)
                     for source in sources.values()
-                    for path in files_outside(source, Path("data/raw") / name)
+                    for path in files_outside(source.named(), Path("data/raw") / name)
                 },
-                "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
+                "kinds": self._kinds(dataset.captions),
             },
         )
         vision, text = dataset.towers.vision, dataset.towers.text
@@ -194,7 +213,11 @@ class Plan:
             },
         )
         self._add(
-            f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
+            f"{name}/cluster.json",
+            {
+                "settings": {"clusterings": _plain(dataset.clusterings)},
+                "kinds": self._kinds(dataset.clusterings),
+            },
         )
         self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
         of_shift = set(ShiftSettings.model_fields)
@@ -210,7 +233,9 @@ class Plan:
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(tower.name)
+            packages |= package_versions(
+                {"timm": ("timm",), "open_clip": ("open_clip_torch",)}.get(tower.name, ())
+            )
             for spec in (tower.weights, getattr(tower, "tokenizer", None)):
                 if tower.name in OUTSIDE and not Path(str(spec)).is_file():
                     continue  # the package's, whose version is known
@@ -222,7 +247,11 @@ class Plan:
             for tower in towers
             if tower.name != "sentence"
         ]
-        return {"weights": weights, "packages": packages, "kinds": self._kinds(kinds)}
+        return {
+            "weights": weights,
+            "packages": packages,
+            "kinds": {n: self._code.digest(self._code.closure([n])) for n in kinds},
+        }
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -232,7 +261,6 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind = self._behind(*trained)
-        kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
         self._add(
             f"{name}/{method}/train.json",
             {
@@ -243,11 +271,14 @@ class Plan:
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **self._kinds(kinds)},
+                "kinds": {**behind["kinds"], **self._kinds(cell, dataset.train)},
             },
         )
         evaluate, _ = split(dataset.evaluate)
         self._add(
             f"{name}/{method}/evaluate.json",
-            {"settings": {"evaluate": evaluate, "seeds": seeds}, "kinds": behind["kinds"]},
+            {
+                "settings": {"evaluate": evaluate, "seeds": seeds},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate)},
+            },
         )
