@@ -596,6 +596,24 @@ def test_a_new_objective_and_a_changed_one(copy: Copy) -> None:
     assert decides(copy.plan()) == {"report.json", "tiny/mine/train.json"}
 
 
+EDITS = [
+    ("mmts/kinds/source/table.py", {"tiny/captions.json"}),
+    ("mmts/sources/table.py", {"tiny/captions.json"}),
+    ("mmts/kinds/source/openmoji.py", set()),
+    ("mmts/sources/openmoji.py", set()),
+    ("mmts/kinds/clustering/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kinds/clustering/column.py", {"tiny/cluster.json"}),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted"), EDITS)
+def test_an_edit_of_a_kind_changes_what_names_it(copy: Copy, file: str, wanted: set[str]) -> None:
+    path = copy.folder / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nNEW = 1\n", encoding="utf-8")
+    assert decides(copy.plan()) == wanted
+
+
 def test_a_validator_counts(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "if low > high:", "if low >= high:")
     found = decides(copy.plan())
