@@ -133,17 +133,13 @@ class Manifest(Facts):
     clips: _Clips = _Clips()
 
 
-class _KMeans(Facts):
-    kind: Literal["kmeans"]
+class Clustering(Facts):
+    """The JSON beside a clustering."""
 
-
-class _Column(Facts):
-    kind: Literal["column"]
+    label: str
     column: str
-
-
-Clustering = Annotated[_KMeans | _Column, Field(discriminator="kind")]
-"""The JSON beside a clustering."""
+    published: bool
+    noise: Rows
 
 
 class _Picture(Facts):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.schedule import Schedule
@@ -19,7 +20,7 @@ from mmts.settings.base import (
     Settings,
     check_apart,
 )
-from mmts.settings.prepared import Clustering, Embed, KMeansClustering, Pack
+from mmts.settings.prepared import Embed, Pack
 from mmts.settings.sources import Captions
 from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Evaluate, Train
@@ -62,7 +63,7 @@ class Margin(Temperature):
 
 
 def _clusterings() -> dict[str, Clustering]:
-    return {"default": KMeansClustering(kind="kmeans", k=50)}
+    return {"default": CLUSTERINGS.validated({"kind": "kmeans", "k": 50})}
 
 
 class Dataset(Settings):
