@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.kinds.modulator import MODULATORS, Modulator
 from mmts.kinds.objective import Objective
+from mmts.kinds.term import Terms
 from mmts.settings.base import Name, Settings
 
 MAX_TAU = 1e6
@@ -73,6 +74,8 @@ class Method(ShiftSettings):
     """Oscillations over the whole training: period = total steps / oscillations."""
     update_every: Literal["step", "epoch"] = "step"
     """When the cosine moves on."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind."""
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Pairs of a relevancy above it are no negatives; needs clustering.relevancy."""
 

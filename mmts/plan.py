@@ -28,6 +28,7 @@ from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import TERMS
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
@@ -51,9 +52,9 @@ LOADED_BY_NAME = {
     "captions": sorted(set(MODULES.values())),
     "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
     "pack": _modules(STREAMS),
-    "train": _modules(OBJECTIVES, MODULATORS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
+    "train": _modules(OBJECTIVES, MODULATORS, TERMS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
     "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES),
+    "report": _modules(OBJECTIVES, TERMS),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -242,7 +243,8 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind, streams = self._behind(*trained), self._of_streams(dataset)
-        kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
+        kinds = [OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind)]
+        kinds += [TERMS.module(kind) for kind in cell.terms]
         self._add(
             f"{name}/{method}/train.json",
             {

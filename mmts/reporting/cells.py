@@ -52,6 +52,18 @@ class Cell:
         return str(self.run["objective"])
 
     @property
+    def terms(self) -> dict[str, float]:
+        """The weights of the loss terms beside the objective, by kind."""
+        return {name: float(term["weight"]) for name, term in self.run.get("terms", {}).items()}
+
+    @property
+    def term_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each loss term, the objective among them."""
+        if not self.terms:
+            return {self.objective: "loss"}
+        return {name: name for name in (self.objective, *self.terms)}
+
+    @property
     def measure(self) -> Measure:
         """What it was measured by."""
         return measure_of(next(iter(self.metrics.values())))

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, Stream, StreamName
+from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
     Name,
@@ -158,6 +159,9 @@ class Switches(Settings):
     """cosine, or none."""
     shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
     """linear, log or rank, or none."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind, each a mapping with its `weight` and numbers, or
+    the weight alone."""
     clustering: Clusterings = UsedClusterings()
     """Which of the dataset's clusterings gives the clusters; or {shift: NAME, relevancy: [NAMES]}:
     pairs of captions whose relevancy (the share of these clusterings in which they have one

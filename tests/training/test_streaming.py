@@ -42,6 +42,7 @@ from mmts.video.segment import write_segment
 from tests.conftest import CELL, Project
 from tests.making import write_picture
 from tests.training.test_loop import settings
+from tests.training.test_pairs import same
 
 ITEMS = 24  # in six shards
 START = Position(0, 0, 0)
@@ -132,7 +133,7 @@ def test_each_picture_with_its_own(here: Path, packed: Path, address: str, worke
         assert sorted(items(own)) == list(range(ITEMS))
         for batch in own:
             wanted = local.__getitems__(picks.part(batch.index.numpy()))
-            assert all(torch.equal(a, b) for a, b in zip(batch, wanted, strict=True))
+            assert same(batch, wanted)
             assert (batch.text[:, 0].long() == batch.cluster_id).all()
 
 
@@ -166,7 +167,7 @@ def test_going_on_in_mid_epoch(here: Path, packed: Path, workers: int) -> None:
         rest = fed(here, str(packed), workers=workers, epochs=2, at=at)
         assert len(rest) == 12 - done
         for one, other in zip(whole[done:], rest, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+            assert same(one, other)
 
 
 def test_going_on_at_the_end_of_an_epoch_reads_none_of_it(
