@@ -1,0 +1,62 @@
+"""A stream of numbers beside the pictures: the captions follow from the numbers alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.examples.adding import add, tiny
+from tests.pipeline.project import Project
+
+pytestmark = pytest.mark.long
+WORDS = [
+    ("dog", "house"), ("winter", "summer"), ("music", "silence"), ("gold", "wood"),
+    ("night", "morning"), ("the sea", "a desert"),
+]  # fmt: skip
+
+
+def write_readings(folder: Path) -> None:
+    """Write 64 captions, each of six words that six readings tell; the pictures tell nothing."""
+    lines = ["image,caption,colour,readings"]
+    for number in range(64):
+        readings = [number >> n & 1 for n in range(6)]
+        one, two, three, four, five, six = (
+            words[bit] for words, bit in zip(WORDS, readings, strict=True)
+        )
+        caption = f"a {one} in {two} with {three} and {four} at {five} near {six}"
+        lines.append(f"images/{number}.png,{caption},grey,{' '.join(map(str, readings))}")
+    (folder / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def recall(project: Project) -> float:
+    """R@1 of both directions."""
+    (metrics,) = (project.folder / "data/evaluate").rglob("0/metrics.json")
+    found = json.loads(metrics.read_text())
+    return float(found["i2t/R@1"] + found["t2i/R@1"]) / 2
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
+    """A project whose pipeline has run without the stream."""
+    project = tiny(tmp_path_factory.mktemp("numbers"), methods=["info_nce"])
+    write_readings(project.folder / "data/raw/my_pairs")
+    source = "datasets__my_pairs__captions__sources__my_pairs"
+    project.set(**{
+        f"{source}__stream_columns": ["readings"],
+        "datasets__my_pairs__train__epochs": 60, "datasets__my_pairs__train__log_every": 20,
+    })  # fmt: skip
+    project.use(warm_commands)
+    project.repro()
+    return project
+
+
+def test_recall_rises_by_the_numbers(finished: Project) -> None:
+    project = finished
+    without = recall(project)
+    add(project, "numbers")
+    cell = "my_pairs-info_nce"
+    assert project.repro() == {"pack@my_pairs", f"train@{cell}", f"evaluate@{cell}", "report"}
+    print(without, recall(project))
+    assert recall(project) > without + 0.4
