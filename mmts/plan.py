@@ -54,7 +54,7 @@ LOADED_BY_NAME = {
     "pack": _modules(STREAMS),
     "train": _modules(OBJECTIVES, MODULATORS, TERMS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
     "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES, TERMS),
+    "report": _modules(OBJECTIVES, STREAMS, TERMS),
 }
 """Modules that a stage imports by their names in settings."""
 
@@ -106,11 +106,15 @@ class Plan:
             self._add_cell(name, method, cell)
         grid = config.grid
         kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        streams = [self._of_streams(config.datasets[name]) for name in grid.datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                "kinds": {
+                    **self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                    **{module: code for of in streams for module, code in of.items()},
+                },
             },
         )
         self._files.remember()

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from mmts.errors import InputError
 from mmts.files import read_json
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.stream import STREAMS
 from mmts.method import MAX_TAU
 from mmts.settings.base import Count, Name, Positive
 
@@ -61,10 +62,21 @@ class _Towers(Facts):
     vision: _Tower
 
 
+def _stream(kind: str) -> str:
+    if kind not in STREAMS.kinds:
+        raise ValueError(f"there is no kind of stream {kind}")
+    return kind
+
+
+class _Stream(Facts):
+    kind: Annotated[str, AfterValidator(_stream)]
+
+
 class Model(Facts):
     """model.json of a training."""
 
     towers: _Towers
+    streams: dict[Name, _Stream] = {}
 
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
