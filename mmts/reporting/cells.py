@@ -62,6 +62,8 @@ class Cell:
     retrievals: Path
     vision: str
     """The vision tower's name."""
+    streams: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each stream beside the pictures or clips, by name."""
 
     @property
     def objective(self) -> str:

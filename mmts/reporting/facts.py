@@ -21,6 +21,7 @@ from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
+from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU
 from mmts.registry import Registry
@@ -83,10 +84,21 @@ class _Towers(Facts):
     vision: _Tower
 
 
+def _stream(kind: str) -> str:
+    if kind not in STREAMS.kinds:
+        raise ValueError(f"there is no kind of stream {kind}")
+    return kind
+
+
+class _Stream(Facts):
+    kind: Annotated[str, AfterValidator(_stream)]
+
+
 class Model(Facts):
     """model.json of a training."""
 
     towers: _Towers
+    streams: dict[Name, _Stream] = {}
 
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]

@@ -163,6 +163,7 @@ def _folders(data: Path, name: str, method: str, seed: int) -> tuple[Path, Path]
 def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
     trained, evaluated = _folders(data, name, method, seed)
     run = read_facts(trained / "run.json", Run)
+    model = read_facts(trained / "model.json", Model)
     metrics = read_facts(evaluated / "metrics.json", Metrics)
     measure = measure_of(next(iter(metrics.values())))
     return Cell(
@@ -178,5 +179,6 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         metrics=metrics,
         queries=read_queries(evaluated / "queries.parquet", measure),
         retrievals=evaluated / "retrievals.json",
-        vision=read_facts(trained / "model.json", Model)["towers"]["vision"]["name"],
+        vision=model["towers"]["vision"]["name"],
+        streams={name: of["kind"] for name, of in model.get("streams", {}).items()},
     )
