@@ -26,8 +26,10 @@ from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import RERANKS
 from mmts.kinds.schedule import SCHEDULES
 from mmts.kinds.shift import SHIFTS
 from mmts.kinds.source import SOURCES
@@ -58,6 +60,8 @@ REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
     MODULATORS: ("train", "report"),
     SCHEDULES: ("train", "report"),
     TERMS: ("train", "report"),
+    MEASURES: ("train", "evaluate", "report"),
+    RERANKS: ("evaluate", "report"),
 }
 """All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
@@ -128,12 +132,13 @@ class Plan:
             self._add_cell(name, method, cell)
         grid = config.grid
         shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
-        streams = [config.datasets[name].streams for name in grid.datasets]
+        datasets = [config.datasets[name] for name in grid.datasets]
+        judges = [(d.streams, d.measure, d.evaluate) for d in datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(*shown, *streams),
+                "kinds": self._kinds(*shown, *judges),
             },
         )
         self._files.remember()
@@ -284,6 +289,7 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind, streams = self._behind(*trained), dataset.streams
+        measure = dataset.measure
         without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
@@ -293,20 +299,21 @@ class Plan:
                     "towers": _plain(towers),
                     "streams": _plain(streams),
                     "train": train,
+                    "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
                 "kinds": {
                     **behind["kinds"],
-                    **self._kinds(without_shift, dataset.train, streams),
+                    **self._kinds(without_shift, dataset.train, streams, measure),
                 },
             },
         )
-        evaluate, _ = split(dataset.evaluate)
+        evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
         self._add(
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams)},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
             },
         )

@@ -127,6 +127,7 @@ def test_its_files(made: Made) -> None:
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
         "mmts.kinds.schedule.cosine",
+        "mmts.kinds.measure.recall",
     }  # fmt: skip
     shift = json.loads(files["tiny/shift.json"])
     assert set(shift["kinds"]) == {"mmts.kinds.shift.linear"}

@@ -17,8 +17,10 @@ from pydantic import (
 
 from mmts.errors import InputError
 from mmts.files import read_json
+from mmts.kinds.measure import Measure
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import Rerank
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
 from mmts.kinds.stream import STREAMS
@@ -103,6 +105,13 @@ class Model(Facts):
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
 """metrics.json of an evaluation, by source."""
+
+
+class Judges(Facts):
+    """measure.json of an evaluation."""
+
+    measure: Measure
+    rerank: Rerank
 
 
 class _Coverage(Facts):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.kinds.clustering import CLUSTERINGS, Clustering
+from mmts.kinds.measure import MeasureKind, default_measure
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.schedule import Schedule
@@ -89,6 +90,13 @@ class Dataset(Settings):
     """What stands beside the pictures or clips, by name: a mapping with the `kind` of each."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def measure(self) -> MeasureKind:
+        """What its models are measured by."""
+        graded = all(source.graded for source in self.captions.sources.values())
+        found: MeasureKind = self.evaluate.measure or default_measure(graded)
+        return found
 
     @model_validator(mode="after")
     def _sound(self) -> Dataset:

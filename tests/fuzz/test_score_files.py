@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmts.scores import parts_of_captions, read_scores
+from mmts.score_files import parts_of_captions, read_scores
 from mmts.vector_cache import VectorCache
 from tests.fuzz.hostile import PICKLED, Runs, damaged, write
 from tests.fuzz.odd_tables import odd_parquet

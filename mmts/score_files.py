@@ -1,4 +1,4 @@
-"""Files that `stages.evaluate mir` is given: similarity matrices of others, and a clustering."""
+"""Files that `stages.evaluate mir` and `recall` are given: scores of others, and a clustering."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mmts.errors import InputError
-from mmts.scores import parts_of_captions, read_scores
+from mmts.score_files import parts_of_captions, read_scores
 
 VIDEOS, TEXTS = ["a", "b", "c"], ["x", "y"]
 SCORES = np.arange(6.0).reshape(3, 2)
