@@ -314,6 +314,7 @@ def _cell(
     given = {
         "objective": switches.objective.model_dump(),
         "clustering": switches.clustering.model_dump(),
+        "terms": {name: term.model_dump() for name, term in switches.terms.items()},
         **made,
     }
     if not isinstance(switches.modulator, str):

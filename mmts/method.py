@@ -10,6 +10,7 @@ from mmts.kinds.modulator import MODULATORS, Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
+from mmts.kinds.term import Terms
 from mmts.settings.base import Name, Settings
 
 MAX_TAU = 1e6
@@ -75,6 +76,8 @@ class Method(ShiftSettings):
     """Peak-to-peak range of the schedule; 0 for none."""
     schedule: Schedule = None
     """How the base moves; None where there is none."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind."""
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Pairs of a relevancy above it are no negatives; needs clustering.relevancy."""
 

@@ -22,6 +22,18 @@ from mmts.settings.base import Settings
 K = TypeVar("K", bound=Settings)
 
 
+class KindError(ValueError):
+    """Settings name no kind that there is.
+
+    Attributes:
+        key: of the settings, that should name it.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
 class Registry(Generic[K]):
     """The kinds of one thing.
 
@@ -102,10 +114,11 @@ class Registry(Generic[K]):
             raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
         kind = value.get(self.key)
         if kind is None:
-            raise ValueError(f"it is missing; there are: {', '.join(self.kinds)}")
+            raise KindError(self.key, f"it is missing; there are: {', '.join(self.kinds)}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            raise ValueError(f"it is {shown!r}; {hint}there are: {', '.join(self.kinds)}")
+            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds)}"
+            raise KindError(self.key, problem)
         return self.load(kind).model_validate(value)

@@ -39,9 +39,10 @@ def main(
             kept = Kept(plan, cell, [*others, require(trained / str(seed), "run `dvc repro`")])
             with kept.turn(seed):
                 if not kept.has(seed):
-                    model, towers, tokenizer = load_model(trained / str(seed))
+                    model, towers, tokenizer, streams = load_model(trained / str(seed))
                     if opened is None or tokenizer is not None:
-                        opened = Inputs(data, dataset, towers).pairs("test", tokenizer)
+                        inputs = Inputs(data, dataset, towers, streams=streams)
+                        opened = inputs.pairs("test", tokenizer)
                     pairs = opened
                     vision, text = encode_split(
                         model.to(device), pairs, device, settings.batch_size, settings.workers

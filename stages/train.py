@@ -1,7 +1,7 @@
 """Stage `train`: a dataset and a method -> a trained model and its curves for each seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.kept import Kept
     from mmts.planned import Planned
+    from mmts.towers.two_tower import TwoTower
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.loop import Trained
     from mmts.training.prepared import Prepared
@@ -142,6 +143,7 @@ def train_seed(
     from contextlib import ExitStack
 
     from mmts.files import cache_folder
+    from mmts.kinds.stream import Stream
     from mmts.method import Method
     from mmts.settings.towers import Towers
     from mmts.settings.training import Train
@@ -158,6 +160,7 @@ def train_seed(
 
     how, towers = plan.settings("method", Method), plan.settings("towers", Towers)
     settings, data = plan.settings("train", Train), Path("data")
+    streams = plan.settings("streams", dict[str, Stream])
     stop = GracefulStop(begun=False)
     with ExitStack() as stack:
         world = stack.enter_context(joined(pick_device(settings.device)))
@@ -167,8 +170,9 @@ def train_seed(
             return
         stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
-            data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world
-        )
+            data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
+            streams,
+        )  # fmt: skip
         found = world.from_first(
             lambda: facts(
                 plan.content, plan.code, kept.inputs,
@@ -194,7 +198,8 @@ def train_seed(
         trained = train(
             ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out, settings,
             seed, log, how.relevancy_threshold, world, keeper, resume, stop,
-            how.objective.by_row and how.modulator.by_row,
+            by_row=how.objective.by_row and how.modulator.by_row, name=how.objective.kind,
+            terms=ready.terms,
         )  # fmt: skip
         with world.processes.together():
             if work is not None:
@@ -238,8 +243,10 @@ def save(
     from mmts.training.build import period
     from mmts.training.saved import save_model, save_state
 
-    save_model(work, trained.model, towers, train.head, ready.dims, ready.tokenizer)
-    save_state(work, ready.objective, ready.modulator)
+    model = cast("TwoTower", trained.model)
+    save_model(work, model, towers, train.head, ready.dims, ready.tokenizer, ready.pairs.beside)
+    terms = {f"term-{name}": term for name, (_, term) in ready.terms.items()}
+    save_state(work, {"objective": ready.objective, "modulator": ready.modulator, **terms})
     write_json(work / "metrics.json", trained.metrics)
     write_json(work / "run.json", about | {
         "epochs": train.epochs, "batch_size": train.batch_size // processes,

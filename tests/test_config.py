@@ -166,10 +166,10 @@ def test_a_setting_that_is_called_like_its_kind(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
     found = refusal(tmp_path, {f"{SOURCE}.kind": "tabel"})
-    assert found.startswith(f"{SOURCE}.kind is tabel; did you mean table? there are: ")
+    assert found.startswith(f"{SOURCE}.kind is 'tabel'; did you mean table? there are: ")
     assert all(kind in found for kind in ("openmoji", "table", "flickr8k"))
     found = refusal(tmp_path, {f"{TINY}.clusterings.kinds.kind": ...})
-    assert found == f"{TINY}.clusterings.kinds.kind is missing; there are: kmeans, column"
+    assert found == f"{TINY}.clusterings.kinds.kind is missing; there are: column, kmeans"
 
 
 VIDEO = {

@@ -21,6 +21,8 @@ from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
+from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU
 from mmts.registry import Registry
 from mmts.settings.base import Count, Name, Positive
@@ -62,6 +64,7 @@ class Run(Facts):
     shift_max: Tau
     shift: Shift
     clustering: _Used
+    terms: Terms = Field(default_factory=dict)
     epochs: Positive
     total_steps: Positive
     period: Annotated[float, Field(ge=1e-7)] | None
@@ -81,10 +84,21 @@ class _Towers(Facts):
     vision: _Tower
 
 
+def _stream(kind: str) -> str:
+    if kind not in STREAMS.kinds:
+        raise ValueError(f"there is no kind of stream {kind}")
+    return kind
+
+
+class _Stream(Facts):
+    kind: Annotated[str, AfterValidator(_stream)]
+
+
 class Model(Facts):
     """model.json of a training."""
 
     towers: _Towers
+    streams: dict[Name, _Stream] = {}
 
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
@@ -131,17 +145,13 @@ class Manifest(Facts):
     clips: _Clips = _Clips()
 
 
-class _KMeans(Facts):
-    kind: Literal["kmeans"]
+class Clustering(Facts):
+    """The JSON beside a clustering."""
 
-
-class _Column(Facts):
-    kind: Literal["column"]
+    label: str
     column: str
-
-
-Clustering = Annotated[_KMeans | _Column, Field(discriminator="kind")]
-"""The JSON beside a clustering."""
+    published: bool
+    noise: Rows
 
 
 class _Picture(Facts):

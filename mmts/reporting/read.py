@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,8 @@ from mmts.method import MAX_TAU
 from mmts.reporting.facts import REMEDY
 from mmts.reporting.measure import Measure
 
-CURVES = (
-    "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
-    "val_t2v_R@1", "val_v2t_R@1", "val_rsum", "val_mAP", "val_nDCG",
-)  # fmt: skip
-"""What curves.csv may have; the first six and what is measured it must."""
+CURVES = ("step", "epoch", "loss", "tau_min", "tau_mean", "tau_max")
+"""What curves.csv must have, beside what is measured and each loss term."""
 TAUS = ["tau_min", "tau_mean", "tau_max"]
 ROUNDING = 1e-6
 """How far a share may lie outside of 0..1."""
@@ -31,13 +29,16 @@ LARGEST = 1e39
 """Of a number of curves.csv, in magnitude: float32 has none above it."""
 
 
-def read_curves(path: Path, measure: Measure, *, learned: bool) -> pd.DataFrame:
+def read_curves(
+    path: Path, measure: Measure, *, learned: bool, terms: Iterable[str] = ()
+) -> pd.DataFrame:
     """What a training has logged; a value that was not is NaN.
 
     Args:
         path: of curves.csv, whose seal was checked.
         measure: what was measured in validation.
         learned: whether the log alone knows tau.
+        terms: loss terms, where there are several.
 
     Raises:
         InputError: it is no such table.
@@ -46,10 +47,10 @@ def read_curves(path: Path, measure: Measure, *, learned: bool) -> pd.DataFrame:
         found = pd.read_csv(path)
     except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path} is not a CSV file ({first_line(error)}); {REMEDY}") from None
-    needed = {*CURVES[:6], *(column for _, column in measure.curves)}
-    missing, odd = needed - set(found), [str(n) for n in found if n not in CURVES]
-    if missing or odd or not isinstance(found.index, pd.RangeIndex):
-        what = f"lacks {min(missing)}" if missing else f"has the column {min(odd, default='')!r}"
+    needed = {*CURVES, *(column for _, column in measure.curves), *terms}
+    missing = needed - set(found)
+    if missing or not isinstance(found.index, pd.RangeIndex):
+        what = f"lacks {min(missing)}" if missing else "has rows of several lengths"
         raise InputError(f"{path} {what}; {REMEDY}")
     if not found.empty:
         check_columns(found, {"step": "whole"}, path, REMEDY)

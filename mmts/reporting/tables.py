@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from mmts.kinds.term import TERMS
 from mmts.metrics.longtail import PARTS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval, paired_difference
@@ -137,6 +138,7 @@ def setting(dataset: Dataset, method: str) -> str:
         told.append(f"shifts by {cell.shift.label}")
     if dataset.leaves_out_alike(method):
         told.append("without alike pairs")
+    told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
     return ", ".join(told)
 
 

@@ -7,17 +7,20 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
+from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, Stream, StreamName
+from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
     Name,
     Settings,
     check_apart,
 )
-from mmts.settings.prepared import Clustering, Embed, KMeansClustering, Pack
+from mmts.settings.prepared import Embed, Pack
 from mmts.settings.sources import Captions
 from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Evaluate, Train
@@ -60,7 +63,7 @@ class Margin(Temperature):
 
 
 def _clusterings() -> dict[str, Clustering]:
-    return {"default": KMeansClustering(kind="kmeans", k=50)}
+    return {"default": CLUSTERINGS.validated({"kind": "kmeans", "k": 50})}
 
 
 class Dataset(Settings):
@@ -82,6 +85,8 @@ class Dataset(Settings):
     clusterings: dict[Name, Clustering] = Field(default_factory=_clusterings)
     """By name. The shards carry `default`; a method may name another."""
     pack: Pack = Pack()
+    streams: dict[StreamName, Stream] = Field(default_factory=dict)
+    """What stands beside the pictures or clips, by name: a mapping with the `kind` of each."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
@@ -106,6 +111,17 @@ class Dataset(Settings):
                 "train.stream is set but pack.in_place is true; pictures in place cannot be "
                 "streamed: leave out train.stream, or set pack.in_place to false"
             )
+        for name in (IMAGE, FRAMES, FEATURES):
+            if name in self.streams:
+                raise ValueError(
+                    f"streams names one {name}, as the pictures, the clips or their features are "
+                    "called; rename it"
+                )
+        if self.streams and self.pack.in_place:
+            raise ValueError(
+                f"streams is set ({', '.join(self.streams)}) but pack.in_place is true, and a tar "
+                "in place has no such members; set pack.in_place to false"
+            )
         return self
 
 
@@ -123,6 +139,9 @@ class Switches(Settings):
     """How tau moves over the training (Eq. 7): a name, or a mapping with its `kind`; or none."""
     shift: Shift = None
     """How the size of a cluster shifts tau (Eq. 6): a name, or a mapping; or none."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind, each a mapping with its `weight` and numbers, or
+    the weight alone."""
     clustering: Clusterings = UsedClusterings()
     """Which of the dataset's clusterings gives the clusters; or {shift: NAME, relevancy: [NAMES]}:
     pairs of captions whose relevancy (the share of these clusterings in which they have one

@@ -69,7 +69,7 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
         ),
         cell.control, cell.seed,
     )  # fmt: skip
-    model, objective, modulator = started(
+    model, objective, modulator, _ = started(
         cell.method, towers, settings, data.inputs.dims, training.pairs, shifts, cell.seed, world
     )
     record = {"key": key, **cell.facts(), "items": len(training.pairs)}

@@ -8,7 +8,9 @@ from torch import nn
 from mmts.losses import Objective
 from mmts.method import Method
 from mmts.modulators.scheduled import ScheduledShift
+from mmts.towers.model import Model
 from mmts.training.pairs import Pairs
+from mmts.training.tau_and_loss import Term
 
 
 def build_objective(method: Method, samples: int, captions: int | None = None) -> Objective:
@@ -60,6 +62,11 @@ def build_modulator(
         epoch_steps=epoch_steps,
     )
     return built
+
+
+def build_terms(method: Method, model: Model) -> dict[str, tuple[float, Term]]:
+    """Return the weight and the function of each loss term beside the objective."""
+    return {name: (kind.weight, kind.build(model)) for name, kind in method.terms.items()}
 
 
 def period(method: Method, total_steps: int) -> float | None:

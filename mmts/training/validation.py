@@ -6,8 +6,9 @@ import torch
 
 from mmts.metrics.mir import per_query, relevancy
 from mmts.metrics.recall import retrieval_recall, rsum
+from mmts.towers.model import Model
 from mmts.towers.threads import of_encoding, threads
-from mmts.towers.two_tower import TwoTower, encode_all
+from mmts.training.batch import sent
 from mmts.training.batches import vision_batches
 from mmts.training.loading import deaths_told
 from mmts.training.pairs import Pairs
@@ -23,7 +24,7 @@ VALIDATED = {
 
 
 def validate(
-    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int
+    model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int
 ) -> dict[str, float]:
     """Recalls of a split both ways, and rsum (0 to 600), keys under `val/`.
 
@@ -53,7 +54,7 @@ def logged(metrics: dict[str, float]) -> dict[str, float]:
 
 @deaths_told()
 def encode_split(
-    model: TwoTower, pairs: Pairs, device: torch.device, batch_size: int, workers: int = 0
+    model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Unit rows of all media items, and of all captions, on the CPU.
 
@@ -63,10 +64,10 @@ def encode_split(
         InputError: one of them was killed.
     """
     model.eval()
-    inputs = vision_batches(pairs, batch_size, workers, device)
-    with threads(of_encoding(model.vision, pairs.clip_length is None), device):
-        vision = encode_all(model.encode_vision, inputs, device)
-    texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
-    with threads(of_encoding(model.text), device):
-        text = encode_all(model.encode_text, texts, device)
-    return vision, text
+    with threads(of_encoding(model, "vision"), device), torch.inference_mode():
+        streams = vision_batches(pairs, batch_size, workers, device)
+        found = [model.encode_vision(sent(batch, device)).rows.float().cpu() for batch in streams]
+    with threads(of_encoding(model, "text"), device), torch.inference_mode():
+        texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
+        said = [model.encode_text(batch.to(device)).float().cpu() for batch in texts]
+    return torch.cat(found), torch.cat(said)

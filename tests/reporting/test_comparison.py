@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmts.kinds.schedule import SCHEDULES
-from mmts.reporting.cells import Dataset
+from mmts.reporting.cells import Clustering, Dataset
 from mmts.reporting.comparison import PaperRow, method_of, paper_tables
 from mmts.reporting.figure_tau import tau_figure
 from mmts.reporting.misprints import misprints
@@ -165,8 +165,11 @@ def test_a_triangle_is_not_the_papers_schedule(
 def test_a_clustering_counts_by_its_column_not_its_name(ek100: SimpleNamespace) -> None:
     named = _with(ek100.dataset, "margin_mmts", clustering={"shift": "noun", "relevancy": []})
     assert method_of(named, MMTS) == "margin_mmts"
-    others = dataclasses.replace(ek100.dataset, columns={"verb": "noun"})
+    by_noun = {"verb": Clustering("classes", "noun", True)}
+    others = dataclasses.replace(ek100.dataset, clusterings=by_noun)
     assert method_of(others, MMTS) == "margin_verb"
+    other = {"verb": Clustering("a tree", "noun", False)}
+    assert method_of(dataclasses.replace(ek100.dataset, clusterings=other), MMTS) == ""
 
 
 def test_another_test_set_is_told(ek100: SimpleNamespace) -> None:

@@ -66,7 +66,7 @@ def test_modules_and_their_numbers() -> None:
 
 
 def test_the_schedule_moves_every_step_or_every_epoch() -> None:
-    batch = Batch(ROWS, ROWS, torch.tensor([0, 1, 1]), torch.arange(3))
+    batch = Batch({}, ROWS, torch.tensor([0, 1, 1]), torch.arange(3))
     for every, hold in (("step", 1), ("epoch", 4)):
         moves = {"kind": "cosine", "oscillations": 2.0, "update_every": every}
         found = modulator(alpha=0.02, schedule=moves)
