@@ -57,7 +57,8 @@ class ScheduleKind(Settings):
 
     def told(self, alpha: float) -> str:
         """Return the curve in words, for those who do not see the figure."""
-        return f"{self.oscillations:g} {self.label} waves of height {alpha:g}"
+        waves = "wave" if self.oscillations == 1 else "waves"
+        return f"{self.oscillations:g} {self.label} {waves} of height {alpha:g}"
 
     def check(self, alpha: float, total_steps: int) -> None:
         """Raise ValueError where a value is outside of [-alpha/2, alpha/2] in a training."""
