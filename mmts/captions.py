@@ -20,7 +20,7 @@ from mmts.columns import plain
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings.sources import Captions, Split
-from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
+from mmts.sources import CAPTION_BYTES, MISSING, SourceRows
 from mmts.sources.coverage import coverage, known_missing
 from mmts.sources.names import shown
 
@@ -46,7 +46,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     Args:
         settings: `datasets.<name>.captions`.
         raw: data/raw/<dataset>.
-        work, final: see `mmts.sources.read_source`.
+        work, final: see `mmts.kinds.source.SourceKind.read`.
 
     Raises:
         InputError: a duplicate id, too many bad pictures, too few of a source's listed images, or
@@ -58,7 +58,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     may_lack = set(SPLITS)
     reader = MediaReader()
     for name, source in settings.sources.items():
-        found = read_source(source, raw, work, final)
+        found = source.read(raw, work, final)
         facts[name] = {
             "kind": source.kind,
             "publishable": found.publishable,

@@ -14,7 +14,7 @@ A JSON has the `settings`, resolved, and what stands behind the names in them: `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,12 @@ from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
+from mmts.kinds.source import SOURCES
 from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import TERMS
 from mmts.method import Method, ShiftSettings
@@ -36,7 +40,6 @@ from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
 from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
-from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -44,19 +47,38 @@ STAMP = "run/params.json"
 """The digest of the params.yaml that the plan is of."""
 
 
-def _modules(*registries: Registry[Any]) -> list[str]:
-    return [module for registry in registries for module in registry.modules]
-
-
+REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
+    SOURCES: ("captions",),
+    CLUSTERINGS: ("cluster",),
+    VISION_TOWERS: ("embed", "train", "evaluate"),
+    TEXT_TOWERS: ("embed", "train", "evaluate"),
+    STREAMS: ("pack", "train", "evaluate", "report"),
+    SHIFTS: ("shift", "train", "report"),
+    OBJECTIVES: ("train", "report"),
+    MODULATORS: ("train", "report"),
+    SCHEDULES: ("train", "report"),
+    TERMS: ("train", "report"),
+}
+"""All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
-    "captions": sorted(set(MODULES.values())),
-    "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "pack": _modules(STREAMS),
-    "train": _modules(OBJECTIVES, MODULATORS, TERMS, STREAMS, VISION_TOWERS, TEXT_TOWERS),
-    "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES, STREAMS, TERMS),
+    stage: [
+        module for registry, by in REGISTRIES.items() if stage in by for module in registry.modules
+    ]
+    for stage in STAGES
 }
 """Modules that a stage imports by their names in settings."""
+
+
+def kinds_in(value: Any) -> Iterator[str]:
+    """Yield the modules of the kinds that settings name."""
+    if isinstance(value, BaseModel):
+        if isinstance(value, tuple(registry.base for registry in REGISTRIES)):
+            yield type(value).__module__
+        value = dict(value)
+    for inner in value.values() if isinstance(value, Mapping) else ():
+        yield from kinds_in(inner)
+    for inner in value if isinstance(value, tuple) else ():
+        yield from kinds_in(inner)
 
 
 def split(settings: BaseModel) -> tuple[Json, Json]:
@@ -105,16 +127,13 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
-        streams = [self._of_streams(config.datasets[name]) for name in grid.datasets]
+        shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
+        streams = [config.datasets[name].streams for name in grid.datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": {
-                    **self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
-                    **{module: code for of in streams for module, code in of.items()},
-                },
+                "kinds": self._kinds(*shown, *streams),
             },
         )
         self._files.remember()
@@ -155,8 +174,10 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def _kinds(self, modules: Iterable[str]) -> Json:
-        return {name: self._code.digest(self._code.closure([name])) for name in modules}
+    def _kinds(self, *settings: Any) -> Json:
+        """Digests of the code of the kinds that settings name."""
+        names = sorted(set(kinds_in(settings)))
+        return {name: self._code.digest(self._code.closure([name])) for name in names}
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -172,14 +193,14 @@ class Plan:
                 "packages": {
                     package: version
                     for source in sources.values()
-                    for package, version in package_versions(source.kind).items()
+                    for package, version in package_versions(source.packages).items()
                 },
                 "files": {
                     str(path): self._files.sha256(path)
                     for source in sources.values()
-                    for path in files_outside(source, Path("data/raw") / name)
+                    for path in files_outside(source.named(), Path("data/raw") / name)
                 },
-                "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
+                "kinds": self._kinds(dataset.captions),
             },
         )
         vision, text = dataset.towers.vision, dataset.towers.text
@@ -201,31 +222,43 @@ class Plan:
             },
         )
         self._add(
-            f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
+            f"{name}/cluster.json",
+            {
+                "settings": {"clusterings": _plain(dataset.clusterings)},
+                "kinds": self._kinds(dataset.clusterings),
+            },
         )
         streams = _plain(dataset.streams)
         self._add(
             f"{name}/pack.json",
-            {"settings": {"pack": pack, "streams": streams}, "kinds": self._of_streams(dataset)},
+            {
+                "settings": {"pack": pack, "streams": streams},
+                "kinds": self._kinds(dataset.streams),
+            },
         )
         of_shift = set(ShiftSettings.model_fields)
-        methods = {
-            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+        cells = {
+            method: self._config.cells[name, method]
             for method in self._config.grid.methods
             if (name, method) in self._config.cells
         }
-        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
-
-    def _of_streams(self, dataset: Dataset) -> Json:
-        """The code of the kinds of a dataset's streams."""
-        return self._kinds(sorted({STREAMS.module(s.kind) for s in dataset.streams.values()}))
+        methods = {m: cell.model_dump(mode="json", include=of_shift) for m, cell in cells.items()}
+        self._add(
+            f"{name}/shift.json",
+            {
+                "settings": {"methods": methods},
+                "kinds": self._kinds(*(cell.shift for cell in cells.values())),
+            },
+        )
 
     def _behind(self, *towers: VisionTower | TextTower) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(tower.name)
+            packages |= package_versions(
+                {"timm": ("timm",), "open_clip": ("open_clip_torch",)}.get(tower.name, ())
+            )
             for spec in (tower.weights, getattr(tower, "tokenizer", None)):
                 if tower.name in OUTSIDE and not Path(str(spec)).is_file():
                     continue  # the package's, whose version is known
@@ -237,7 +270,11 @@ class Plan:
             for tower in towers
             if tower.name != "sentence"
         ]
-        return {"weights": weights, "packages": packages, "kinds": self._kinds(kinds)}
+        return {
+            "weights": weights,
+            "packages": packages,
+            "kinds": {n: self._code.digest(self._code.closure([n])) for n in kinds},
+        }
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -246,21 +283,23 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind, streams = self._behind(*trained), self._of_streams(dataset)
-        kinds = [OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind)]
-        kinds += [TERMS.module(kind) for kind in cell.terms]
+        behind, streams = self._behind(*trained), dataset.streams
+        without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
             {
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
-                    "streams": _plain(dataset.streams),
+                    "streams": _plain(streams),
                     "train": train,
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **streams, **self._kinds(kinds)},
+                "kinds": {
+                    **behind["kinds"],
+                    **self._kinds(without_shift, dataset.train, streams),
+                },
             },
         )
         evaluate, _ = split(dataset.evaluate)
@@ -268,6 +307,6 @@ class Plan:
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **streams},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams)},
             },
         )

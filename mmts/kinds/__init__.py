@@ -16,5 +16,10 @@ Above0 = Annotated[float, Field(gt=0)]
 From0 = Annotated[float, Field(ge=0)]
 Above0To1 = Annotated[float, Field(gt=0, le=1)]
 
-VISION_TOWERS = Registry("vision tower", "mmts.towers.vision", Settings)
-TEXT_TOWERS = Registry("text tower", "mmts.towers.text", Settings)
+
+class _Tower(Settings):
+    """Until towers are kinds."""
+
+
+VISION_TOWERS = Registry("vision tower", "mmts.towers.vision", _Tower)
+TEXT_TOWERS = Registry("text tower", "mmts.towers.text", _Tower)

@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.kinds.modulator import MODULATORS, ModulatorKind
 from mmts.kinds.objective import quantity
+from mmts.kinds.schedule import SCHEDULES, ScheduleKind
+from mmts.kinds.shift import SHIFTS, ShiftKind
 from mmts.metrics.recall import to_percent
 from mmts.reporting.measure import Measure, measure_of
 
@@ -30,6 +33,20 @@ class Source:
     """Pictures that were joined to an earlier one with the same bytes."""
     uncaptioned: Mapping[str, int] = field(default_factory=dict)
     """How many images of each split the source lists without a caption."""
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """A named clustering, see `mmts.kinds.clustering`."""
+
+    label: str
+    """Its name on the page."""
+    column: str = ""
+    """The class column that it is by; empty where there is none."""
+    published: bool = False
+    """Whether it is the paper's."""
+    noise: int = 0
+    """Training captions that it put into no cluster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +83,22 @@ class Cell:
         return {name: name for name in (self.objective, *self.terms)}
 
     @property
+    def modulator(self) -> type[ModulatorKind]:
+        """What gave its tau."""
+        return MODULATORS.load(self.run["modulator"])
+
+    @property
+    def schedule(self) -> ScheduleKind | None:
+        """How its tau moved by the formula; None where that did not move."""
+        return SCHEDULES.optional(self.run["schedule"]) if self.run["alpha"] > 0 else None
+
+    @property
+    def shift(self) -> ShiftKind | None:
+        """What its shifts went by; None where all clusters had the same."""
+        apart = self.run["shift_min"] < self.run["shift_max"]
+        return SHIFTS.optional(self.run["shift"]) if apart else None
+
+    @property
     def measure(self) -> Measure:
         """What it was measured by."""
         return measure_of(next(iter(self.metrics.values())))
@@ -76,9 +109,8 @@ class Dataset:
     """All that the report shows of one dataset.
 
     `captions` is captions.parquet with `cluster_id` and `cluster_size` of the default
-    clustering and `vector`, the caption's row of `vectors` (a .npy file). `columns`
-    has the class column of each clustering by one; `class_sizes`, by column, the training rows of
-    each class, the largest first.
+    clustering and `vector`, the caption's row of `vectors` (a .npy file). `class_sizes` has, by
+    column of the clusterings by one, the training rows of each class, the largest first.
     """
 
     name: str
@@ -89,7 +121,7 @@ class Dataset:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     shifts: Mapping[str, pd.DataFrame]
-    columns: Mapping[str, str]
+    clusterings: Mapping[str, Clustering]
     class_sizes: Mapping[str, NDArray[np.int64]]
     unused: Mapping[str, int]
     """Rows of the sources that were dropped, and clips that were lost, by the kind of reason."""
@@ -133,14 +165,12 @@ class Dataset:
 
     def learned(self, method: str) -> bool:
         """Whether the method learns its tau, so that only the log knows it."""
-        return bool(self.of(method)[0].run["modulator"] != "scheduled")
+        return self.of(method)[0].modulator.learned
 
     def has_both(self, method: str) -> bool:
-        """Return whether the method has a schedule and shifts: MM-TS."""
-        run = self.of(method)[0].run
-        return bool(
-            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
-        )
+        """Return whether the method has a schedule and shifts, as MM-TS has."""
+        cell = self.of(method)[0]
+        return not (cell.modulator.learned or cell.schedule is None or cell.shift is None)
 
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""

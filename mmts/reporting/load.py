@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import artifact
-from mmts.reporting.cells import Cell, Dataset, Source
+from mmts.kinds.modulator import MODULATORS
+from mmts.reporting import facts
+from mmts.reporting.cells import Cell, Clustering, Dataset, Source
 from mmts.reporting.facts import (
     REMEDY,
-    Clustering,
     Manifest,
     Metrics,
     Model,
@@ -58,7 +59,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
     if not used <= summary["sources"].keys():
         lost = min(used - summary["sources"].keys())
         raise InputError(f"{path} has no source {lost}, which captions or cells are of; {REMEDY}")
-    columns = _class_columns(data / "cluster" / name)
+    clusterings = _clusterings(data / "cluster" / name)
     return Dataset(
         name=name,
         sources=sources,
@@ -70,8 +71,8 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         shifts={
             m: read_method_shifts(data / "shift" / name / m / "shift.parquet") for m in methods
         },
-        columns=columns,
-        class_sizes=_class_sizes(data / "cluster" / name, columns),
+        clusterings=clusterings,
+        class_sizes=_class_sizes(data / "cluster" / name, clusterings),
         unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
         cells=cells,
         repeats=summary.get("repeats", ()),
@@ -93,18 +94,23 @@ def _unused(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
     return found | ({"lost in cutting": lost} if lost else {})
 
 
-def _class_columns(folder: Path) -> dict[str, str]:
-    """The class column of each clustering by one, by the clustering's name."""
-    facts = {file.stem: read_facts(file, Clustering) for file in sorted(folder.glob("*.json"))}
-    return {name: of["column"] for name, of in facts.items() if of["kind"] == "column"}
+def _clusterings(folder: Path) -> dict[str, Clustering]:
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        about = read_facts(file, facts.Clustering)
+        fields = {field: about[field] for field in facts.Clustering.model_fields}
+        found[file.stem] = Clustering(**fields)
+    return found
 
 
-def _class_sizes(folder: Path, columns: Mapping[str, str]) -> dict[str, NDArray[np.int64]]:
+def _class_sizes(
+    folder: Path, clusterings: Mapping[str, Clustering]
+) -> dict[str, NDArray[np.int64]]:
     """The training rows of each class, falling, by column: that with the fewest classes first."""
     found = {}
-    for name, column in columns.items():
-        if column not in found:
-            found[column] = read_class_sizes(folder / f"{name}.parquet")
+    for name, clustering in clusterings.items():
+        if clustering.column and clustering.column not in found:
+            found[clustering.column] = read_class_sizes(folder / f"{name}.parquet")
     return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 
@@ -165,7 +171,10 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         seed=seed,
         run=run,
         curves=read_curves(
-            trained / "curves.csv", measure, learned=run["modulator"] != "scheduled"
+            trained / "curves.csv",
+            measure,
+            learned=MODULATORS.load(run["modulator"]).learned,
+            terms=[run["objective"], *run["terms"]] if run.get("terms") else (),
         ),
         metrics=metrics,
         queries=read_queries(evaluated / "queries.parquet", measure),

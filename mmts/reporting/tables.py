@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from mmts.kinds.term import TERMS
 from mmts.metrics.longtail import PARTS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval, paired_difference
@@ -123,11 +124,22 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
 
 
 def setting(dataset: Dataset, method: str) -> str:
-    """The range of the method's temperature or margin, such as `margin 0.1–0.3`."""
+    """The range of the method's temperature or margin, such as `margin 0.1–0.3`.
+
+    Then whatever of a schedule and shifts is not the paper's.
+    """
     low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
-    knob = ("learned " if dataset.learned(method) else "") + KNOBS[dataset.quantity(method)]
-    apart = ", without alike pairs" if dataset.leaves_out_alike(method) else ""
-    return f"{knob} {low}" + ("" if low == high else f"–{high}") + apart
+    cell = dataset.of(method)[0]
+    knob = f"{cell.modulator.label} {KNOBS[dataset.quantity(method)]}".lstrip()
+    told = [f"{knob} {low}" + ("" if low == high else f"–{high}")]
+    if cell.schedule is not None and not cell.schedule.paper:
+        told.append(cell.schedule.words)
+    if cell.shift is not None and not cell.shift.paper:
+        told.append(f"shifts by {cell.shift.label}")
+    if dataset.leaves_out_alike(method):
+        told.append("without alike pairs")
+    told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
+    return ", ".join(told)
 
 
 def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:

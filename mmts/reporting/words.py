@@ -122,6 +122,7 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "it a little."
     )
     told = [*_ranks(dataset), *_streams(dataset), *_unused(dataset), *_repeats(dataset, names)]
+    told += _noise(dataset)
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
 
@@ -165,6 +166,17 @@ def _repeats(dataset: Dataset, names: bool) -> list[str]:
         )
         lines.append(f"{capital(line)}; {effect}.")
     return lines
+
+
+def _noise(dataset: Dataset) -> list[str]:
+    """A line a clustering that puts training captions into no cluster."""
+    count = int((dataset.captions["split"] == "train").sum())
+    return [
+        f"The clustering {name} ({of.label}) takes {of.noise:,} of {count:,} training captions "
+        f"({100 * of.noise / count:.1f} %) for noise; each is a cluster of its own, of size 1."
+        for name, of in dataset.clusterings.items()
+        if of.noise
+    ]
 
 
 def _groups(dataset: Dataset) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
+from mmts.kinds.schedule import Schedule
+from mmts.kinds.shift import Shift
 from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, Stream, StreamName
 from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
@@ -17,7 +20,7 @@ from mmts.settings.base import (
     Settings,
     check_apart,
 )
-from mmts.settings.prepared import Clustering, Embed, KMeansClustering, Pack
+from mmts.settings.prepared import Embed, Pack
 from mmts.settings.sources import Captions
 from mmts.settings.towers import TextTower, Towers, VisionTower
 from mmts.settings.training import Evaluate, Train
@@ -45,7 +48,7 @@ class Temperature(Settings):
     fixed: Annotated[float, Field(gt=0, le=MAX_TAU)] = 0.07
     """Of a method without a schedule and without shifts."""
     alpha: Auto = "auto"
-    """Peak-to-peak range of the cosine, of methods with a schedule; auto: `fixed`."""
+    """Peak-to-peak range of the schedule, of methods with a schedule; auto: `fixed`."""
     shift_min: Auto = "auto"
     """Shift of the smallest cluster, of methods with shifts; auto: 0.75 of `fixed`."""
     shift_max: Auto = "auto"
@@ -60,7 +63,7 @@ class Margin(Temperature):
 
 
 def _clusterings() -> dict[str, Clustering]:
-    return {"default": KMeansClustering(kind="kmeans", k=50)}
+    return {"default": CLUSTERINGS.validated({"kind": "kmeans", "k": 50})}
 
 
 class Dataset(Settings):
@@ -122,29 +125,6 @@ class Dataset(Settings):
         return self
 
 
-class Schedule(Settings):
-    """How the temperature or margin moves over the training (Eq. 7)."""
-
-    kind: Literal["cosine"]
-    oscillations: Annotated[float, Field(gt=0, le=1e6)] = 5.0
-    """Over the whole training: period = total steps / oscillations."""
-    update_every: Literal["step", "epoch"] = "step"
-    """When the cosine moves on."""
-
-
-class Shift(Settings):
-    """How the size of a cluster shifts the temperature or margin."""
-
-    kind: Literal["linear", "log", "rank"]
-    """Linear in the size (Eq. 6), in its logarithm (log), or in its rank among the clusters (rank):
-    in a long tail, linear leaves most at shift_min."""
-
-
-def _kind(value: Any) -> Any:
-    """A name alone is short for the mapping with that kind."""
-    return {"kind": value} if isinstance(value, str) else value
-
-
 class Switches(Settings):
     """What a method is, as it stands under `methods.<name>`.
 
@@ -155,10 +135,10 @@ class Switches(Settings):
     """The loss: a name, or a mapping with its `kind` and numbers."""
     modulator: Modulator = "scheduled"
     """What gives tau: `scheduled` for the formula, or one that learns it."""
-    schedule: Annotated[Schedule | None, BeforeValidator(_kind)] = None
-    """cosine, or none."""
-    shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
-    """linear, log or rank, or none."""
+    schedule: Schedule = None
+    """How tau moves over the training (Eq. 7): a name, or a mapping with its `kind`; or none."""
+    shift: Shift = None
+    """How the size of a cluster shifts tau (Eq. 6): a name, or a mapping; or none."""
     terms: Terms = Field(default_factory=dict)
     """Loss terms beside the objective, by kind, each a mapping with its `weight` and numbers, or
     the weight alone."""

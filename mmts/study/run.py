@@ -65,7 +65,7 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     shifts = controlled(
         shift_table(
             training.clusters, shift_min=cell.method.shift_min, shift_max=cell.method.shift_max,
-            mapping=cell.method.shift_mapping,
+            mapping=cell.method.shift or "linear",
         ),
         cell.control, cell.seed,
     )  # fmt: skip

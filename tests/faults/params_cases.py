@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from mmts.errors import spelt
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
 from mmts.method import MAX_TAU
 from mmts.settings.base import NAME
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
@@ -60,7 +62,7 @@ def _put(tree: Any, key: Key, value: Any) -> Any:
 
 
 def everything() -> dict[str, Any]:
-    """Sound settings with every kind of source, clustering, objective and modulator."""
+    """Sound settings with every kind of source, clustering and part of a method."""
     tree = changed(PARAMS, {"datasets.full": _full()})
     numbers = {"fixed": 0.07, "alpha": 0.02, "shift_min": 0.06, "shift_max": "auto"}
     plain = {
@@ -71,6 +73,8 @@ def everything() -> dict[str, Any]:
     methods["base"] = {**plain, "per_dataset": {"full": {**plain, "temperature": {**numbers}}}}
     for kind in ("siglip", "cyclip", "arctanh"):
         methods[kind] = {**plain, "objective": {"kind": kind}}
+    for kind in ("log", "rank"):
+        methods[kind] = {**plain, "shift": {"kind": kind}}
     methods["max_margin"] = {"objective": {"kind": "max_margin"}, "margin": {"fixed": 0.2}}
     methods["learnable"] = {
         "objective": {"kind": "info_nce"}, "modulator": {"kind": "learnable"},
@@ -94,7 +98,9 @@ def dataset_schema() -> dict[str, Any]:
 def method_schema() -> dict[str, Any]:
     """JSON schema of a method: with the kinds of each registry, and numbers of its own."""
     schema = Switches.model_json_schema()
-    for name, registry in (("objective", OBJECTIVES), ("modulator", MODULATORS)):
+    registries = {"objective": OBJECTIVES, "modulator": MODULATORS, "schedule": SCHEDULES,
+                  "shift": SHIFTS}  # fmt: skip
+    for name, registry in registries.items():
         kinds = [registry.load(kind).model_json_schema() for kind in registry.kinds]
         named = [
             {**k, "title": registry.module(x)} for k, x in zip(kinds, registry.kinds, strict=True)

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.settings.sources import CC3MSource, EK100Source
+from mmts.kinds.source.cc3m import Kind as CC3MSource
+from mmts.kinds.source.ek100 import Kind as EK100Source
 from mmts.sources import SourceRows, cc3m, ek100
 from tests.conftest import CELL, Project
 from tests.faults import mounts, started

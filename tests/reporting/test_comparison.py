@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mmts.reporting.cells import Dataset
+from mmts.reporting.cells import Clustering, Dataset
 from mmts.reporting.comparison import PaperRow, method_of, paper_tables
 from mmts.reporting.misprints import misprints
 from mmts.reporting.page import page
@@ -123,8 +123,8 @@ def test_measured_rows_are_from_the_metrics_or_dashes(ek100: SimpleNamespace) ->
     "changes",
     [
         {"modulator": "learnable"},
-        {"update_every": "epoch"},
-        {"shift_mapping": "log"},
+        {"schedule": {"kind": "cosine", "update_every": "epoch"}},
+        {"shift": {"kind": "log"}},
         {"clustering": {"shift": "verb", "relevancy": []}},
         {"clustering": {"shift": "default", "relevancy": ["noun"]}},
         {"alpha": 0.0},
@@ -142,8 +142,11 @@ def test_a_method_with_another_property_does_not_fill_the_row(
 def test_a_clustering_counts_by_its_column_not_its_name(ek100: SimpleNamespace) -> None:
     named = _with(ek100.dataset, "margin_mmts", clustering={"shift": "noun", "relevancy": []})
     assert method_of(named, MMTS) == "margin_mmts"
-    others = dataclasses.replace(ek100.dataset, columns={"verb": "noun"})
+    by_noun = {"verb": Clustering("classes", "noun", True)}
+    others = dataclasses.replace(ek100.dataset, clusterings=by_noun)
     assert method_of(others, MMTS) == "margin_verb"
+    other = {"verb": Clustering("a tree", "noun", False)}
+    assert method_of(dataclasses.replace(ek100.dataset, clusterings=other), MMTS) == ""
 
 
 def test_another_test_set_is_told(ek100: SimpleNamespace) -> None:
