@@ -121,8 +121,10 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    told = [*_ranks(dataset), *_streams(dataset), *_unused(dataset), *_repeats(dataset, names)]
-    told += _noise(dataset)
+    told = [
+        *_ranks(dataset), *_streams(dataset), *_unused(dataset), *_repeats(dataset, names),
+        *_noise(dataset),
+    ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
 
