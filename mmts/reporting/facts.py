@@ -86,14 +86,8 @@ class _Towers(Facts):
     vision: _Tower
 
 
-def _stream(kind: str) -> str:
-    if kind not in STREAMS.kinds:
-        raise ValueError(f"there is no kind of stream {kind}")
-    return kind
-
-
 class _Stream(Facts):
-    kind: Annotated[str, AfterValidator(_stream)]
+    kind: Annotated[str, _known(STREAMS)]
 
 
 class Model(Facts):

@@ -87,7 +87,8 @@ class Dataset(Settings):
     """By name. The shards carry `default`; a method may name another."""
     pack: Pack = Pack()
     streams: dict[StreamName, Stream] = Field(default_factory=dict)
-    """What stands beside the pictures or clips, by name: a mapping with the `kind` of each."""
+    """What stands beside the pictures or clips, by name: a mapping with the `kind` of each, a file
+    of `mmts/kinds/stream` (docs/extend.md)."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
