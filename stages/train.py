@@ -174,8 +174,10 @@ def train_seed(
             data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
             streams,
         )  # fmt: skip
+        measure = plan.settings("measure", Measure)
+        measure.check(ready.pairs.classes_of is not None)
         if ready.held_out is not None:
-            ready.held_out.measure = plan.settings("measure", Measure)
+            ready.held_out.measure = measure
         found = world.from_first(
             lambda: facts(
                 plan.content, plan.code, kept.inputs,
