@@ -20,7 +20,7 @@ from mmts.columns import plain
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings.sources import Captions, Split
-from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
+from mmts.sources import CAPTION_BYTES, MISSING, SourceRows
 from mmts.sources.coverage import coverage, known_missing
 from mmts.sources.names import shown
 
@@ -46,7 +46,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     Args:
         settings: `datasets.<name>.captions`.
         raw: data/raw/<dataset>.
-        work, final: see `mmts.sources.read_source`.
+        work, final: see `mmts.kinds.source.SourceKind.read`.
 
     Raises:
         InputError: a duplicate id, too many bad pictures, too few of a source's listed images, or
@@ -58,7 +58,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     may_lack = set(SPLITS)
     reader = MediaReader()
     for name, source in settings.sources.items():
-        found = read_source(source, raw, work, final)
+        found = source.read(raw, work, final)
         facts[name] = {
             "kind": source.kind,
             "publishable": found.publishable,
@@ -233,14 +233,20 @@ def merge_identical(rows: pd.DataFrame) -> pd.DataFrame:
     other values in the columns of streams they can.
     """
     known = rows["media_sha256"] != ""
-    content = rows["media_sha256"].copy()
-    for name in stream_columns(rows):
-        content += rows[name]
+    content = contents(rows)
     first = rows[known].assign(content=content).drop_duplicates("content").set_index("content")
     merged = {
         name: content.map(first[name]).where(known, rows[name]) for name in ("sample_id", "media")
     }
     return rows.assign(**merged)
+
+
+def contents(rows: pd.DataFrame) -> pd.Series:
+    """Return what tells media items apart: their bytes, and what their streams are made of."""
+    found = rows["media_sha256"].copy()
+    for name in stream_columns(rows):
+        found += rows[name]
+    return found
 
 
 def assign_splits(rows: pd.DataFrame, settings: Mapping[str, Split]) -> pd.DataFrame:
@@ -286,12 +292,15 @@ def _drawn_split(name: str, split: Split) -> str:
 def repeats(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how many held-out pictures have the same bytes as another picture.
 
+    Pictures with other values in the columns of streams can be told apart, and do not count.
+
     Returns:
         An entry for each pair of splits with such pictures: `split` (val or test), `also_in` (an
         earlier split, or the same), `pictures` of `split` that are repeats, `of` how many, and
         `example`, the sample_id of one of them and of a picture with the same bytes.
     """
     pictures = rows.loc[rows["media_sha256"] != ""].drop_duplicates("sample_id")
+    pictures = pictures.assign(media_sha256=contents(pictures))
     found = []
     for at, split in enumerate(SPLITS):
         held_out = pictures[pictures["split"] == split]

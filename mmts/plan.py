@@ -14,7 +14,7 @@ A JSON has the `settings`, resolved, and what stands behind the names in them: `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +24,24 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import RERANKS
 from mmts.kinds.schedule import SCHEDULES
 from mmts.kinds.shift import SHIFTS
+from mmts.kinds.source import SOURCES
 from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import TERMS
+from mmts.kinds.text import TEXT_TOWERS, TextKind
+from mmts.kinds.vision import VISION_TOWERS, VisionKind
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
-from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
-from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -48,30 +49,40 @@ STAMP = "run/params.json"
 """The digest of the params.yaml that the plan is of."""
 
 
-def _modules(*registries: Registry[Any]) -> list[str]:
-    return [module for registry in registries for module in registry.modules]
-
-
+REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
+    SOURCES: ("captions",),
+    CLUSTERINGS: ("cluster",),
+    VISION_TOWERS: ("embed", "train", "evaluate"),
+    TEXT_TOWERS: ("embed", "train", "evaluate"),
+    STREAMS: ("pack", "train", "evaluate", "report"),
+    SHIFTS: ("shift", "train", "report"),
+    OBJECTIVES: ("train", "report"),
+    MODULATORS: ("train", "report"),
+    SCHEDULES: ("train", "report"),
+    TERMS: ("train", "report"),
+    MEASURES: ("train", "evaluate", "report"),
+    RERANKS: ("evaluate", "report"),
+}
+"""All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
-    "captions": sorted(set(MODULES.values())),
-    "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "pack": _modules(STREAMS),
-    "shift": _modules(SHIFTS),
-    "train": _modules(
-        OBJECTIVES,
-        MODULATORS,
-        SCHEDULES,
-        SHIFTS,
-        TERMS,
-        STREAMS,
-        VISION_TOWERS,
-        TEXT_TOWERS,
-        MEASURES,
-    ),
-    "evaluate": _modules(STREAMS, VISION_TOWERS, TEXT_TOWERS, MEASURES, RERANKS),
-    "report": _modules(OBJECTIVES, MODULATORS, SCHEDULES, SHIFTS, TERMS, MEASURES, RERANKS),
+    stage: [
+        module for registry, by in REGISTRIES.items() if stage in by for module in registry.modules
+    ]
+    for stage in STAGES
 }
 """Modules that a stage imports by their names in settings."""
+
+
+def kinds_in(value: Any) -> Iterator[str]:
+    """Yield the modules of the kinds that settings name."""
+    if isinstance(value, BaseModel):
+        if isinstance(value, tuple(registry.base for registry in REGISTRIES)):
+            yield type(value).__module__
+        value = dict(value)
+    for inner in value.values() if isinstance(value, Mapping) else ():
+        yield from kinds_in(inner)
+    for inner in value if isinstance(value, tuple) else ():
+        yield from kinds_in(inner)
 
 
 def split(settings: BaseModel) -> tuple[Json, Json]:
@@ -99,27 +110,6 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
 
 
-def _judges(dataset: Dataset) -> list[str]:
-    """Modules of its measure, and of its re-ranking."""
-    rerank = dataset.evaluate.rerank
-    return [
-        MEASURES.module(dataset.measure.kind),
-        *([] if rerank is None else [RERANKS.module(rerank.kind)]),
-    ]
-
-
-def _trained(method: Method) -> list[str]:
-    """Import names of the kinds that train a method; shifts are a table then."""
-    found = [OBJECTIVES.module(method.objective.kind), MODULATORS.module(method.modulator.kind)]
-    found += [TERMS.module(kind) for kind in method.terms]
-    return found + ([] if method.schedule is None else [SCHEDULES.module(method.schedule.kind)])
-
-
-def _shifts(methods: Iterable[Method]) -> set[str]:
-    """Import names of the shifts of some methods."""
-    return {SHIFTS.module(method.shift.kind) for method in methods if method.shift is not None}
-
-
 class Plan:
     """The files of a plan, by their names in `data/plan`; written by `write`."""
 
@@ -142,13 +132,13 @@ class Plan:
             self._add_cell(name, method, cell)
         grid = config.grid
         shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
-        told = _shifts(shown).union(*map(_trained, shown))
-        told |= {module for d in grid.datasets for module in _judges(config.datasets[d])}
+        datasets = [config.datasets[name] for name in grid.datasets]
+        judges = [(d.streams, d.measure, d.evaluate) for d in datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(sorted(told)),
+                "kinds": self._kinds(*shown, *judges),
             },
         )
         self._files.remember()
@@ -189,8 +179,10 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def _kinds(self, modules: Iterable[str]) -> Json:
-        return {name: self._code.digest(self._code.closure([name])) for name in modules}
+    def _kinds(self, *settings: Any) -> Json:
+        """Digests of the code of the kinds that settings name."""
+        names = sorted(set(kinds_in(settings)))
+        return {name: self._code.digest(self._code.closure([name])) for name in names}
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -206,14 +198,14 @@ class Plan:
                 "packages": {
                     package: version
                     for source in sources.values()
-                    for package, version in package_versions(source.kind).items()
+                    for package, version in package_versions(source.packages).items()
                 },
                 "files": {
                     str(path): self._files.sha256(path)
                     for source in sources.values()
-                    for path in files_outside(source, Path("data/raw") / name)
+                    for path in files_outside(source.named(), Path("data/raw") / name)
                 },
-                "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
+                "kinds": self._kinds(dataset.captions),
             },
         )
         vision, text = dataset.towers.vision, dataset.towers.text
@@ -235,12 +227,19 @@ class Plan:
             },
         )
         self._add(
-            f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
+            f"{name}/cluster.json",
+            {
+                "settings": {"clusterings": _plain(dataset.clusterings)},
+                "kinds": self._kinds(dataset.clusterings),
+            },
         )
         streams = _plain(dataset.streams)
         self._add(
             f"{name}/pack.json",
-            {"settings": {"pack": pack, "streams": streams}, "kinds": self._of_streams(dataset)},
+            {
+                "settings": {"pack": pack, "streams": streams},
+                "kinds": self._kinds(dataset.streams),
+            },
         )
         of_shift = set(ShiftSettings.model_fields)
         cells = {
@@ -253,32 +252,20 @@ class Plan:
             f"{name}/shift.json",
             {
                 "settings": {"methods": methods},
-                "kinds": self._kinds(sorted(_shifts(cells.values()))),
+                "kinds": self._kinds(*(cell.shift for cell in cells.values())),
             },
         )
 
-    def _of_streams(self, dataset: Dataset) -> Json:
-        """The code of the kinds of a dataset's streams."""
-        return self._kinds(sorted({STREAMS.module(s.kind) for s in dataset.streams.values()}))
-
-    def _behind(self, *towers: VisionTower | TextTower) -> Json:
+    def _behind(self, *towers: VisionKind | TextKind) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(tower.name)
-            for spec in (tower.weights, getattr(tower, "tokenizer", None)):
-                if tower.name in OUTSIDE and not Path(str(spec)).is_file():
-                    continue  # the package's, whose version is known
-                if spec is not None and spec != "random":
-                    sentence = tower.name == "sentence"
-                    weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        kinds = [
-            (VISION_TOWERS if isinstance(tower, VisionTower) else TEXT_TOWERS).module(tower.name)
-            for tower in towers
-            if tower.name != "sentence"
-        ]
-        return {"weights": weights, "packages": packages, "kinds": self._kinds(kinds)}
+            packages |= package_versions(tower.packages)
+            sentence = isinstance(tower, TextKind) and not tower.tokens
+            for spec in tower.models:
+                weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(*towers)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -287,15 +274,16 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind, streams = self._behind(*trained), self._of_streams(dataset)
+        behind, streams = self._behind(*trained), dataset.streams
         measure = dataset.measure
+        without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
             {
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
-                    "streams": _plain(dataset.streams),
+                    "streams": _plain(streams),
                     "train": train,
                     "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
@@ -303,8 +291,7 @@ class Plan:
                 **behind,
                 "kinds": {
                     **behind["kinds"],
-                    **streams,
-                    **self._kinds([*_trained(cell), MEASURES.module(measure.kind)]),
+                    **self._kinds(without_shift, dataset.train, streams, measure),
                 },
             },
         )
@@ -313,6 +300,6 @@ class Plan:
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **streams, **self._kinds(_judges(dataset))},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
             },
         )

@@ -22,6 +22,18 @@ from mmts.settings.base import Settings
 K = TypeVar("K", bound=Settings)
 
 
+class KindError(ValueError):
+    """Settings name no kind that there is.
+
+    Attributes:
+        key: of the settings, that should name it.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
+
+
 class Registry(Generic[K]):
     """The kinds of one thing.
 
@@ -49,12 +61,6 @@ class Registry(Generic[K]):
     def module(self, kind: str) -> str:
         """Return the import name of a kind's file."""
         return f"{self.package}.{kind}"
-
-    def import_(self, kind: str) -> Any:
-        """Return the module of a kind; KeyError where there is none."""
-        if kind not in self.kinds:
-            raise KeyError(kind)
-        return import_module(self.module(kind))
 
     @property
     def modules(self) -> list[str]:
@@ -102,12 +108,12 @@ class Registry(Generic[K]):
             raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
         kind = value.get(self.key)
         if kind is None:
-            raise ValueError(f"it is missing; {self._there_are()}")
+            raise KindError(self.key, f"it is missing; {self._there_are()}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            raise ValueError(f"it is {shown!r}; {hint}{self._there_are()}")
+            raise KindError(self.key, f"it is {shown!r}; {hint}{self._there_are()}")
         return self.load(kind).model_validate(value)
 
     def _there_are(self) -> str:

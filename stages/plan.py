@@ -10,7 +10,6 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.config import Config
     from mmts.plan import Plan
-    from mmts.settings.sources import Source
 
 
 def main(
@@ -52,25 +51,12 @@ def check_raw(config: "Config") -> None:
         raw = Path("data/raw") / name
         if raw.exists() or raw.with_name(f"{name}.dvc").exists():  # DVC brings the latter
             continue
-        if not all(elsewhere(source) for source in config.datasets[name].captions.sources.values()):
+        if not all(s.elsewhere for s in config.datasets[name].captions.sources.values()):
             raise InputError(
                 f"{raw} is not there; put the files of datasets.{name}.captions.sources into it, "
                 "or name them by absolute paths"
             )
         raw.mkdir(parents=True)
-
-
-def elsewhere(source: "Source") -> bool:
-    """Return whether all files of a source are named, and by absolute paths."""
-    if source.kind not in ("cc3m", "coco", "flickr30k", "table"):
-        return False
-    found, left = [], [source.model_dump()]
-    while left:
-        for key, value in left.pop().items():
-            left += [value] if isinstance(value, dict) else []
-            if value is not None and key in ("captions", "images", "image_root", "path", "tsv"):
-                found.append(str(value))
-    return bool(found) and all(path.startswith("/") for path in found)
 
 
 def fetch(config: "Config") -> None:

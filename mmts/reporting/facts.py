@@ -23,6 +23,7 @@ from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import Rerank
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
+from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU
 from mmts.registry import Registry
@@ -85,10 +86,15 @@ class _Towers(Facts):
     vision: _Tower
 
 
+class _Stream(Facts):
+    kind: Annotated[str, _known(STREAMS)]
+
+
 class Model(Facts):
     """model.json of a training."""
 
     towers: _Towers
+    streams: dict[Name, _Stream] = {}
 
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
@@ -142,17 +148,13 @@ class Manifest(Facts):
     clips: _Clips = _Clips()
 
 
-class _KMeans(Facts):
-    kind: Literal["kmeans"]
+class Clustering(Facts):
+    """The JSON beside a clustering."""
 
-
-class _Column(Facts):
-    kind: Literal["column"]
+    label: str
     column: str
-
-
-Clustering = Annotated[_KMeans | _Column, Field(discriminator="kind")]
-"""The JSON beside a clustering."""
+    published: bool
+    noise: Rows
 
 
 class _Picture(Facts):

@@ -127,11 +127,12 @@ def _caption(dataset: Dataset) -> str:
         schedules = [cell.schedule for cell in formula if cell.schedule is not None]
         named = dict.fromkeys(f"the {s.label} schedule{' (Eq. 7)' * s.paper}" for s in schedules)
         moves = f"{' or '.join(named)} plus " if named else ""
-        linear = all(cell.shift is None or cell.shift.paper for cell in formula)
+        shifts = [cell.shift for cell in formula if cell.shift is not None]
+        others = " and ".join(dict.fromkeys(shift.label for shift in shifts if not shift.paper))
+        equations = f"Eq. 8; Eq. 6 but for shifts by {others}" if others else "Eq. 6 and 8"
         told.append(
-            f"One value a sample: {moves}the shift of the sample's cluster "
-            f"(Eq. {'6 and 8' if linear else '8'}), or one line where all clusters have the same "
-            "shift."
+            f"One value a sample: {moves}the shift of the sample's cluster ({equations}), or one "
+            "line where all clusters have the same shift."
         )
     if labels:
         told.append(

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from mmts.captions import repeats_line
+from mmts.kinds.stream import STREAMS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
@@ -120,9 +121,19 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    told = [*_ranks(dataset), *_rerank(dataset), *_unused(dataset), *_repeats(dataset, names)]
+    told = [
+        *_ranks(dataset), *_rerank(dataset), *_streams(dataset), *_unused(dataset),
+        *_repeats(dataset, names), *_noise(dataset),
+    ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
+
+
+def _streams(dataset: Dataset) -> list[str]:
+    """A line on what the models read beside the pictures or clips, where there is more."""
+    found = dataset.of(dataset.methods[0])[0].streams
+    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in found.items()]
+    return [f"The vision side reads further streams: {', '.join(named)}."] if named else []
 
 
 def _unused(dataset: Dataset) -> list[str]:
@@ -157,6 +168,17 @@ def _repeats(dataset: Dataset, names: bool) -> list[str]:
         )
         lines.append(f"{capital(line)}; {effect}.")
     return lines
+
+
+def _noise(dataset: Dataset) -> list[str]:
+    """A line a clustering that puts training captions into no cluster."""
+    count = int((dataset.captions["split"] == "train").sum())
+    return [
+        f"The clustering {name} ({of.label}) takes {of.noise:,} of {count:,} training captions "
+        f"({100 * of.noise / count:.1f} %) for noise; each is a cluster of its own, of size 1."
+        for name, of in dataset.clusterings.items()
+        if of.noise
+    ]
 
 
 def _groups(dataset: Dataset) -> list[str]:

@@ -101,11 +101,16 @@ def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[byte
     try:
         for given, data in enumerate(kind.members(origins), 1):
             if not isinstance(data, bytes):
-                raise TypeError(f"its kind gave {type(data).__name__}, not bytes")
+                raise InputError(
+                    f"stream {name}: its kind {kind.kind} packs {type(data).__name__}; let it give "
+                    "bytes"
+                )
             if given <= len(found):
                 yield data
+    except InputError:
+        raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        item = found[min(given, len(found)) - 1]
+        item = found[min(given, len(found) - 1)]
         made = item.media if column is None else f"its {column}"
         raise InputError(
             f"{item.sample_id} of source {item.source}: stream {name} cannot be packed of {made} "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import once, read_parquet, require
 from mmts.media import SEPARATOR
-from mmts.settings.sources import TableSource
 from mmts.sources import SourceRows
 from mmts.sources.delimited import not_utf_8, read_csv
 from mmts.sources.names import is_whole, shown
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.table import Kind
 
 SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -27,7 +30,7 @@ SPLITS = ("train", "val", "test")
 FORMATS = ".csv, .tsv, .parquet, .jsonl"
 
 
-def read(settings: TableSource, raw: Path) -> SourceRows:
+def read(settings: Kind, raw: Path) -> SourceRows:
     """A row a line of the table; several lines may name one image."""
     path = raw / settings.path
     table = read_table(path)

@@ -8,12 +8,12 @@ from pydantic import model_validator
 
 from mmts import config
 from mmts.errors import InputError
+from mmts.kinds.clustering import Clustering
 from mmts.kinds.schedule import SCHEDULES
 from mmts.kinds.shift import SHIFTS
 from mmts.method import Method
 from mmts.params import Places, validated
 from mmts.settings.base import Seed, Settings
-from mmts.settings.prepared import Clustering
 from mmts.settings.training import Train
 from mmts.study.changes import plain, set_key
 from mmts.study.settings import Changes, Tail

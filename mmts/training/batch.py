@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmts.errors import InputError
+
 NO_CLASSES = torch.empty(0, 0, dtype=torch.int64)
 NO_CAPTIONS = torch.empty(0, dtype=torch.int64)
 
@@ -60,5 +62,13 @@ def together(pieces: Sequence[Batch]) -> Batch:
     if len(pieces) == 1:
         return pieces[0]
     streams, *others = zip(*pieces, strict=True)
+    for name, first in streams[0].items():
+        for other in streams:
+            if other[name].shape[1:] != first.shape[1:]:
+                raise InputError(
+                    f"stream {name}: items of {list(first.shape[1:])} and of "
+                    f"{list(other[name].shape[1:])} are in one batch; its `load` must give one "
+                    "shape"
+                )
     joined = {name: torch.cat([of[name] for of in streams]) for name in streams[0]}
     return Batch(joined, *(torch.cat(field) for field in others))

@@ -47,9 +47,11 @@ def add(project: Project, name: str) -> None:
 
 
 def merge(low: Any, high: Any) -> None:
-    """Put the mapping `high` on top of `low`; lists and other values replace."""
+    """Put the mapping `high` on top of `low`; lists, other values and other kinds replace."""
     for key, value in high.items():
-        if isinstance(value, dict) and isinstance(low.get(key), dict):
+        below = low.get(key)
+        alike = isinstance(value, dict) and isinstance(below, dict)
+        if alike and value.get("kind") in (None, below.get("kind")):
             merge(low[key], value)
         else:
             low[key] = value

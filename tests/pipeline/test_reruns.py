@@ -90,7 +90,7 @@ def test_a_default_reruns_what_does_not_set_it(project: Project) -> None:
     project.edit(settings, "min_learning_rate: Annotated[float, Field(ge=0)] = 0.0",
                  "min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5")  # fmt: skip
     assert project.repro() == CELLS
-    project.edit("mmts/settings/prepared.py", "starts: Positive = 1", "starts: Positive = 2")
+    project.edit("mmts/kinds/clustering/kmeans.py", "starts: Positive = 1", "starts: Positive = 2")
     assert {CLUSTER} <= project.repro() <= {CLUSTER, PACK, SHIFT} | CELLS
 
 

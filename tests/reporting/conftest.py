@@ -35,6 +35,7 @@ SEEDS = (0, 1, 2)
 SETTINGS = SimpleNamespace(
     bootstrap=200, tsne_points=60, tsne_perplexity=5.0, examples=3, seed=0
 )  # fmt: skip
+KMEANS = {"kind": "kmeans", "label": "K-Means", "column": "", "published": True, "noise": 0}
 SIZES = (24, 15, 9, 6, 4, 2)  # training captions of each cluster
 WORDS = ("red", "dog", "runs", "sea", "house", "night", "tree", "boat")
 ITEMS, EACH = 20, 2  # test items, captions of an item
@@ -91,7 +92,7 @@ def write_tree(
         clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")
     else:
         clusters.to_parquet(data / "cluster" / name / "default.parquet")
-        _json(data / "cluster" / name / "default.json", {"kind": "kmeans", "k": len(SIZES)})
+        _json(data / "cluster" / name / "default.json", {**KMEANS, "k": len(SIZES)})
     _json(data / "shards" / name / "manifest.json", {})
     test = captions[captions["split"] == "test"].merge(clusters, on="caption_id")
     for number, (method, numbers) in enumerate(methods.items()):

@@ -12,8 +12,8 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
+from mmts.kinds.clustering.kmeans import Kind as KMeansClustering
 from mmts.search import Search
-from mmts.settings.prepared import KMeansClustering
 from mmts.study.cell import Cell
 from mmts.study.data import StudyData
 from mmts.study.records import levels_of, unpacked
@@ -139,7 +139,7 @@ def test_a_control_is_of_the_shifts_alone(study: Project) -> None:
 
 def test_clusterings_are_made_once(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     table = data()._clusters(KMeansClustering(kind="kmeans", k=2))
-    monkeypatch.setattr("mmts.study.data.cluster", None)
+    monkeypatch.setattr(KMeansClustering, "cluster", None)
     opened.cache_clear()
     assert data()._clusters(KMeansClustering(kind="kmeans", k=2)).equals(table)
     with pytest.raises(TypeError):

@@ -132,6 +132,11 @@ def loaded(
                 f"stream {name}: {kind.kind} cannot load a member of {len(member):,} bytes "
                 f"({error}); mend it, and run `dvc repro`"
             ) from None
+        if array.dtype.kind not in "biuf":
+            raise InputError(
+                f"stream {name}: {kind.kind} loads an array of {array.dtype}; its `load` must give "
+                "numbers"
+            )
         first = arrays[0] if arrays else array
         if (array.shape, array.dtype) != (first.shape, first.dtype):
             raise InputError(
