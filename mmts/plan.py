@@ -24,22 +24,24 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import RERANKS
 from mmts.kinds.schedule import SCHEDULES
 from mmts.kinds.shift import SHIFTS
 from mmts.kinds.source import SOURCES
 from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import TERMS
+from mmts.kinds.text import TEXT_TOWERS, TextKind
+from mmts.kinds.vision import VISION_TOWERS, VisionKind
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
-from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -58,6 +60,8 @@ REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
     MODULATORS: ("train", "report"),
     SCHEDULES: ("train", "report"),
     TERMS: ("train", "report"),
+    MEASURES: ("train", "evaluate", "report"),
+    RERANKS: ("evaluate", "report"),
 }
 """All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
@@ -128,12 +132,13 @@ class Plan:
             self._add_cell(name, method, cell)
         grid = config.grid
         shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
-        streams = [config.datasets[name].streams for name in grid.datasets]
+        datasets = [config.datasets[name] for name in grid.datasets]
+        judges = [(d.streams, d.measure, d.evaluate) for d in datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(*shown, *streams),
+                "kinds": self._kinds(*shown, *judges),
             },
         )
         self._files.remember()
@@ -251,30 +256,16 @@ class Plan:
             },
         )
 
-    def _behind(self, *towers: VisionTower | TextTower) -> Json:
+    def _behind(self, *towers: VisionKind | TextKind) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(
-                {"timm": ("timm",), "open_clip": ("open_clip_torch",)}.get(tower.name, ())
-            )
-            for spec in (tower.weights, getattr(tower, "tokenizer", None)):
-                if tower.name in OUTSIDE and not Path(str(spec)).is_file():
-                    continue  # the package's, whose version is known
-                if spec is not None and spec != "random":
-                    sentence = tower.name == "sentence"
-                    weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        kinds = [
-            (VISION_TOWERS if isinstance(tower, VisionTower) else TEXT_TOWERS).module(tower.name)
-            for tower in towers
-            if tower.name != "sentence"
-        ]
-        return {
-            "weights": weights,
-            "packages": packages,
-            "kinds": {n: self._code.digest(self._code.closure([n])) for n in kinds},
-        }
+            packages |= package_versions(tower.packages)
+            sentence = isinstance(tower, TextKind) and not tower.tokens
+            for spec in tower.models:
+                weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(*towers)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -284,6 +275,7 @@ class Plan:
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
         behind, streams = self._behind(*trained), dataset.streams
+        measure = dataset.measure
         without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
@@ -293,20 +285,21 @@ class Plan:
                     "towers": _plain(towers),
                     "streams": _plain(streams),
                     "train": train,
+                    "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
                 "kinds": {
                     **behind["kinds"],
-                    **self._kinds(without_shift, dataset.train, streams),
+                    **self._kinds(without_shift, dataset.train, streams, measure),
                 },
             },
         )
-        evaluate, _ = split(dataset.evaluate)
+        evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
         self._add(
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams)},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
             },
         )

@@ -62,12 +62,6 @@ class Registry(Generic[K]):
         """Return the import name of a kind's file."""
         return f"{self.package}.{kind}"
 
-    def import_(self, kind: str) -> Any:
-        """Return the module of a kind; KeyError where there is none."""
-        if kind not in self.kinds:
-            raise KeyError(kind)
-        return import_module(self.module(kind))
-
     @property
     def modules(self) -> list[str]:
         """Import names of the files of all kinds."""
@@ -114,11 +108,13 @@ class Registry(Generic[K]):
             raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
         kind = value.get(self.key)
         if kind is None:
-            raise KindError(self.key, f"it is missing; there are: {', '.join(self.kinds)}")
+            raise KindError(
+                self.key, f"it is missing; there are: {', '.join(self.kinds) or 'none'}"
+            )
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds)}"
+            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds) or 'none'}"
             raise KindError(self.key, problem)
         return self.load(kind).model_validate(value)

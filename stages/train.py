@@ -143,6 +143,7 @@ def train_seed(
     from contextlib import ExitStack
 
     from mmts.files import cache_folder
+    from mmts.kinds.measure import Measure
     from mmts.kinds.stream import Stream
     from mmts.method import Method
     from mmts.settings.towers import Towers
@@ -173,6 +174,10 @@ def train_seed(
             data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
             streams,
         )  # fmt: skip
+        measure = plan.settings("measure", Measure)
+        measure.check(ready.pairs.classes_of is not None)
+        if ready.held_out is not None:
+            ready.held_out.measure = measure
         found = world.from_first(
             lambda: facts(
                 plan.content, plan.code, kept.inputs,
@@ -189,9 +194,9 @@ def train_seed(
         with world.processes.together():
             if world.first:
                 print(f"global batch {settings.batch_size}, processes: {world.size}")
-                if towers.vision.clip_length is not None:
+                if towers.vision.frames is not None:
                     manifest = read_manifest(data / "shards" / dataset)
-                    line = short_clips(manifest, towers.vision.clip_length)
+                    line = short_clips(manifest, towers.vision.frames)
                     print(line, end="\n" if line else "")
                 work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))
@@ -209,11 +214,15 @@ def train_seed(
                 save(work, how, towers, settings, ready, trained, world.size, about)
         trained.stop_if_asked()
     if world.first:
-        finish(keeper, trained, cache_folder("speed") / dataset / method / f"{seed}.json", stop)
+        finish(
+            keeper, ready, trained, cache_folder("speed") / dataset / method / f"{seed}.json", stop
+        )
     deaf()  # all is done: the code of a signal would have DVC train it again
 
 
-def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "GracefulStop") -> None:
+def finish(
+    keeper: "Checkpoints", ready: "Prepared", trained: "Trained", path: Path, stop: "GracefulStop"
+) -> None:  # fmt: skip
     """Do what is left to do when the outputs are there; `path` is that of the speed."""
     import sys
 
@@ -229,9 +238,8 @@ def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "Gracefu
         except (OSError, InputError) as error:  # the run is complete: not for this to fail
             print(f"warning: no speed of this run is kept: {error}", file=sys.stderr)
     fast = "" if trained.speed is None else f", {speed.told(trained.speed)}"
-    print(
-        f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{validation(trained.metrics)}"
-    )
+    said = validation(ready, trained.metrics)
+    print(f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{said}")
 
 
 def save(
@@ -255,17 +263,16 @@ def save(
     })  # fmt: skip
 
 
-def validation(metrics: dict[str, float]) -> str:
+def validation(ready: "Prepared", metrics: dict[str, float]) -> str:
     """The end of the last line: the validation metrics, or that there are none."""
-    from mmts.metrics.recall import to_percent
+    from mmts.training.validation import measure_of
 
-    names = {"val/rsum": "rsum", "val/mAP/avg": "mAP", "val/nDCG/avg": "nDCG"}
-    found = [
-        f"{name} {to_percent(key) * metrics[key]:.1f}"
-        for key, name in names.items()
-        if key in metrics
-    ]
-    return f", validation {', '.join(found)}" if found else ", no validation split"
+    if ready.held_out is None or not metrics:
+        return ", no validation split"
+    measure = measure_of(ready.held_out)
+    found = {name: f"val/{measure.validated[name]}" for name in measure.drawn}
+    told = (f"{name} {measure.percent(metrics, key)}" for name, key in found.items())
+    return f", validation {', '.join(told)}"
 
 
 if __name__ == "__main__":

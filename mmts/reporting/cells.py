@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.kinds.measure import MeasureKind
 from mmts.kinds.modulator import MODULATORS, ModulatorKind
 from mmts.kinds.objective import quantity
+from mmts.kinds.rerank import RerankKind
 from mmts.kinds.schedule import SCHEDULES, ScheduleKind
 from mmts.kinds.shift import SHIFTS, ShiftKind
-from mmts.metrics.recall import to_percent
-from mmts.reporting.measure import Measure, measure_of
+
+RERANK = "rerank/"
+"""Start of keys of metrics.json, and of columns of queries.parquet, after re-ranking."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Cell:
     retrievals: Path
     vision: str
     """The vision tower's name."""
+    measure: MeasureKind
+    rerank: RerankKind | None = None
+    """What metrics and queries under `rerank/` were scored by."""
     streams: Mapping[str, str] = field(default_factory=dict)
     """The kind of each stream beside the pictures or clips, by name."""
 
@@ -98,10 +105,15 @@ class Cell:
         apart = self.run["shift_min"] < self.run["shift_max"]
         return SHIFTS.optional(self.run["shift"]) if apart else None
 
-    @property
-    def measure(self) -> Measure:
-        """What it was measured by."""
-        return measure_of(next(iter(self.metrics.values())))
+    def after_reranking(self) -> Cell:
+        """Return the cell with the numbers that it has after re-ranking."""
+        metrics = {
+            source: {k.removeprefix(RERANK): v for k, v in of.items() if k.startswith(RERANK)}
+            for source, of in self.metrics.items()
+        }
+        again = {f"{RERANK}{name}": name for name in self.measure.columns}
+        queries = self.queries.drop(columns=list(self.measure.columns)).rename(columns=again)
+        return replace(self, metrics=metrics, queries=queries, rerank=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +142,21 @@ class Dataset:
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
+    reranked: str = ""
+    """Of a dataset after re-ranking, what it was re-ranked by, in words."""
+
+    @cached_property
+    def views(self) -> tuple[Dataset, ...]:
+        """The dataset, and where there is re-ranking the same one with the numbers after it."""
+        rerank = self.of(self.methods[0])[0].rerank
+        if rerank is None:
+            return (self,)
+        cells = {key: cell.after_reranking() for key, cell in self.cells.items()}
+        words = f"the best {rerank.candidates:,} of each query by {rerank.label}"
+        return self, replace(self, cells=cells, reranked=words)
 
     @property
-    def measure(self) -> Measure:
+    def measure(self) -> MeasureKind:
         """What its models were measured by."""
         return self.of(self.methods[0])[0].measure
 
@@ -184,7 +208,7 @@ class Dataset:
 
     def percents(self, method: str, source: str, key: str) -> list[float]:
         """Return what `values` does, in percent points."""
-        return [to_percent(key) * value for value in self.values(method, source, key)]
+        return [self.measure.to_percent(key) * value for value in self.values(method, source, key)]
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

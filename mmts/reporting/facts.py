@@ -17,8 +17,10 @@ from pydantic import (
 
 from mmts.errors import InputError
 from mmts.files import read_json
+from mmts.kinds.measure import Measure
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import Rerank
 from mmts.kinds.schedule import Schedule
 from mmts.kinds.shift import Shift
 from mmts.kinds.stream import STREAMS
@@ -84,14 +86,8 @@ class _Towers(Facts):
     vision: _Tower
 
 
-def _stream(kind: str) -> str:
-    if kind not in STREAMS.kinds:
-        raise ValueError(f"there is no kind of stream {kind}")
-    return kind
-
-
 class _Stream(Facts):
-    kind: Annotated[str, AfterValidator(_stream)]
+    kind: Annotated[str, _known(STREAMS)]
 
 
 class Model(Facts):
@@ -103,6 +99,13 @@ class Model(Facts):
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
 """metrics.json of an evaluation, by source."""
+
+
+class Judges(Facts):
+    """measure.json of an evaluation."""
+
+    measure: Measure
+    rerank: Rerank
 
 
 class _Coverage(Facts):

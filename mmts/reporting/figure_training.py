@@ -9,7 +9,6 @@ import pandas as pd
 
 from mmts.kinds.objective import label
 from mmts.kinds.term import TERMS
-from mmts.metrics.recall import to_percent
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, method_colours, method_legend, png
 from mmts.reporting.words import capital
@@ -113,7 +112,8 @@ def _measured(dataset: Dataset, column: str) -> bool:
 
 def _validation(cell: Cell, name: str, column: str) -> Curve:
     measured = cell.curves.dropna(subset=[column])
-    return _epochs(cell, measured["step"]), to_percent(name) * measured[column].to_numpy()
+    percent = cell.measure.to_percent(cell.measure.validated[name])
+    return _epochs(cell, measured["step"]), percent * measured[column].to_numpy()
 
 
 def _alt(dataset: Dataset, curves: list[tuple[str, str]]) -> str:

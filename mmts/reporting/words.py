@@ -122,8 +122,8 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "it a little."
     )
     told = [
-        *_ranks(dataset), *_streams(dataset), *_unused(dataset), *_repeats(dataset, names),
-        *_noise(dataset),
+        *_ranks(dataset), *_rerank(dataset), *_streams(dataset), *_unused(dataset),
+        *_repeats(dataset, names), *_noise(dataset),
     ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
@@ -194,16 +194,31 @@ def _groups(dataset: Dataset) -> list[str]:
 
 
 def _ranks(dataset: Dataset) -> list[str]:
-    """A line a source with the numbers that the measure tells of each method, means over seeds."""
-    measure, lines = dataset.measure, []
+    """A line a source with the numbers that the measure tells of each method, means over seeds.
+
+    And one after re-ranking, where there is any.
+    """
+    (start, keys, text), lines = dataset.measure.told, []
     for source in dataset.test_sources:
-        told = []
-        for method in dataset.methods:
-            of = [times * mean(dataset.values(method, source, key)) for key, times in measure.told]
-            told.append(f"{method} {measure.telling.format(*of)}")
-        where = f" on {source}" if len(dataset.test_sources) > 1 else ""
-        lines.append(f"{measure.ranks.format(where=where)}: {'; '.join(told)}.")
+        for view in dataset.views:
+            told = []
+            for method in dataset.methods:
+                of = [times * mean(view.values(method, source, key)) for key, times in keys]
+                told.append(f"{method} {text.format(*of)}")
+            where = f" on {source}" if len(dataset.test_sources) > 1 else ""
+            again = "After re-ranking: " if view.reranked else ""
+            lines.append(f"{again}{start.format(where=where)}: {'; '.join(told)}.")
     return lines
+
+
+def _rerank(dataset: Dataset) -> list[str]:
+    """A line on what re-ranking is, where there is any."""
+    return [
+        f"Re-ranked: {view.reranked}. They get new scores in each direction; all other answers "
+        "stay behind them in the order that they had."
+        for view in dataset.views
+        if view.reranked
+    ]
 
 
 def shortened(text: str, most: int = 500) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import vocabulary_size
 from mmts.towers.two_tower import TwoTower
 from mmts.weights import sentence_model
@@ -20,11 +18,11 @@ def bring_frozen(towers: Towers) -> None:
         InputError: what loading them in `embed` would raise.
     """
     if towers.vision.frozen:
-        vision_tower(towers.vision)
-    if towers.text.frozen and towers.text.name == "sentence":
+        towers.vision.build()
+    if towers.text.frozen and not towers.text.tokens:
         sentence_model(towers.text.weights)
     elif towers.text.frozen:
-        text_tower(towers.text, vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS)))
+        towers.text.build(vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS)))
 
 
 def try_model(towers: Towers, head: Head | None) -> None:
@@ -36,10 +34,10 @@ def try_model(towers: Towers, head: Head | None) -> None:
     """
     vocabulary = 0
     if not towers.text.frozen:
-        vocabulary = vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS))
+        vocabulary = vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS))
     dims = {"vocabulary": vocabulary}
     if towers.vision.frozen != towers.text.frozen:  # how long cached features are is not known yet
-        trained = text_tower(towers.text, vocabulary) if towers.vision.frozen else None
-        dim = (trained or vision_tower(towers.vision)).dim
+        trained = towers.text.build(vocabulary) if towers.vision.frozen else None
+        dim = (trained or towers.vision.build()).dim
         dims |= {"vision": dim, "text": dim}
     TwoTower(towers, head, dims)

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
@@ -83,10 +82,10 @@ class TwoTower(Model):
         vision, text = None, None
         if not towers.vision.frozen:
             shape = None if shapes is None else shapes.get("vision", {})
-            vision = vision_tower(towers.vision, shape)
+            vision = towers.vision.build(shape)
         if not towers.text.frozen:
             shape = None if shapes is None else shapes.get("text", {})
-            text = text_tower(towers.text, dims["vocabulary"], shape)
+            text = towers.text.build(dims["vocabulary"], shape)
         self.loaded = {
             side: {"weights": settings.weights, "fingerprint": tower.loaded}
             | ({"revision": tower.revision} if tower.revision else {})

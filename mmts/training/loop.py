@@ -32,7 +32,7 @@ from mmts.training.signals import GracefulStop
 from mmts.training.speed import Progress, Speed, Speedometer
 from mmts.training.step import Stepper
 from mmts.training.tau_and_loss import TauAndLoss, Term
-from mmts.training.validation import logged, validate
+from mmts.training.validation import logged, measure_of, validate
 from mmts.training.watch import Watch
 
 RANK_SEED = 1_000_003  # between the random states of two ranks
@@ -131,7 +131,7 @@ def train(
                 kept = average.of(model)
                 metrics = validate(kept, val_pairs, world.device, size, settings.workers)
                 if log is not None:
-                    log.point(at.step - 1, epoch, **logged(metrics))
+                    log.point(at.step - 1, epoch, **logged(metrics, measure_of(val_pairs)))
             world.wait()
         saver.stop_if_asked(at, stop, watch)
     seconds = time.perf_counter() - started

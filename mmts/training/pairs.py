@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mmts.augment import random_augment
 from mmts.clusters import CLASS
 from mmts.errors import InputError
+from mmts.kinds.measure import MeasureKind
 from mmts.kinds.stream import StreamKind, loaded
 from mmts.picture import Picture, read_square
 from mmts.settings.training import Augment
@@ -55,6 +56,7 @@ class Pairs(Dataset[Batch]):
         sentence: [captions] bool, those that are searched for and among.
         classes_of: the verb class and noun classes of each caption; None where there is no graded
             relevancy.
+        measure: what validation measures; None for what the captions allow.
         augment: how batches are augmented; None for not at all.
         main: name of the stream of features, pictures or clips.
         beside: the other streams.
@@ -86,6 +88,7 @@ class Pairs(Dataset[Batch]):
         self.beside = dict(streams or {})
         self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
         self.augment: Augment | None = None
+        self.measure: MeasureKind | None = None
         said = shards.samples
         self.first: Ints = np.concatenate([[0], np.cumsum(counts(said))]).astype(np.int64)
         self.captions: Sequence[str] = flat(said, "captions") or []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from mmts.metrics.mir import per_query, relevancy
-from mmts.metrics.recall import retrieval_recall, rsum
+from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.search import Search
 from mmts.towers.model import Model
 from mmts.towers.threads import of_encoding, threads
 from mmts.training.batch import sent
@@ -13,43 +14,29 @@ from mmts.training.batches import vision_batches
 from mmts.training.loading import deaths_told
 from mmts.training.pairs import Pairs
 
-VALIDATED = {
-    "val_t2v_R@1": "val/t2v/R@1",
-    "val_v2t_R@1": "val/v2t/R@1",
-    "val_rsum": "val/rsum",
-    "val_mAP": "val/mAP/avg",
-    "val_nDCG": "val/nDCG/avg",
-}
-"""Columns of the log, and the keys of `validate` that they show."""
-
 
 def validate(
     model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int
 ) -> dict[str, float]:
-    """Recalls of a split both ways, and rsum (0 to 600), keys under `val/`.
-
-    With graded relevancy multi-instance mAP and nDCG instead, both ways and the average.
-    """
+    """Numbers of the validation split by its measure, keys under `val/`."""
     vision, text = encode_split(model, pairs, device, batch_size, workers)
-    if pairs.classes_of is None:
-        recalls = retrieval_recall(vision, text, pairs.owner)
-        return {**{f"val/{k}": v for k, v in recalls.items()}, "val/rsum": rsum(recalls)}
-    clips = [pairs.classes_of[row] for row in pairs.first[:-1]]
-    searched = pairs.searched()
-    sentences = [c for c, s in zip(pairs.classes_of, searched, strict=True) if s]
-    similarity = (vision @ text[torch.from_numpy(searched)].T).numpy()
-    found: dict[str, float] = {}
-    both = per_query(similarity, relevancy(clips, sentences))
-    for metric, values in zip(("mAP", "nDCG"), both, strict=True):
-        ways = {way: float(getattr(values, way).mean()) for way in ("v2t", "t2v")}
-        ways["avg"] = (ways["v2t"] + ways["t2v"]) / 2
-        found |= {f"val/{metric}/{way}": value for way, value in ways.items()}
-    return found
+    measure = measure_of(pairs)
+    every = Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions)))
+    search = Search(pairs, every.items, every.captions[measure.captions(every)])
+    first = search.scores(vision, text)
+    values = measure.values(search, first.held() if measure.held else first)
+    return {f"val/{key}": value for key, value in measure.means(values).items()}
 
 
-def logged(metrics: dict[str, float]) -> dict[str, float]:
+def measure_of(pairs: Pairs) -> MeasureKind:
+    """Return what a split is measured by: what it was given, or what its captions allow."""
+    return pairs.measure or default_measure(pairs.classes_of is not None)
+
+
+def logged(metrics: dict[str, float], measure: MeasureKind) -> dict[str, float]:
     """What the log keeps of the validation metrics, by the names of its columns."""
-    return {column: metrics[key] for column, key in VALIDATED.items() if key in metrics}
+    keys = {f"val_{name}": f"val/{key}" for name, key in measure.validated.items()}
+    return {column: metrics[key] for column, key in keys.items() if key in metrics}
 
 
 @deaths_told()

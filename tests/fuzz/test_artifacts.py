@@ -27,7 +27,7 @@ from tests.fuzz.hostile import fewer, odd_json, write
 from tests.fuzz.odd_tables import odd_parquet
 from tests.fuzz.odd_tars import odd_tar, tar_member
 from tests.fuzz.outcome import Refused, outcome
-from tests.fuzz.test_scores import arrays
+from tests.fuzz.test_score_files import arrays
 from tests.making import write_picture
 from tests.test_shards import item
 

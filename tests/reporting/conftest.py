@@ -203,7 +203,12 @@ def _evaluate(
     queries[columns].to_parquet(folder / "queries.parquet")
     metrics = {s: _metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", metrics)
+    _judged(folder, {"kind": "recall", "ks": [1, 5, 10]})
     _json(folder / "retrievals.json", [_retrieval(test, row) for row in queries.itertuples()])
+
+
+def _judged(folder: Path, measure: dict[str, Any]) -> None:
+    _json(folder / "measure.json", {"measure": measure, "rerank": None})
 
 
 def _evaluate_clips(
@@ -215,6 +220,7 @@ def _evaluate_clips(
     queries.to_parquet(folder / "queries.parquet")
     found = {s: graded.graded_metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", found)
+    _judged(folder, {"kind": "multi_instance"})
     retrievals = [graded.graded_retrieval(test, row) for row in queries.itertuples()]
     _json(folder / "retrievals.json", retrievals)
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import read_parquet
+from mmts.kinds.measure import DIRECTIONS
 from mmts.kinds.objective import quantity
 from mmts.metrics.bootstrap import paired_interval
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.metrics.recall import KS
-from mmts.reporting.intervals import DIRECTIONS, Interval
+from mmts.reporting.intervals import Interval
 from mmts.study.index import REMEDY, Entry, Index, read_index
 from mmts.study.plan import validation_rsum
 from mmts.study.records import Records, unpacked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmts.kinds.stream import StreamKind
 from mmts.settings.base import Positive, Text, Width
@@ -22,8 +22,8 @@ class Kind(StreamKind):
     """Numbers of an item."""
     width: Width = 64
     """Features that they become."""
-    extension: ClassVar[str] = "f32"
-    label: ClassVar[str] = "numbers"
+    extension = "f32"
+    label = "numbers"
 
     def pack(self, value: Any) -> bytes:
         """Return the numbers as float32; ValueError where there are more or fewer."""
