@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
 SOURCE = f"{TINY}.captions.sources.pairs"
 OBJECTIVE = "methods.base.objective"
+MEASURE = f"{TINY}.evaluate.measure"
 NUMBERS = f"{TINY}.temperature"
 
 
@@ -95,6 +96,19 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (OBJECTIVE, {}, r"\.kind is missing; there are: arctanh, cyclip, info_nce"),
         ("methods.base.modulator", {"kind": "tempnt"}, r"\.kind is 'tempnt'; did you me"),
         (OBJECTIVE, 3, "is 3; write a name, or a mapping with `kind`"),
+        (MEASURE, "recal", r"is 'recal'; did you mean recall\? there are: multi_instance, recall"),
+        (
+            MEASURE,
+            {"kind": "recall", "ks": [5, 1]},
+            r"\.ks is \[5, 1\]; write rising numbers, each",
+        ),
+        (MEASURE, {"kind": "recall", "ks": [0]}, r"\.ks\.0 is 0; it should be greater than 0"),
+        (MEASURE, {"kind": "recall", "k": 5}, r"\.k is not a setting; did you mean ks\?"),
+        (
+            f"{TINY}.evaluate.rerank",
+            "match",
+            "is 'match'; there is none yet: write a file in mmts/",
+        ),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
         ("methods.base.schedule", "sine", r"is 'sine'; did you mean cosine\? there are: cosine"),
