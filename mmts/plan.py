@@ -25,9 +25,15 @@ from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import RERANKS
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
 from mmts.kinds.source import SOURCES
+from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import TERMS
 from mmts.kinds.text import TEXT_TOWERS, TextKind
 from mmts.kinds.vision import VISION_TOWERS, VisionKind
 from mmts.method import Method, ShiftSettings
@@ -48,8 +54,14 @@ REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
     CLUSTERINGS: ("cluster",),
     VISION_TOWERS: ("embed", "train", "evaluate"),
     TEXT_TOWERS: ("embed", "train", "evaluate"),
+    STREAMS: ("pack", "train", "evaluate", "report"),
+    SHIFTS: ("shift", "train", "report"),
     OBJECTIVES: ("train", "report"),
-    MODULATORS: ("train",),
+    MODULATORS: ("train", "report"),
+    SCHEDULES: ("train", "report"),
+    TERMS: ("train", "report"),
+    MEASURES: ("train", "evaluate", "report"),
+    RERANKS: ("evaluate", "report"),
 }
 """All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
@@ -119,12 +131,14 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        objectives = (config.cells[d, m].objective for d in grid.datasets for m in grid.methods)
+        shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
+        datasets = [config.datasets[name] for name in grid.datasets]
+        judges = [(d.streams, d.measure, d.evaluate) for d in datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(*objectives),
+                "kinds": self._kinds(*shown, *judges),
             },
         )
         self._files.remember()
@@ -219,14 +233,28 @@ class Plan:
                 "kinds": self._kinds(dataset.clusterings),
             },
         )
-        self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
+        streams = _plain(dataset.streams)
+        self._add(
+            f"{name}/pack.json",
+            {
+                "settings": {"pack": pack, "streams": streams},
+                "kinds": self._kinds(dataset.streams),
+            },
+        )
         of_shift = set(ShiftSettings.model_fields)
-        methods = {
-            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+        cells = {
+            method: self._config.cells[name, method]
             for method in self._config.grid.methods
             if (name, method) in self._config.cells
         }
-        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+        methods = {m: cell.model_dump(mode="json", include=of_shift) for m, cell in cells.items()}
+        self._add(
+            f"{name}/shift.json",
+            {
+                "settings": {"methods": methods},
+                "kinds": self._kinds(*(cell.shift for cell in cells.values())),
+            },
+        )
 
     def _behind(self, *towers: VisionKind | TextKind) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
@@ -246,25 +274,32 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind = self._behind(*trained)
+        behind, streams = self._behind(*trained), dataset.streams
+        measure = dataset.measure
+        without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
             {
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "streams": _plain(streams),
                     "train": train,
+                    "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **self._kinds(cell, dataset.train)},
+                "kinds": {
+                    **behind["kinds"],
+                    **self._kinds(without_shift, dataset.train, streams, measure),
+                },
             },
         )
-        evaluate, _ = split(dataset.evaluate)
+        evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
         self._add(
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate)},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
             },
         )

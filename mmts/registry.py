@@ -72,7 +72,8 @@ class Registry(Generic[K]):
 
         Raises:
             KeyError: there is no such file.
-            InputError: the file has no `Kind`, or one of another name.
+            InputError: the file has no `Kind`, one of another name, or one that lacks a fact which
+                the base class declares without a value.
         """
         if kind not in self.kinds:
             raise KeyError(kind)
@@ -87,7 +88,14 @@ class Registry(Generic[K]):
                 f"{file}: {self.key} of its Kind is {said}; write Literal[{kind!r}], as the file "
                 "is named"
             )
+        for name in found.__class_vars__:
+            if not hasattr(found, name):
+                raise InputError(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
         return found
+
+    def optional(self, value: Any) -> K | None:
+        """Return what `validated` does; None where there is none."""
+        return None if value is None else self.validated(value)
 
     def validated(self, value: Any) -> K:
         """Return the settings of a kind; ValueError or pydantic's errors where they are none."""
@@ -100,11 +108,13 @@ class Registry(Generic[K]):
             raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
         kind = value.get(self.key)
         if kind is None:
-            raise KindError(self.key, f"it is missing; there are: {', '.join(self.kinds)}")
+            raise KindError(
+                self.key, f"it is missing; there are: {', '.join(self.kinds) or 'none'}"
+            )
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds)}"
+            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds) or 'none'}"
             raise KindError(self.key, problem)
         return self.load(kind).model_validate(value)

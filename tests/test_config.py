@@ -97,8 +97,8 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (OBJECTIVE, 3, "is 3; write a name, or a mapping with `kind`"),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
-        ("methods.base.schedule", "sine", "is 'sine'; it should be 'cosine'"),
-        ("methods.base.shift", "square", "is 'square'; it should be 'linear', 'log' or 'rank'"),
+        ("methods.base.schedule", "sine", r"is 'sine'; did you mean cosine\? there are: cosine"),
+        ("methods.base.shift", "square", "is 'square'; there are: linear, log, rank"),
         ("methods.base.schedule", {"kind": "cosine", "oscillations": 0}, r"\.oscillations is 0"),
         # missing
         (f"{TINY}.captions", ..., "is missing; add it"),
@@ -404,10 +404,12 @@ def test_switches_choose_among_the_numbers_of_the_dataset(tmp_path: Path) -> Non
     ):
         found = cell(tmp_path, {f"methods.base.{key}": value for key, value in switches.items()})
         assert (found.alpha, found.shift_min, found.shift_max) == wanted
-        assert found.shift_mapping == switches.get("shift", "linear")
+        for key in ("schedule", "shift"):
+            kind = getattr(found, key)
+            assert (kind and kind.kind) == switches.get(key)
     moved = {"kind": "cosine", "oscillations": 2, "update_every": "epoch"}
     found = cell(tmp_path, {"methods.base.schedule": moved})
-    assert (found.oscillations, found.update_every) == (2.0, "epoch")
+    assert found.schedule.model_dump() == moved
     margin = cell(tmp_path, {}, "mmts")
     assert (margin.alpha, margin.shift_min, margin.shift_max) == (0.1, 0.1, 0.3)
 
@@ -825,13 +827,15 @@ def test_the_numbers_of_params_yaml(own: Any, where: tuple[str, str]) -> None:
     found = own.cell(*where)
     numbers = (found.alpha, found.shift_min, found.shift_max)
     assert numbers == pytest.approx((PAPER | OURS)[where], rel=1e-12)
-    assert found.oscillations == 5.0
-    assert found.update_every == ("epoch" if where[1] == "info_nce_ts_epoch" else "step")
+    assert (found.alpha > 0) == (found.schedule is not None)
+    if found.schedule is not None:
+        assert found.schedule.oscillations == 5.0
+        assert found.schedule.paper == (where[1] != "info_nce_ts_epoch")
 
 
 def test_the_methods_of_params_yaml(own: Any) -> None:
     for switch, wanted in (("log", "log"), ("rank", "rank"), ("mmts", "linear")):
-        assert own.cell("cc3m", f"info_nce_{switch}").shift_mapping == wanted
+        assert own.cell("cc3m", f"info_nce_{switch}").shift.kind == wanted
     for name, clustering in (("mmts", "default"), ("mmts_verb", "verb"),
                              ("mmts_verb_noun", "verb_noun")):  # fmt: skip
         assert own.cell("ek100", f"max_margin_{name}").clustering.shift == clustering

@@ -126,10 +126,13 @@ def test_its_files(made: Made) -> None:
     assert train["settings"]["seeds"] == [0] and train["settings"]["train"]["ema_decay"] is None
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
+        "mmts.kinds.schedule.cosine",
+        "mmts.kinds.measure.recall",
     }  # fmt: skip
-    shifts = json.loads(files["tiny/shift.json"])["settings"]["methods"]
-    assert shifts["mmts"] == {
-        "shift_min": 0.1, "shift_max": 0.3, "shift_mapping": "linear",
+    shift = json.loads(files["tiny/shift.json"])
+    assert set(shift["kinds"]) == {"mmts.kinds.shift.linear"}
+    assert shift["settings"]["methods"]["mmts"] == {
+        "shift_min": 0.1, "shift_max": 0.3, "shift": {"kind": "linear"},
         "clustering": {"shift": "kinds", "relevancy": []},
     }  # fmt: skip
     embed = json.loads(files["tiny/embed.json"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.kinds.measure import MeasureKind
+from mmts.kinds.modulator import MODULATORS, ModulatorKind
 from mmts.kinds.objective import quantity
-from mmts.metrics.recall import to_percent
-from mmts.reporting.measure import Measure, measure_of
+from mmts.kinds.rerank import RerankKind
+from mmts.kinds.schedule import SCHEDULES, ScheduleKind
+from mmts.kinds.shift import SHIFTS, ShiftKind
+
+RERANK = "rerank/"
+"""Start of keys of metrics.json, and of columns of queries.parquet, after re-ranking."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,11 @@ class Cell:
     retrievals: Path
     vision: str
     """The vision tower's name."""
+    measure: MeasureKind
+    rerank: RerankKind | None = None
+    """What metrics and queries under `rerank/` were scored by."""
+    streams: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each stream beside the pictures or clips, by name."""
 
     @property
     def objective(self) -> str:
@@ -66,9 +78,42 @@ class Cell:
         return str(self.run["objective"])
 
     @property
-    def measure(self) -> Measure:
-        """What it was measured by."""
-        return measure_of(next(iter(self.metrics.values())))
+    def terms(self) -> dict[str, float]:
+        """The weights of the loss terms beside the objective, by kind."""
+        return {name: float(term["weight"]) for name, term in self.run.get("terms", {}).items()}
+
+    @property
+    def term_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each loss term, the objective among them."""
+        if not self.terms:
+            return {self.objective: "loss"}
+        return {name: name for name in (self.objective, *self.terms)}
+
+    @property
+    def modulator(self) -> type[ModulatorKind]:
+        """What gave its tau."""
+        return MODULATORS.load(self.run["modulator"])
+
+    @property
+    def schedule(self) -> ScheduleKind | None:
+        """How its tau moved by the formula; None where that did not move."""
+        return SCHEDULES.optional(self.run["schedule"]) if self.run["alpha"] > 0 else None
+
+    @property
+    def shift(self) -> ShiftKind | None:
+        """What its shifts went by; None where all clusters had the same."""
+        apart = self.run["shift_min"] < self.run["shift_max"]
+        return SHIFTS.optional(self.run["shift"]) if apart else None
+
+    def after_reranking(self) -> Cell:
+        """Return the cell with the numbers that it has after re-ranking."""
+        metrics = {
+            source: {k.removeprefix(RERANK): v for k, v in of.items() if k.startswith(RERANK)}
+            for source, of in self.metrics.items()
+        }
+        again = {f"{RERANK}{name}": name for name in self.measure.columns}
+        queries = self.queries.drop(columns=list(self.measure.columns)).rename(columns=again)
+        return replace(self, metrics=metrics, queries=queries, rerank=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +142,21 @@ class Dataset:
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
+    reranked: str = ""
+    """Of a dataset after re-ranking, what it was re-ranked by, in words."""
+
+    @cached_property
+    def views(self) -> tuple[Dataset, ...]:
+        """The dataset, and where there is re-ranking the same one with the numbers after it."""
+        rerank = self.of(self.methods[0])[0].rerank
+        if rerank is None:
+            return (self,)
+        cells = {key: cell.after_reranking() for key, cell in self.cells.items()}
+        words = f"the best {rerank.candidates:,} of each query by {rerank.label}"
+        return self, replace(self, cells=cells, reranked=words)
 
     @property
-    def measure(self) -> Measure:
+    def measure(self) -> MeasureKind:
         """What its models were measured by."""
         return self.of(self.methods[0])[0].measure
 
@@ -132,14 +189,12 @@ class Dataset:
 
     def learned(self, method: str) -> bool:
         """Whether the method learns its tau, so that only the log knows it."""
-        return bool(self.of(method)[0].run["modulator"] != "scheduled")
+        return self.of(method)[0].modulator.learned
 
     def has_both(self, method: str) -> bool:
-        """Return whether the method has a schedule and shifts: MM-TS."""
-        run = self.of(method)[0].run
-        return bool(
-            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
-        )
+        """Return whether the method has a schedule and shifts, as MM-TS has."""
+        cell = self.of(method)[0]
+        return not (cell.modulator.learned or cell.schedule is None or cell.shift is None)
 
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""
@@ -153,7 +208,7 @@ class Dataset:
 
     def percents(self, method: str, source: str, key: str) -> list[float]:
         """Return what `values` does, in percent points."""
-        return [to_percent(key) * value for value in self.values(method, source, key)]
+        return [self.measure.to_percent(key) * value for value in self.values(method, source, key)]
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

@@ -34,6 +34,7 @@ def write_results(
     for report in reports:
         _write_dataset(results, report)
     _curves(reports).to_csv(results / "curves.csv", index=False, lineterminator="\n")
+    _terms(reports).to_csv(results / "terms.csv", index=False, lineterminator="\n")
     for name, content in study.items():
         _write(results / name, content)
     link = "study.html" if study else ""
@@ -76,6 +77,20 @@ def _curves(reports: Sequence[Report]) -> pd.DataFrame:
             }
             curves = _thinned(cell.curves)
             tables.append(curves.assign(**about)[[*about, *curves.columns]])
+    return pd.concat(tables, ignore_index=True)
+
+
+def _terms(reports: Sequence[Report]) -> pd.DataFrame:
+    """A row a loss term and logged step of all cells, for `dvc plots`."""
+    tables = []
+    for report in reports:
+        for cell in report.dataset.cells.values():
+            curves = _thinned(cell.curves)
+            for term, column in cell.term_columns.items():
+                name = f"{cell.method}/{cell.seed}"
+                about = {"dataset": report.dataset.name, "method": cell.method, "cell": name}
+                logged = curves[["step", column]].dropna().rename(columns={column: "value"})
+                tables.append(logged.assign(**about, term=term)[[*about, "term", "step", "value"]])
     return pd.concat(tables, ignore_index=True)
 
 

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from mmts.captions import repeats_line
+from mmts.kinds.stream import STREAMS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
@@ -120,9 +121,19 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    told = [*_ranks(dataset), *_unused(dataset), *_repeats(dataset, names), *_noise(dataset)]
+    told = [
+        *_ranks(dataset), *_rerank(dataset), *_streams(dataset), *_unused(dataset),
+        *_repeats(dataset, names), *_noise(dataset),
+    ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
+
+
+def _streams(dataset: Dataset) -> list[str]:
+    """A line on what the models read beside the pictures or clips, where there is more."""
+    found = dataset.of(dataset.methods[0])[0].streams
+    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in found.items()]
+    return [f"The vision side reads further streams: {', '.join(named)}."] if named else []
 
 
 def _unused(dataset: Dataset) -> list[str]:
@@ -183,16 +194,31 @@ def _groups(dataset: Dataset) -> list[str]:
 
 
 def _ranks(dataset: Dataset) -> list[str]:
-    """A line a source with the numbers that the measure tells of each method, means over seeds."""
-    measure, lines = dataset.measure, []
+    """A line a source with the numbers that the measure tells of each method, means over seeds.
+
+    And one after re-ranking, where there is any.
+    """
+    (start, keys, text), lines = dataset.measure.told, []
     for source in dataset.test_sources:
-        told = []
-        for method in dataset.methods:
-            of = [times * mean(dataset.values(method, source, key)) for key, times in measure.told]
-            told.append(f"{method} {measure.telling.format(*of)}")
-        where = f" on {source}" if len(dataset.test_sources) > 1 else ""
-        lines.append(f"{measure.ranks.format(where=where)}: {'; '.join(told)}.")
+        for view in dataset.views:
+            told = []
+            for method in dataset.methods:
+                of = [times * mean(view.values(method, source, key)) for key, times in keys]
+                told.append(f"{method} {text.format(*of)}")
+            where = f" on {source}" if len(dataset.test_sources) > 1 else ""
+            again = "After re-ranking: " if view.reranked else ""
+            lines.append(f"{again}{start.format(where=where)}: {'; '.join(told)}.")
     return lines
+
+
+def _rerank(dataset: Dataset) -> list[str]:
+    """A line on what re-ranking is, where there is any."""
+    return [
+        f"Re-ranked: {view.reranked}. They get new scores in each direction; all other answers "
+        "stay behind them in the order that they had."
+        for view in dataset.views
+        if view.reranked
+    ]
 
 
 def shortened(text: str, most: int = 500) -> str:

@@ -19,7 +19,8 @@ class SourceRows(NamedTuple):
     """What a source yields before the shared checks of `mmts.captions`.
 
     rows: columns sample_id, caption, media; optional caption_id, split, group (rows of one group
-        stay in one split), class_<name>, start and stop (seconds of a video), lacks (why a listed
+        stay in one split), class_<name>, stream_<name> (what JSON can say, the same in all rows
+        of an item), start and stop (seconds of a video), lacks (why a listed
         image is known not to be there, beginning with `MISSING`, or empty). A row index
         that says where the row stood.
     credit: plain text to show under the pictures.

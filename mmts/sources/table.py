@@ -35,6 +35,7 @@ def read(settings: Kind, raw: Path) -> SourceRows:
     path = raw / settings.path
     table = read_table(path)
     wanted = [settings.image_column, settings.caption_column, *settings.class_columns]
+    wanted += settings.stream_columns
     wanted += [c for c in (settings.id_column, settings.split_column) if c is not None]
     for column in wanted:
         if column not in table:
@@ -60,6 +61,8 @@ def read(settings: Kind, raw: Path) -> SourceRows:
         rows["split"] = splits(table[settings.split_column], path, settings.split_column)
     for column in settings.class_columns:
         rows[f"class_{column}"] = _classes(table, column, path)
+    for column in settings.stream_columns:
+        rows[f"stream_{column}"] = table[column].to_numpy(dtype=object)
     if "split" in rows:
         rows = rows[rows["split"].isin(settings.splits)]
     elif len(settings.splits) == 1:

@@ -19,6 +19,7 @@ from mmts.evaluation.queries import query_table
 from mmts.files import output_file, read_parquet
 from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.metrics.longtail import item_cluster
+from mmts.search import Search
 from mmts.settings.towers import Towers
 from mmts.shards.reader import read_manifest
 from mmts.shards.samples import column
@@ -80,7 +81,7 @@ class StudyData:
         """A row a test query: direction, item (its number), part, and class (see `Tail`)."""
         pairs, everything = self.test, np.arange(len(self.test.captions))
         items = np.arange(len(pairs))
-        table = query_table("", items, everything, pairs, pairs.shards.cluster_size)
+        table = query_table("", Search(pairs, items, everything), pairs.shards.cluster_size)
         classes_of = self._clusters(_classes(tail))
         of_caption = classes_of.set_index("caption_id")["cluster_id"]
         classes = of_caption.loc[list(pairs.caption_ids)].to_numpy()

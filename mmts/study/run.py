@@ -65,11 +65,11 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     shifts = controlled(
         shift_table(
             training.clusters, shift_min=cell.method.shift_min, shift_max=cell.method.shift_max,
-            mapping=cell.method.shift_mapping,
+            mapping=cell.method.shift or "linear",
         ),
         cell.control, cell.seed,
     )  # fmt: skip
-    model, objective, modulator = started(
+    model, objective, modulator, _ = started(
         cell.method, towers, settings, data.inputs.dims, training.pairs, shifts, cell.seed, world
     )
     record = {"key": key, **cell.facts(), "items": len(training.pairs)}

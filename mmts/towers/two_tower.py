@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,11 @@ from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.freezing import freeze, frozen_norms
+from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
+
+if TYPE_CHECKING:
+    from mmts.kinds.stream import StreamKind
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
@@ -40,10 +44,12 @@ def projection(inputs: int, head: Head | None) -> nn.Module:
     return nn.Sequential(*body)
 
 
-class TwoTower(nn.Module):
-    """Two inputs -> two sets of unit rows in one space.
+class TwoTower(Model):
+    """A tower and a head for each side.
 
-    A frozen tower is not part of the model: its features, computed once by `embed`, are the input.
+    A frozen tower is not part of the model: its features, computed once by `embed`, are the stream.
+    Features of further streams are concatenated with those of the vision tower, in front of the
+    vision head.
 
     Attributes:
         dim: D of the rows.
@@ -57,6 +63,7 @@ class TwoTower(nn.Module):
         head: Head | None,
         dims: dict[str, int],
         shapes: Mapping[str, Shape] | None = None,
+        streams: Mapping[str, StreamKind] | None = None,
     ) -> None:
         """
         Args:
@@ -65,6 +72,7 @@ class TwoTower(nn.Module):
                 tower reads tokens. Keys of trainable sides are ignored.
             shapes: of a model that was trained before, its `shapes`; its towers' own weights are
                 not looked for then.
+            streams: those beside the pictures or clips, by name.
 
         Raises:
             InputError: weights that do not exist or do not fit, features of two lengths without a
@@ -88,7 +96,10 @@ class TwoTower(nn.Module):
         }  # fmt: skip
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
+        self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
+        self.beside = nn.ModuleDict({name: s.encoder() for name, s in (streams or {}).items()})
         vision_dim = vision.dim if vision else dims["vision"]
+        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type]
         text_dim = text.dim if text else dims["text"]
         if head is None and vision_dim != text_dim:
             raise InputError(
@@ -119,17 +130,23 @@ class TwoTower(nn.Module):
         found = {k: tower.shape if isinstance(tower, Tower) else {} for k, tower in sides.items()}
         return {side: shape for side, shape in found.items() if shape}
 
-    def encode_vision(self, vision: Tensor) -> Tensor:
-        """[N, ...] pictures or features -> [N, D] unit rows."""
-        return _unit(self.vision_head(self.vision(vision)))
+    def one_thread(self, side: str) -> bool:
+        """Return whether one thread is fastest: for heads on features, and pictures."""
+        if side == "vision" and self.main == "image":
+            return True
+        return isinstance(self.get_submodule(side), nn.Identity)
 
-    def encode_text(self, text: Tensor) -> Tensor:
-        """[N, ...] token ids or features -> [N, D] unit rows."""
-        return _unit(self.text_head(self.text(text)))
+    def encode_vision(self, streams: Streams) -> Encoded:
+        """Return the rows; two towers have no context."""
+        features = self.vision(streams[self.main])
+        if self.beside:
+            others = (encoder(streams[name]) for name, encoder in self.beside.items())
+            features = torch.cat([features, *others], dim=1)
+        return Encoded(_unit(self.vision_head(features)))
 
-    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit rows of both sides."""
-        return self.encode_vision(vision), self.encode_text(text)
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Return the unit rows [N, D] of token ids or features."""
+        return _unit(self.text_head(self.text(tokens)))
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -153,11 +170,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-@torch.inference_mode()
-def encode_all(
-    encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], device: torch.device
-) -> Tensor:
-    """Encode batches of inputs; [N, D] on the CPU."""
-    return torch.cat([encode(batch.to(device)).float().cpu() for batch in batches])

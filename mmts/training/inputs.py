@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from mmts.shards.streamed import StreamedReader
 from mmts.towers.tokens import tokens_of, vocabulary_size
 from mmts.training.pairs import Pairs
 from mmts.training.rows import Features, Rows, found
+
+if TYPE_CHECKING:
+    from mmts.kinds.stream import StreamKind
 
 Once = Callable[[Callable[[], Tokenizer]], Tokenizer]
 """Something that makes -> what it made, or what another process did."""
@@ -42,10 +46,19 @@ class Inputs:
         dims: sizes that the model needs to know, see `TwoTower`; `tokenizer` adds the vocabulary.
     """
 
-    def __init__(self, data: Path, dataset: str, towers: Towers, streamed: bool = False) -> None:
-        """`streamed`: whether the training shards are elsewhere, all but their index."""
+    def __init__(
+        self, data: Path, dataset: str, towers: Towers, streamed: bool = False,
+        streams: Mapping[str, StreamKind] | None = None,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            data: the project's folder of artifacts.
+            dataset, towers: which, and of what model.
+            streamed: whether the training shards are elsewhere, all but their index.
+            streams: those beside the pictures or clips, by name.
+        """
         self.shards, self.dataset, self._streamed = data / "shards" / dataset, dataset, streamed
-        self.towers = towers
+        self.towers, self.streams = towers, dict(streams or {})
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         path, remedy = data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`"
@@ -139,4 +152,5 @@ class Inputs:
             image_size=self.towers.vision.image_size,
             clip_length=self.towers.vision.frames,
             clusters=clusters,
+            streams=self.streams,
         )

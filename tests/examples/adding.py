@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -52,3 +55,14 @@ def merge(low: Any, high: Any) -> None:
             merge(low[key], value)
         else:
             low[key] = value
+
+
+def module_of(name: str) -> ModuleType:
+    """Return the module of an example's only file, imported from where it is."""
+    (path,) = (EXAMPLES / name).rglob("*.py")
+    spec = spec_from_file_location(f"example_{name}", path)
+    assert spec is not None and spec.loader is not None
+    found = module_from_spec(spec)
+    sys.modules[spec.name] = found  # where pydantic looks up the names of types
+    spec.loader.exec_module(found)
+    return found

@@ -10,6 +10,8 @@ from mmts.errors import spelt
 from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
 from mmts.kinds.source import SOURCES
 from mmts.kinds.text import TEXT_TOWERS
 from mmts.kinds.vision import VISION_TOWERS
@@ -65,7 +67,7 @@ def _put(tree: Any, key: Key, value: Any) -> Any:
 
 
 def everything() -> dict[str, Any]:
-    """Sound settings with every kind of source, clustering, objective and modulator."""
+    """Sound settings with every kind of source, clustering and part of a method."""
     tree = changed(PARAMS, {"datasets.full": _full()})
     numbers = {"fixed": 0.07, "alpha": 0.02, "shift_min": 0.06, "shift_max": "auto"}
     plain = {
@@ -76,6 +78,8 @@ def everything() -> dict[str, Any]:
     methods["base"] = {**plain, "per_dataset": {"full": {**plain, "temperature": {**numbers}}}}
     for kind in ("siglip", "cyclip", "arctanh"):
         methods[kind] = {**plain, "objective": {"kind": kind}}
+    for kind in ("log", "rank"):
+        methods[kind] = {**plain, "shift": {"kind": kind}}
     methods["max_margin"] = {"objective": {"kind": "max_margin"}, "margin": {"fixed": 0.2}}
     methods["learnable"] = {
         "objective": {"kind": "info_nce"}, "modulator": {"kind": "learnable"},
@@ -118,7 +122,9 @@ def kinds(registry: Registry[Any], schema: dict[str, Any]) -> dict[str, Any]:
 def method_schema() -> dict[str, Any]:
     """JSON schema of a method: with the kinds of each registry, and numbers of its own."""
     schema = Switches.model_json_schema()
-    for name, registry in (("objective", OBJECTIVES), ("modulator", MODULATORS)):
+    registries = {"objective": OBJECTIVES, "modulator": MODULATORS, "schedule": SCHEDULES,
+                  "shift": SHIFTS}  # fmt: skip
+    for name, registry in registries.items():
         schema["properties"][name] = kinds(registry, schema)
     for name, model in (("temperature", Temperature), ("margin", Margin)):
         schema["properties"][name] = _with_auto(model.model_json_schema())

@@ -19,7 +19,7 @@ def table(**shifts: float) -> pd.DataFrame:
 
 def batch(*cluster_id: int) -> Batch:
     ids = torch.tensor(cluster_id)
-    return Batch(torch.zeros(len(ids), 2), torch.zeros(len(ids), 2), ids, torch.arange(len(ids)))
+    return Batch({}, torch.zeros(len(ids), 2), ids, torch.arange(len(ids)))
 
 
 NOTHING = torch.zeros(0)

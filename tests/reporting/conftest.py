@@ -154,9 +154,11 @@ def _shift(folder: Path, low: float, high: float) -> None:
 def _train(folder: Path, numbers: tuple[Any, ...], seed: int, clips: bool) -> None:
     objective, alpha, tau, high, modulator = numbers[:5]
     shift = numbers[5] if len(numbers) > 5 else "default"
-    run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
-           "shift_min": tau, "shift_max": high, "shift_mapping": "linear",
-           "update_every": "step", "clustering": {"shift": shift, "relevancy": []},
+    run = {"objective": objective, "modulator": modulator, "alpha": alpha,
+           "schedule": {"kind": "cosine"} if alpha else None,
+           "shift_min": tau, "shift_max": high,
+           "shift": {"kind": "linear"} if tau < high else None,
+           "clustering": {"shift": shift, "relevancy": []},
            "epochs": 4, "total_steps": 40, "period": 8.0,
            "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)
@@ -201,7 +203,12 @@ def _evaluate(
     queries[columns].to_parquet(folder / "queries.parquet")
     metrics = {s: _metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", metrics)
+    _judged(folder, {"kind": "recall", "ks": [1, 5, 10]})
     _json(folder / "retrievals.json", [_retrieval(test, row) for row in queries.itertuples()])
+
+
+def _judged(folder: Path, measure: dict[str, Any]) -> None:
+    _json(folder / "measure.json", {"measure": measure, "rerank": None})
 
 
 def _evaluate_clips(
@@ -213,6 +220,7 @@ def _evaluate_clips(
     queries.to_parquet(folder / "queries.parquet")
     found = {s: graded.graded_metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", found)
+    _judged(folder, {"kind": "multi_instance"})
     retrievals = [graded.graded_retrieval(test, row) for row in queries.itertuples()]
     _json(folder / "retrievals.json", retrievals)
 

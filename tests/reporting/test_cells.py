@@ -117,4 +117,4 @@ def test_pictures_that_repeat_others_are_told_of(
 
 
 def test_the_report_knows_the_columns_that_training_logs() -> None:
-    assert CURVES == COLUMNS
+    assert set(CURVES) <= set(COLUMNS)

@@ -105,7 +105,7 @@ def test_a_dataset_that_is_not_publishable_shows_no_caption_or_picture(
     words = re.compile("closed(" + "|".join(tree.words) + ")")
     outside = [f for f in results.rglob("*") if f.is_file() and "local" not in f.parts]
     texts = [f.read_text(encoding="utf-8") for f in outside if f.suffix != ".png"]
-    assert len(texts) == 6  # two .md, two .json, index.html, curves.csv
+    assert len(texts) == 7  # two .md, two .json, index.html, curves.csv, terms.csv
     assert not any(words.search(text) for text in texts)
     assert words.search((results / "local/index.html").read_text(encoding="utf-8"))
     discreet = page([r for r in reports if not r.dataset.publishable], private=False)

@@ -109,7 +109,7 @@ def test_columns_are_image_and_text_retrieval_of_each_source(cc3m: Dataset) -> N
         ("mmts", {"modulator": "learnable"}),
         ("plain", {"objective": "cyclip"}),
         ("plain", {"modulator": "learnable"}),
-        ("plain", {"alpha": 0.01}),
+        ("plain", {"alpha": 0.01, "schedule": {"kind": "cosine"}}),
     ],
 )
 def test_another_method_does_not_fill_a_row(

@@ -13,6 +13,7 @@ import pytest
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
 from mmts.kinds.clustering.kmeans import Kind as KMeansClustering
+from mmts.search import Search
 from mmts.study.cell import Cell
 from mmts.study.data import StudyData
 from mmts.study.records import levels_of, unpacked
@@ -159,7 +160,9 @@ def test_data_that_a_study_cannot_use(study: Project) -> None:
 def test_queries_of_the_default_clusters(study: Project) -> None:
     found, pairs = data().queries(planned().study.tail), data().test
     table = query_table(
-        "", np.arange(len(pairs)), np.arange(len(pairs.captions)), pairs, pairs.shards.cluster_size
+        "",
+        Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions))),
+        pairs.shards.cluster_size,
     )
     assert found["part"].tolist() == table["part"].tolist()
     assert found["class"].between(0, 2).all() and found["class"].nunique() > 1

@@ -130,7 +130,7 @@ def test_some_items_are_rows_of_the_whole(project: Project) -> None:
         n for n, i in enumerate(items) for _ in rows[whole.owner[rows] == i]
     ]
     assert torch.equal(some.text[:], whole.text[rows])
-    assert torch.equal(some.inputs(range(4)), whole.inputs(items.tolist()))
+    assert torch.equal(some.streams(range(4))[some.main], whole.streams(items.tolist())[whole.main])
     assert some.shards.cluster_size == whole.shards.cluster_size
     pictures = [some.shards.image_bytes(n) for n in range(4)]
     assert pictures == [whole.shards.image_bytes(i) for i in items]

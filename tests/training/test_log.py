@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 
-from mmts.errors import InputError
 from mmts.training.log import COLUMNS, RunLog
 
 
@@ -26,10 +25,18 @@ def test_a_row_a_step(tmp_path: Path) -> None:
     assert found[2]["val_rsum"] == "2.0" and found[1]["epoch"] == "1"
 
 
-def test_other_names_are_refused(tmp_path: Path) -> None:
-    with (
-        pytest.raises(InputError, match="accuracy is no column of the log: step, epoch"),
-        RunLog(tmp_path) as log,
-    ):
-        log.point(0, 0, accuracy=1)
+def test_further_names_are_further_columns(tmp_path: Path) -> None:
+    """Of loss terms, and of what else is measured in validation."""
+    with RunLog(tmp_path) as log:
+        log.point(0, 0, loss=3.0, info_nce=2.5, uniformity=5.0)
+        log.point(1, 0, val_accuracy=0.5)
+    first, second = rows(tmp_path)
+    assert list(first) == [*COLUMNS, "info_nce", "uniformity", "val_accuracy"]
+    assert first["uniformity"] == "5.0" and first["val_accuracy"] == ""
+    assert second["val_accuracy"] == "0.5" and second["loss"] == ""
+
+
+def test_nothing_is_written_of_a_run_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), RunLog(tmp_path) as log:
+        log.point(0, 0, loss=1 / 0)
     assert not (tmp_path / "curves.csv").exists()

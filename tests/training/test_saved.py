@@ -71,7 +71,8 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
     pixels = pixels if towers.vision.video else pixels[:, 0]
     assert ids.shape == (4, 9)
     step = torch.optim.AdamW(parameter_groups(model, 0.01), lr=0.01)
-    sum(rows.sum() for rows in model.train()(pixels[:1], ids[:1])).backward()  # type: ignore[union-attr]
+    main = model.main
+    sum(rows.sum() for rows in model.train()({main: pixels[:1]}, ids[:1])[:2]).backward()  # type: ignore[union-attr]
     step.step()
     model.eval()
     save_model(tmp_path, model, towers, head, dims, tokenizer)
@@ -85,11 +86,13 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
         assert len(loaded["fingerprint"]) == 64
     if root.exists():
         shutil.rmtree(root)
-    read, of, words = load_model(tmp_path)
+    read, of, words, streams = load_model(tmp_path)
+    assert streams == {} and "streams" not in facts
     assert of == towers and words is not None
     assert torch.equal(encode(words, TEXTS), ids)
     with torch.inference_mode():
-        for found, expected in zip(read.eval()(pixels, ids), model(pixels, ids), strict=True):
+        given = {main: pixels}, ids
+        for found, expected in zip(read.eval()(*given)[:2], model(*given)[:2], strict=True):
             assert torch.equal(found, expected)
 
 

@@ -22,6 +22,8 @@ class ModulatorKind(Settings):
     kind: str
     learned: ClassVar[bool] = True
     """Whether tau follows from more than schedule and shifts, so that only the log knows it."""
+    label: ClassVar[str] = "learned"
+    """What stands before its tau in tables and figures; nothing where it is not learned."""
     by_row: ClassVar[bool] = False
     """Whether the tau of a row needs no other row of the batch."""
 

@@ -18,6 +18,7 @@ class Kind(ModulatorKind):
 
     kind: Literal["scheduled"] = "scheduled"
     learned = False
+    label = ""
     by_row = True
 
     def build(

@@ -21,6 +21,7 @@ class Kind(ModulatorKind):
     """`mmts.modulators.tempnet`."""
 
     kind: Literal["tempnet"]
+    label = "predicted"
     tau_min: Above0
     tau_max: Above0
     """It predicts between the two."""

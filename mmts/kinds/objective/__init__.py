@@ -21,6 +21,8 @@ class ObjectiveKind(Settings):
     """What it takes as tau."""
     label: ClassVar[str]
     """Its name in tables and figures."""
+    temperature_free: ClassVar[bool] = False
+    """Whether it is meant for a tau of 1, which is no number to choose or to tell."""
     by_row: ClassVar[bool] = False
     """Whether it takes `group=`, and computes the rows of a rank on that rank alone. Others see the
     batch of all ranks on each."""

@@ -15,6 +15,7 @@ class Kind(ObjectiveKind):
 
     kind: Literal["arctanh"]
     label = "arctanh InfoNCE"
+    temperature_free = True
 
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the function."""

@@ -28,6 +28,8 @@ class SourceKind(Settings):
     """Settings, of parts too, that name files or folders, in data/raw/<dataset> or absolute."""
     fixed: ClassVar[bool] = True
     """Whether it reads files in data/raw/<dataset> that no setting names."""
+    graded: ClassVar[bool] = False
+    """Whether its captions have graded relevancy, see `mmts.captions_table`."""
 
     def named(self) -> Iterator[str]:
         """Yield the files and folders that the settings name."""

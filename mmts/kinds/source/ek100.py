@@ -16,6 +16,7 @@ class Kind(SourceKind):
     """EPIC-KITCHENS-100 multi-instance retrieval: the official CSV files, and videos if any."""
 
     kind: Literal["ek100"]
+    graded = True
     files = ("videos",)
     videos: Folder | None = "videos"
     """Folder of the videos, in data/raw/<dataset> or an absolute path; null for annotations only,

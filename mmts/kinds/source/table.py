@@ -33,6 +33,8 @@ class Kind(SourceKind):
     """A column with train, val (validation, dev) or test; split by image when there is none."""
     class_columns: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     """Columns that a clustering of kind `column` may use."""
+    stream_columns: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    """Columns that `datasets.NAME.streams` may use; one value an image, a list too."""
     image_root: Folder | None = None
     """Folder or tar that image paths start from, relative to data/raw/<dataset> as `path` is; the
     table's own folder when there is none."""

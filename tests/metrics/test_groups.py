@@ -2,17 +2,10 @@ import numpy as np
 import pytest
 
 from mmts.errors import InputError
-from mmts.metrics.mir import mean_average_precision, ndcg, relevancy
-from mmts.multi_instance import (
-    Group,
-    Ids,
-    Metrics,
-    groups_of_names,
-    groups_of_parts,
-    multi_instance_metrics,
-    query_values,
-    table,
-)
+from mmts.metrics.groups import Metrics, group_metrics, groups_of_names, groups_of_parts
+from mmts.metrics.mir import Ids, mean_average_precision, ndcg, query_values, relevancy
+from mmts.metrics.scores import Both
+from stages.mir import multi_instance_metrics, table
 from tests import reference
 from tests.metrics import mir_reference
 
@@ -24,7 +17,7 @@ SCORES = np.random.default_rng(0).random((5, 4))
 VALUES = query_values(SCORES, RELEVANCY, IDS)
 
 
-def metrics(groups: dict[str, Group] | None = None, **bootstrap: int) -> Metrics:
+def metrics(groups: dict[str, Both] | None = None, **bootstrap: int) -> Metrics:
     return multi_instance_metrics(VALUES, groups or {}, **{"resamples": 100, "seed": 0} | bootstrap)
 
 
@@ -43,8 +36,8 @@ def test_all_queries_have_the_metrics_of_the_functions() -> None:
 
 
 def test_a_group_is_of_queries_not_of_what_they_are_ranked_against() -> None:
-    group = Group(
-        np.array([True, False, False, True, False]), np.array([False, True, False, False])
+    group = Both(
+        v2t=np.array([True, False, False, True, False]), t2v=np.array([False, True, False, False])
     )
     found = metrics({"some": group})["some"]
     of_row = [
@@ -58,7 +51,9 @@ def test_a_group_is_of_queries_not_of_what_they_are_ranked_against() -> None:
 
 
 def test_intervals_draw_both_directions_independently() -> None:
-    group = Group(np.array([True, True, False, True, False]), np.array([True, True, True, False]))
+    group = Both(
+        v2t=np.array([True, True, False, True, False]), t2v=np.array([True, True, True, False])
+    )
     found = metrics({"some": group}, resamples=200, seed=3)
     for name, *queries in (("all", range(5), range(4)), ("some", [0, 1, 3], [0, 1, 2])):
         drawn = []
@@ -100,15 +95,15 @@ def test_intervals_narrow_with_more_queries() -> None:
 def test_groups_by_name_and_by_part() -> None:
     videos = [[], ["tail_noun"], ["tail_verb"], ["tail_verb", "tail_noun"], []]
     texts = [[], ["tail_noun"], ["tail_verb"], ["tail_verb", "tail_noun"]]
-    groups = groups_of_names(videos, texts)
+    groups = groups_of_names(texts, videos)
     assert list(groups) == ["tail_noun", "tail_verb", "neither"]
     assert groups["tail_verb"].v2t.tolist() == [False, False, True, True, False]
     assert groups["tail_noun"].v2t.tolist() == [False, True, False, True, False]
     assert groups["neither"].v2t.tolist() == [True, False, False, False, True]
     assert groups["neither"].t2v.tolist() == [True, False, False, False]
-    assert groups_of_names([[], []], [[]]) == {}
-    assert list(groups_of_names([[], []], [["one"]])) == ["one", "neither"]
-    parts = groups_of_parts(["head", "tail", "tail"], ["medium", "tail"])
+    assert groups_of_names([[]], [[], []]) == {}
+    assert list(groups_of_names([["one"]], [[], []])) == ["one", "neither"]
+    parts = groups_of_parts(["medium", "tail"], ["head", "tail", "tail"])
     assert {name: (g.v2t.tolist(), g.t2v.tolist()) for name, g in parts.items()} == {
         "head": ([True, False, False], [False, False]),
         "medium": ([False, False, False], [True, False]),
@@ -118,8 +113,8 @@ def test_groups_by_name_and_by_part() -> None:
 
 def test_the_table_has_a_line_a_group() -> None:
     names = [[], ["tail_noun"], ["tail_verb"], [], []]
-    nothing = {"none": Group(np.zeros(5, dtype=bool), np.ones(4, dtype=bool))}
-    found = metrics(groups_of_names(names, names[:4]) | nothing)
+    nothing = {"none": Both(v2t=np.zeros(5, dtype=bool), t2v=np.ones(4, dtype=bool))}
+    found = metrics(groups_of_names(names[:4], names) | nothing)
     assert list(found) == ["all", "tail_noun", "tail_verb", "neither"]
     lines = table(found).splitlines()
     assert lines[0].split()[:5] == ["queries", "v2t", "t2v", "mAP", "v2t"]
@@ -140,3 +135,29 @@ def test_a_query_without_anything_relevant_is_named() -> None:
     ids = Ids([f"v{n}" for n in range(8)], IDS.t2v)
     with pytest.raises(InputError, match=r"query v0 has .* \(so have 2 others of 8\); put back"):
         query_values(np.ones((8, 4)), none, ids)
+
+
+def test_items_are_drawn_with_all_their_queries_in_both_directions() -> None:
+    hits = Both(np.array([1.0, 0, 1, 1]), np.array([0.0, 1, 1]))
+    of_item = Both(np.array([0, 1, 1, 2]), np.arange(3))
+    tail = Both(np.array([False, True, True, True]), np.array([False, True, True]))
+    found = group_metrics(
+        {"R@1": hits, "R@2": hits}, {"tail": tail}, key="{1}/{0}".format,
+        totals={"sum": (("R@1", "R@2"), 100.0)}, items=of_item, resamples=150, seed=4,
+    )  # fmt: skip
+    weights = np.random.default_rng(4).multinomial(3, [1 / 3] * 3, size=150).tolist()
+    for name, chosen in (("all", Both([0, 1, 2, 3], [0, 1, 2])), ("tail", Both([1, 2, 3], [1, 2]))):
+        total, drawn = 0.0, np.zeros(150)
+        for direction in ("t2v", "v2t"):
+            rows = getattr(chosen, direction)
+            item, own = (getattr(of, direction)[rows].tolist() for of in (of_item, hits))
+            shares = [reference.resampled_share(w, item, own) for w in weights]
+            assert found[name][f"{direction}/R@1"] == pytest.approx(np.mean(own))
+            bounds = [found[name][f"{direction}/R@1/{end}"] for end in ("low", "high")]
+            low_high = np.nanquantile(np.array(shares, dtype=float), [0.025, 0.975])
+            assert bounds == pytest.approx(low_high.tolist())
+            total += 200 * np.mean(own)
+            drawn += 200 * np.array(shares, dtype=float)
+        assert found[name]["sum"] == pytest.approx(total)
+        bounds = [found[name][f"sum/{end}"] for end in ("low", "high")]
+        assert bounds == pytest.approx(np.nanquantile(drawn, [0.025, 0.975]).tolist())

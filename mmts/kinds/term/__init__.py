@@ -1,0 +1,53 @@
+"""Loss terms: what a method minimises beside its objective, with a weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, PlainValidator
+
+from mmts.kinds import Above0
+from mmts.registry import Registry
+from mmts.settings.base import Name, Settings
+
+if TYPE_CHECKING:
+    from mmts.towers.model import Model
+    from mmts.training.tau_and_loss import Term as Function
+
+
+class TermKind(Settings):
+    """Base of the settings of a loss term."""
+
+    kind: str
+    weight: Above0 = 1.0
+    """What its value is multiplied by in the sum; the log has the value itself."""
+    label: ClassVar[str]
+    """Its name in tables and figures."""
+
+    def build(self, model: Model) -> Function:
+        """Return the term: a function or a module, `mmts.training.tau_and_loss.Seen` -> scalar.
+
+        Args:
+            model: that is trained, for terms that ask more of it than its rows.
+        """
+        raise NotImplementedError
+
+
+TERMS = Registry("loss term", "mmts.kinds.term", TermKind)
+
+
+def _named(terms: Any) -> Any:
+    """A name is the kind, and a number alone the weight."""
+    if not isinstance(terms, dict):
+        return terms
+    found = {}
+    for name, value in terms.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = {"weight": value}
+        found[name] = {"kind": name, **value} if isinstance(value, Mapping) else value
+    return found
+
+
+Term = Annotated[Any, TERMS, PlainValidator(TERMS.validated)]
+Terms = Annotated[dict[Name, Term], BeforeValidator(_named)]
