@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mmts.kinds.stream import StreamKind
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
+from mmts.towers.build import stream_encoders, text_tower, vision_tower
 from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import vocabulary_size
 from mmts.towers.two_tower import TwoTower
@@ -27,13 +30,22 @@ def bring_frozen(towers: Towers) -> None:
         text_tower(towers.text, vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS)))
 
 
-def try_model(towers: Towers, head: Head | None) -> None:
+def try_model(
+    towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None
+) -> None:
     """Build the model once, with its weights and tokenizer.
+
+    Args:
+        towers, head: settings.
+        streams: those beside the pictures or clips, by name.
 
     Raises:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
             there or do not fit, features of two lengths without a head, wrong frozen_parts.
     """
+    encoders = stream_encoders(streams or {}).values()
+    if not towers.given:
+        return
     vocabulary = 0
     if not towers.text.frozen:
         vocabulary = vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS))
@@ -41,5 +53,6 @@ def try_model(towers: Towers, head: Head | None) -> None:
     if towers.vision.frozen != towers.text.frozen:  # how long cached features are is not known yet
         trained = text_tower(towers.text, vocabulary) if towers.vision.frozen else None
         dim = (trained or vision_tower(towers.vision)).dim
-        dims |= {"vision": dim, "text": dim}
-    TwoTower(towers, head, dims)
+        beside = sum(int(encoder.dim) for encoder in encoders)  # type: ignore[misc, arg-type]
+        dims |= {"vision": dim - beside, "text": dim + beside}
+    TwoTower(towers, head, dims, streams=streams)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
+from mmts.towers.build import stream_encoders, text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
@@ -98,7 +98,7 @@ class TwoTower(Model):
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
         self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
-        self.beside = nn.ModuleDict({name: s.encoder() for name, s in (streams or {}).items()})
+        self.beside = stream_encoders(streams or {})
         vision_dim = vision.dim if vision else dims["vision"]
         vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type]
         text_dim = text.dim if text else dims["text"]
