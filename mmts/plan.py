@@ -24,7 +24,6 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds import TEXT_TOWERS, VISION_TOWERS
 from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.measure import MEASURES
 from mmts.kinds.modulator import MODULATORS
@@ -35,13 +34,14 @@ from mmts.kinds.shift import SHIFTS
 from mmts.kinds.source import SOURCES
 from mmts.kinds.stream import STREAMS
 from mmts.kinds.term import TERMS
+from mmts.kinds.text import TEXT_TOWERS, TextKind
+from mmts.kinds.vision import VISION_TOWERS, VisionKind
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
-from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -256,30 +256,16 @@ class Plan:
             },
         )
 
-    def _behind(self, *towers: VisionTower | TextTower) -> Json:
+    def _behind(self, *towers: VisionKind | TextKind) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(
-                {"timm": ("timm",), "open_clip": ("open_clip_torch",)}.get(tower.name, ())
-            )
-            for spec in (tower.weights, getattr(tower, "tokenizer", None)):
-                if tower.name in OUTSIDE and not Path(str(spec)).is_file():
-                    continue  # the package's, whose version is known
-                if spec is not None and spec != "random":
-                    sentence = tower.name == "sentence"
-                    weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        kinds = [
-            (VISION_TOWERS if isinstance(tower, VisionTower) else TEXT_TOWERS).module(tower.name)
-            for tower in towers
-            if tower.name != "sentence"
-        ]
-        return {
-            "weights": weights,
-            "packages": packages,
-            "kinds": {n: self._code.digest(self._code.closure([n])) for n in kinds},
-        }
+            packages |= package_versions(tower.packages)
+            sentence = isinstance(tower, TextKind) and not tower.tokens
+            for spec in tower.models:
+                weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(*towers)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)

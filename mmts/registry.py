@@ -62,12 +62,6 @@ class Registry(Generic[K]):
         """Return the import name of a kind's file."""
         return f"{self.package}.{kind}"
 
-    def import_(self, kind: str) -> Any:
-        """Return the module of a kind; KeyError where there is none."""
-        if kind not in self.kinds:
-            raise KeyError(kind)
-        return import_module(self.module(kind))
-
     @property
     def modules(self) -> list[str]:
         """Import names of the files of all kinds."""

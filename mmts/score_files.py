@@ -24,39 +24,45 @@ NUMBER, NAME = 16, 4096
 """Bytes that a score, and an id, takes at most."""
 
 
-def read_scores(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDArray[Any]:
+def read_scores(
+    path: Path, video_ids: Sequence[str], text_ids: Sequence[str],
+    words: tuple[str, str] = ("clip", "sentence"),
+) -> NDArray[Any]:  # fmt: skip
     """Scores of each video with each sentence, [V, T].
 
     Args:
         path: `.npy`, a matrix in the order of the ids; or `.npz` with `sim_mat`, `vis_ids` and
             `txt_ids` in any order, which is the challenge's submission without its pickle.
         video_ids, text_ids: of the test set, in its order.
+        words: what errors call one of each.
 
     Raises:
         InputError: another kind of file or a damaged one, a matrix of another shape, a score that
             is not finite, ids that are missing, unknown or there twice.
     """
-    scores = _read(require(path, "give a file of scores"), video_ids, text_ids)
+    scores = _read(require(path, "give a file of scores"), video_ids, text_ids, words)
     if scores.dtype.kind not in "fiu":
         raise InputError(f"{path} holds values of type {scores.dtype}; scores must be numbers")
     if scores.dtype.kind == "f" and not np.isfinite(scores).all():
         row, column = np.argwhere(~np.isfinite(scores))[0]
         raise InputError(
-            f"{path}: the score of clip {video_ids[row]} and sentence {text_ids[column]} is "
-            f"{scores[row, column]}; every score must be a finite number"
+            f"{path}: the score of {words[0]} {video_ids[row]} and {words[1]} {text_ids[column]} "
+            f"is {scores[row, column]}; every score must be a finite number"
         )
     return scores
 
 
-def _read(path: Path, video_ids: Sequence[str], text_ids: Sequence[str]) -> NDArray[Any]:
+def _read(
+    path: Path, video_ids: Sequence[str], text_ids: Sequence[str], words: tuple[str, str]
+) -> NDArray[Any]:
     shape = (len(video_ids), len(text_ids))
     try:
         if path.suffix == ".npy":
-            return _of_shape(np.load(path, allow_pickle=False, mmap_mode="r"), shape, path)
+            return _of_shape(np.load(path, allow_pickle=False, mmap_mode="r"), shape, path, words)
         if path.suffix == ".npz":
             _check_size(path, NUMBER * shape[0] * shape[1] + NAME * (sum(shape) + 256))
             with np.load(path, allow_pickle=False) as file:
-                return _in_order(file, video_ids, text_ids, path)
+                return _in_order(file, video_ids, text_ids, path, words)
     except InputError:
         raise
     except (ValueError, OSError) as error:
@@ -80,18 +86,24 @@ def _check_size(path: Path, most: int) -> None:
         )
 
 
-def _of_shape(scores: NDArray[Any], shape: tuple[int, int], path: Path) -> NDArray[Any]:
+def _of_shape(
+    scores: NDArray[Any], shape: tuple[int, int], path: Path, words: tuple[str, str]
+) -> NDArray[Any]:
     if scores.shape != shape:
         turned = "; transpose it" if scores.shape == shape[::-1] else ""
         raise InputError(
-            f"{path} has shape {scores.shape}; the test set needs {shape}, a row a clip and a "
-            f"column a sentence{turned}"
+            f"{path} has shape {scores.shape}; the test set needs {shape}, a row a {words[0]} and "
+            f"a column a {words[1]}{turned}"
         )
     return scores
 
 
 def _in_order(
-    file: Mapping[str, NDArray[Any]], video_ids: Sequence[str], text_ids: Sequence[str], path: Path
+    file: Mapping[str, NDArray[Any]],
+    video_ids: Sequence[str],
+    text_ids: Sequence[str],
+    path: Path,
+    words: tuple[str, str],
 ) -> NDArray[Any]:
     for key in ("sim_mat", "vis_ids", "txt_ids"):
         if key not in file:
@@ -109,7 +121,7 @@ def _in_order(
             raise InputError(f"{path}: {key} is no array; save it by {HOW}")
     rows = _places(file["vis_ids"], video_ids, f"{path}: vis_ids")
     columns = _places(file["txt_ids"], text_ids, f"{path}: txt_ids")
-    scores = _of_shape(file["sim_mat"], (len(rows), len(columns)), path)
+    scores = _of_shape(file["sim_mat"], (len(rows), len(columns)), path, words)
     return scores[rows[:, None], columns]
 
 
@@ -135,8 +147,8 @@ def _places(given: NDArray[Any], wanted: Sequence[str], where: str) -> NDArray[n
     return np.array([place[name] for name in wanted], dtype=np.int64)
 
 
-def parts_of_captions(path: Path, caption_ids: Sequence[str]) -> list[str]:
-    """Which of head, medium and tail the cluster of each caption is, by a clustering's table.
+def clusters_of_captions(path: Path, caption_ids: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The cluster of each caption by a clustering's table, and its part: head, medium or tail.
 
     Args:
         path: `data/cluster/<dataset>/<clustering>.parquet`.
@@ -154,4 +166,5 @@ def parts_of_captions(path: Path, caption_ids: Sequence[str]) -> list[str]:
             f"{missing[0]}; give a clustering of the whole test set"
         )
     parts = parts_of_clusters(cluster_sizes(table))
-    return [parts[cluster_of[name]] for name in caption_ids]
+    found = [cluster_of[name] for name in caption_ids]
+    return found, [parts[cluster] for cluster in found]

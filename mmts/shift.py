@@ -99,7 +99,7 @@ def _place(
     """Where a cluster stands between shift_min (0) and shift_max (1)."""
     from mmts.kinds.shift import SHIFTS
 
-    if isinstance(mapping, str) and mapping not in SHIFTS.kinds:
+    if not isinstance(mapping, SHIFTS.base) and mapping not in SHIFTS.kinds:
         raise InputError(f"mapping is {mapping!r}; there are: {', '.join(SHIFTS.kinds)}")
     kind = SHIFTS.validated(mapping)
     known = None if sizes is None else np.asarray(sizes, dtype=np.float64)

@@ -1,6 +1,7 @@
 """Stage `evaluate`: a trained cell -> recalls or another measure, with intervals (test split).
 
-`python -m stages.evaluate mir` is no stage: it takes anybody's scores on EPIC-KITCHENS-100.
+`python -m stages.evaluate recall`, and `mir` for EPIC-KITCHENS-100, are no stages: they take
+anybody's scores.
 """
 
 from pathlib import Path
@@ -61,4 +62,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, mir="stages.mir")
+    run(main, mir="stages.mir", recall="stages.recall")

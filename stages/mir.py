@@ -42,7 +42,7 @@ def main(
     from mmts.metrics.groups import groups_of_names, groups_of_parts
     from mmts.metrics.mir import Ids, query_values, relevancy
     from mmts.metrics.scores import MatrixScores
-    from mmts.score_files import parts_of_captions, read_scores
+    from mmts.score_files import clusters_of_captions, read_scores
     from mmts.sources.ek100 import PREFIX, tail_groups
     from mmts.sources.ek100_files import read_tail, read_test
 
@@ -50,7 +50,7 @@ def main(
     ids = Ids(*(list(rows["narration_id"]) for rows in test))
     groups = groups_of_names(*(tail_groups(rows, tail) for rows in test[::-1]))
     if clusters is not None:
-        parts = (parts_of_captions(clusters, [PREFIX + name for name in of]) for of in ids)
+        parts = (clusters_of_captions(clusters, [PREFIX + name for name in of])[1] for of in ids)
         groups = groups_of_parts(*list(parts)[::-1]) | groups
     clips, sentences = (
         list(zip(rows["verb_class"], rows["noun_classes"], strict=True)) for rows in test

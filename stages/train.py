@@ -174,8 +174,10 @@ def train_seed(
             data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
             streams,
         )  # fmt: skip
+        measure = plan.settings("measure", Measure)
+        measure.check(ready.pairs.classes_of is not None)
         if ready.held_out is not None:
-            ready.held_out.measure = plan.settings("measure", Measure)
+            ready.held_out.measure = measure
         found = world.from_first(
             lambda: facts(
                 plan.content, plan.code, kept.inputs,
@@ -192,9 +194,9 @@ def train_seed(
         with world.processes.together():
             if world.first:
                 print(f"global batch {settings.batch_size}, processes: {world.size}")
-                if towers.vision.clip_length is not None:
+                if towers.vision.frames is not None:
                     manifest = read_manifest(data / "shards" / dataset)
-                    line = short_clips(manifest, towers.vision.clip_length)
+                    line = short_clips(manifest, towers.vision.frames)
                     print(line, end="\n" if line else "")
                 work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))

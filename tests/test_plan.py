@@ -674,15 +674,14 @@ def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
 
 
 def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
-    source = (ROOT / "mmts/settings/towers.py").read_bytes()
-    read = code_module._read(source, "mmts.settings.towers")["digest"]
-    for old, new, counts in (
-        (b"width: Width = 768", b"width: Width = 1024", True),
-        (b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
+    for file, old, new, counts in (
+        ("settings/shapes", b"width: Width = 768", b"width: Width = 1024", True),
+        ("kinds/vision/video_vit", b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
     ):
+        source, name = (ROOT / f"mmts/{file}.py").read_bytes(), f"mmts.{file.replace('/', '.')}"
         assert source.count(old) == 1
-        other = code_module._read(source.replace(old, new), "mmts.settings.towers")["digest"]
-        assert (other != read) == counts
+        one, other = (code_module._read(s, name) for s in (source, source.replace(old, new)))
+        assert (other["digest"] != one["digest"]) == counts
 
 
 def test_no_other_settings_are_made_outside_of_the_plan() -> None:

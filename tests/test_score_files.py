@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from mmts.errors import InputError
-from mmts.score_files import parts_of_captions, read_scores
+from mmts.score_files import clusters_of_captions, read_scores
 
 VIDEOS, TEXTS = ["a", "b", "c"], ["x", "y"]
 SCORES = np.arange(6.0).reshape(3, 2)
@@ -100,13 +100,13 @@ def test_a_score_that_is_no_number_is_named_by_its_ids(tmp_path: Path) -> None:
         read_scores(turned, VIDEOS, TEXTS)
 
 
-def test_parts_of_captions(tmp_path: Path) -> None:
+def test_clusters_of_captions(tmp_path: Path) -> None:
     rows = {"caption_id": ["a", "b", "c", "d"], "cluster_id": [0, 1, 2, -1]}
     path = tmp_path / "c.parquet"
     pd.DataFrame({**rows, "cluster_size": [30, 20, 10, 0]}).to_parquet(path)
-    assert parts_of_captions(path, ["d", "b", "a", "a"]) == ["tail", "medium", "head", "head"]
+    assert clusters_of_captions(path, ["d", "b", "a", "a"])[1] == ["tail", "medium", "head", "head"]
     with pytest.raises(InputError, match="lacks 2 of 3 captions, the first x; give a clustering"):
-        parts_of_captions(path, ["x", "a", "y"])
+        clusters_of_captions(path, ["x", "a", "y"])
 
 
 def test_ids_that_are_bytes(tmp_path: Path) -> None:

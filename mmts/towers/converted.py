@@ -9,7 +9,6 @@ import torch
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
-from mmts.settings.towers import VideoShape, VisionTower
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
@@ -127,27 +126,33 @@ def _other_kind(folder: Path, error: Exception) -> InputError:
     return InputError(f"{folder} holds no converted towers of that kind ({in_short(error)})")
 
 
-def video_transformer(settings: VisionTower, shape: Shape | None) -> Tower:
-    """Return a tower of joint or divided attention, see `mmts.towers.build.vision_tower`."""
-    own: Shape = {
-        "image_size": settings.image_size,
-        "frames": settings.clip_length,
-        "drop_path": settings.drop_path,
-        "patch_dropout": settings.patch_dropout,
-        "gradient_checkpointing": settings.gradient_checkpointing,
-    }
-    kind = DividedViT if settings.name == "divided_vit" else VideoViT
+def video_transformer(
+    name: str, weights: str, sizes: Shape | None, own: Shape, shape: Shape | None
+) -> Tower:
+    """Return a tower of joint or divided attention.
+
+    Args:
+        name: of the tower.
+        weights: where they are.
+        sizes: of random weights; None for those at `weights`.
+        own: further numbers of VideoViTConfig.
+        shape: of a tower that was trained before, whose weights follow.
+
+    Raises:
+        InputError: there are no such weights, or they are of the other attention.
+    """
+    kind = TOWERS[ATTENTION[name]]
     if shape is not None:
         return kind(video_config(shape))
-    if settings.weights == "random":
-        return kind(VideoViTConfig(**(settings.shape or VideoShape()).sizes, **own))
-    folder = converted_folder(settings.weights)
+    if sizes is not None:
+        return kind(VideoViTConfig(**sizes, **own))
+    folder = converted_folder(weights)
     attention = read_facts(folder)["attention"]
-    if attention != ATTENTION[settings.name]:
+    if attention != ATTENTION[name]:
         right = next(name for name, value in ATTENTION.items() if value == attention)
         raise InputError(
-            f"towers.vision.name is {settings.name} but {settings.weights} has {attention} "
-            f"attention; set it to {right}"
+            f"towers.vision.name is {name} but {weights} has {attention} attention; set it to "
+            f"{right}"
         )
     tower = load_vision(folder, **own)
     tower.revision = revision(folder)

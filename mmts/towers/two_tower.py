@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError
+from mmts.kinds.stream import StreamKind, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import stream_encoders, text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
-
-if TYPE_CHECKING:
-    from mmts.kinds.stream import StreamKind
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
@@ -83,10 +80,10 @@ class TwoTower(Model):
         vision, text = None, None
         if not towers.vision.frozen:
             shape = None if shapes is None else shapes.get("vision", {})
-            vision = vision_tower(towers.vision, shape)
+            vision = towers.vision.build(shape)
         if not towers.text.frozen:
             shape = None if shapes is None else shapes.get("text", {})
-            text = text_tower(towers.text, dims["vocabulary"], shape)
+            text = towers.text.build(dims["vocabulary"], shape)
         self.loaded = {
             side: {"weights": settings.weights, "fingerprint": tower.loaded}
             | ({"revision": tower.revision} if tower.revision else {})
@@ -98,7 +95,7 @@ class TwoTower(Model):
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
         self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
-        self.beside = stream_encoders(streams or {})
+        self.beside = encoders(streams or {})
         vision_dim = vision.dim if vision else dims["vision"]
         vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type]
         text_dim = text.dim if text else dims["text"]

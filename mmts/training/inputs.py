@@ -15,11 +15,11 @@ from mmts.columns import check_columns
 from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.settings.towers import VIDEO_TOWERS, Towers
+from mmts.kinds.vision import of_clips
+from mmts.settings.towers import Towers
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
 from mmts.shards.streamed import StreamedReader
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import tokens_of, vocabulary_size
 from mmts.training.pairs import Pairs
 from mmts.training.rows import Features, Rows, found
@@ -94,13 +94,13 @@ class Inputs:
             if shards.video and not vision.video:
                 raise InputError(
                     f"{where}.captions.sources are videos but {where}.towers.vision.name is "
-                    f"{vision.name}, which takes pictures; set it to {' or '.join(VIDEO_TOWERS)}, "
+                    f"{vision.name}, which takes pictures; set it to {of_clips()}, "
                     "with a clip_length and `frozen: false`"
                 )
             if vision.video and not shards.video:
                 raise InputError(
                     f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
-                    f"{vision.name}, which takes clips; name a picture tower, such as small_cnn"
+                    f"{vision.name}, which takes clips; name a tower that takes pictures"
                 )
             self._opened[split] = shards
         return self._opened[split]
@@ -124,7 +124,7 @@ class Inputs:
         text = self.towers.text
         if text.frozen:
             return None
-        tokenizer = once(lambda: text_tokenizer(text, lambda: self.captions("train")))
+        tokenizer = once(lambda: text.make_tokenizer(lambda: self.captions("train")))
         self.dims["vocabulary"] = vocabulary_size(tokenizer)
         return tokenizer
 
@@ -150,7 +150,7 @@ class Inputs:
             vision_rows=vision,
             encode_text=encode_text,
             image_size=self.towers.vision.image_size,
-            clip_length=self.towers.vision.clip_length,
+            clip_length=self.towers.vision.frames,
             clusters=clusters,
             streams=self.streams,
         )

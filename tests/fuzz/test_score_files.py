@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmts.score_files import parts_of_captions, read_scores
+from mmts.score_files import clusters_of_captions, read_scores
 from mmts.vector_cache import VectorCache
 from tests.fuzz.hostile import PICKLED, Runs, damaged, write
 from tests.fuzz.odd_tables import odd_parquet
@@ -118,7 +118,7 @@ CLUSTERS = pd.DataFrame(
 @given(odd_parquet(CLUSTERS))
 def test_clusters(folder: Path, data: bytes) -> None:
     path = write(folder / "c.parquet", data)
-    found = outcome(parts_of_captions, path, [*"abcd"])
+    found = outcome(clusters_of_captions, path, [*"abcd"])
     assert isinstance(found, Refused) or (
         len(found) == 4 and set(found) <= {"head", "medium", "tail"}
     )

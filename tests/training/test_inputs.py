@@ -86,7 +86,7 @@ def test_a_video_tower_on_pictures(project: Project) -> None:
             use(inputs(project, text, CLIPS))
         assert str(caught.value) == (
             "datasets.tiny.captions.sources are pictures but datasets.tiny.towers.vision.name is "
-            "video_vit, which takes clips; name a picture tower, such as small_cnn"
+            "video_vit, which takes clips; name a tower that takes pictures"
         )
 
 
@@ -104,7 +104,7 @@ def test_a_picture_tower_on_clips(project: Project, monkeypatch: pytest.MonkeyPa
             use()
         assert str(caught.value) == (
             "datasets.tiny.captions.sources are videos but datasets.tiny.towers.vision.name is "
-            "small_cnn, which takes pictures; set it to video_vit or divided_vit or clip_frames, "
+            "small_cnn, which takes pictures; set it to clip_frames or divided_vit or video_vit, "
             "with a clip_length and `frozen: false`"
         )
     assert opened == ["train", "val"]

@@ -13,11 +13,10 @@ import torch
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.saved import load_model, save_model
-from tests.making_towers import write_clip, write_converted, write_tokenizer
+from tests.making_towers import text_tokenizer, write_clip, write_converted, write_tokenizer
 from tests.making_transformers import write_distilbert, write_resnet, write_vit
 
 TEXTS = ["a red ball", "one green cone", "a", "a white box " * 20]
@@ -42,7 +41,8 @@ def settings(kind: str, root: Path) -> dict[str, Any]:
         return {"vision": vision, "text": TEXT | {"weights": folder, "tokenizer": tokenizer}}
     if kind in ("resnet", "vit"):
         write = write_resnet if kind == "resnet" else write_vit
-        vision = VISION | {"name": kind, "weights": str(write(root / kind)), "clip_length": None}
+        vision = VISION | {"name": kind, "weights": str(write(root / kind))}
+        del vision["clip_length"]
         bert = write_distilbert(root / "bert", vocab_size=300)
         text = {"name": "distilbert", "weights": str(bert), "frozen": False, "pooling": "mean"}
         return {"vision": vision | {"image_size": 48}, "text": text}

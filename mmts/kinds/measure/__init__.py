@@ -99,6 +99,20 @@ class MeasureKind(Settings):
     """Of figures."""
     told: ClassVar[Told]
 
+    def check(self, graded: bool) -> None:
+        """Raise InputError if the captions do not have what the measure needs.
+
+        Args:
+            graded: whether they have graded relevancy.
+        """
+        if self.graded and not graded:
+            from mmts.errors import InputError
+
+            raise InputError(
+                f"evaluate.measure is {self.kind}, but the captions have no graded relevancy (verb "
+                "and noun classes); name another measure, or none"
+            )
+
     @property
     def overall(self) -> Columns:
         """The columns of the table of all queries."""

@@ -110,12 +110,6 @@ class Kind(MeasureKind):
 
 def _classes(search: Search) -> tuple[list[Any], list[Any]]:
     """Verb class and noun classes of the clips, and of the sentences."""
-    from mmts.errors import InputError
-
     of = search.pairs.classes_of
-    if of is None:
-        raise InputError(
-            "evaluate.measure is multi_instance, but the captions have no graded relevancy (verb "
-            "and noun classes); name another measure, or none"
-        )
+    assert of is not None
     return [of[c] for c in search.pairs.first[search.items]], [of[c] for c in search.captions]

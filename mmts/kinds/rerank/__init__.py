@@ -42,7 +42,7 @@ class RerankKind(Settings):
 
         Args:
             model: in evaluation mode, on its device.
-            search: `search.pairs.inputs(search.items[items])` has the pictures or clips,
+            search: `search.pairs.streams(search.items[items])` has what the model encodes,
                 `search.pairs.text[search.captions[captions]]` the tokens or features.
             first: the scores before; it has the features `vision` [V, D] and `text` [T, D].
             items: [n], places in `search.items`, rising.

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 
+from mmts.errors import InputError
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -61,12 +62,12 @@ class ScheduleKind(Settings):
         return f"{self.oscillations:g} {self.label} {waves} of height {alpha:g}"
 
     def check(self, alpha: float, total_steps: int) -> None:
-        """Raise ValueError where a value is outside of [-alpha/2, alpha/2] in a training."""
+        """Raise InputError where a value is outside of [-alpha/2, alpha/2] in a training."""
         period = self.period(total_steps)
         for step in (end * n / PROBED for end in (total_steps, period) for n in range(PROBED)):
             value = self.value(step, alpha=alpha, period=period)
             if not abs(value) <= alpha / 2 * (1 + 1e-9):
-                raise ValueError(
+                raise InputError(
                     f"the schedule {self.kind} has the value {value:.6g} at step {step:g} of "
                     f"{total_steps}, but alpha is {alpha:g}: mend its `value`, which must stay in "
                     "[-alpha/2, alpha/2]"
