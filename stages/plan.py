@@ -86,15 +86,14 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
         text = "".join(plan.files[file] for file in files)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        towers = config.datasets[name].towers
+        towers, streams = config.datasets[name].towers, config.datasets[name].streams
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        if digest not in known and (towers.given or absent):
+        if digest not in known and (towers.given or absent or streams):
             from mmts.towers.ahead import bring_frozen, try_model
 
             if absent:
                 bring_frozen(towers)
-            if towers.given:
-                try_model(towers, config.datasets[name].train.head)
+            try_model(towers, config.datasets[name].train.head, streams)
             done.append(digest)
     if done:
         with output_file(memory) as work:

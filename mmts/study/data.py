@@ -49,6 +49,12 @@ class StudyData:
     def __init__(self, data: Path, dataset: str, towers: Towers) -> None:
         """`data`: the folder of the stages' outputs; those of captions to pack must be there."""
         self.inputs = Inputs(data, dataset, towers)
+        streams = read_manifest(self.inputs.shards).get("streams", {})
+        if streams:
+            raise InputError(
+                f"datasets.{dataset}.streams has {', '.join(streams)}; a study is of pictures and "
+                "captions alone: leave out streams"
+            )
         self.tokenizer = self.inputs.tokenizer()
         self.captions = read_captions(data / "captions" / dataset)
         self._cache = data / "cache/study" / dataset

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mmts.kinds.stream import StreamKind, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.tokens import vocabulary_size
@@ -25,13 +28,22 @@ def bring_frozen(towers: Towers) -> None:
         towers.text.build(vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS)))
 
 
-def try_model(towers: Towers, head: Head | None) -> None:
+def try_model(
+    towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None
+) -> None:
     """Build the model once, with its weights and tokenizer.
+
+    Args:
+        towers, head: settings.
+        streams: those beside the pictures or clips, by name.
 
     Raises:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
             there or do not fit, features of two lengths without a head, wrong frozen_parts.
     """
+    found = encoders(streams or {}).values()
+    if not towers.given:
+        return
     vocabulary = 0
     if not towers.text.frozen:
         vocabulary = vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS))
@@ -39,5 +51,6 @@ def try_model(towers: Towers, head: Head | None) -> None:
     if towers.vision.frozen != towers.text.frozen:  # how long cached features are is not known yet
         trained = towers.text.build(vocabulary) if towers.vision.frozen else None
         dim = (trained or towers.vision.build()).dim
-        dims |= {"vision": dim, "text": dim}
-    TwoTower(towers, head, dims)
+        beside = sum(int(encoder.dim) for encoder in found)  # type: ignore[misc, arg-type]
+        dims |= {"vision": dim - beside, "text": dim + beside}
+    TwoTower(towers, head, dims, streams=streams)

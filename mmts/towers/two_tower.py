@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError
+from mmts.kinds.stream import StreamKind, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.freezing import freeze, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
-
-if TYPE_CHECKING:
-    from mmts.kinds.stream import StreamKind
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
 """Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
@@ -97,9 +95,9 @@ class TwoTower(Model):
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
         self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
-        self.beside = nn.ModuleDict({name: s.encoder() for name, s in (streams or {}).items()})
+        self.beside = encoders(streams or {})
         vision_dim = vision.dim if vision else dims["vision"]
-        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type]
+        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type, operator]
         text_dim = text.dim if text else dims["text"]
         if head is None and vision_dim != text_dim:
             raise InputError(

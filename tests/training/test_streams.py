@@ -20,6 +20,7 @@ from mmts.settings.prepared import Pack
 from mmts.settings.training import Head, Stream
 from mmts.shards import Item, ShardReader, write_shards
 from mmts.shards.streamed import StreamedReader
+from mmts.towers.ahead import try_model
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch, together
 from mmts.training.batches import Plan
@@ -167,6 +168,23 @@ def test_two_shapes_are_refused_in_a_batch_and_between_its_parts(tmp_path: Path)
     )
     with pytest.raises(InputError, match=r"^stream readings: items of \[2\] and of \[3\] are in"):
         together([first, second])
+
+
+@pytest.mark.parametrize("encoder", [nn.Linear(3, 5), lambda x: x])
+def test_an_encoder_without_a_dim_is_told_by_plan(
+    encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Noisy, "encoder", lambda _: encoder)
+    with pytest.raises(InputError, match=r"^stream x: `encoder` of numbers gives a \w+ without a"):
+        try_model(towers(True, True), Head(dim=8), {"x": Noisy()})
+
+
+def test_the_model_is_tried_with_its_streams() -> None:
+    """Without a head, features of a frozen side are taken to fit."""
+    for vision, text, part in ((False, True, "vision.*"), (True, False, "text.position*")):
+        chosen = towers(vision, text).model_copy(update={"frozen_parts": (part,)})
+        for head in (None, Head(dim=8)):
+            try_model(chosen, head, {"x": Noisy()})
 
 
 def test_features_stand_beside_those_of_the_tower() -> None:

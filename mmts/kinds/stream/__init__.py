@@ -7,7 +7,7 @@ by stock tools, and reaches the model as one array an item.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field, PlainValidator, model_validator
@@ -102,6 +102,21 @@ class StreamKind(Settings):
 STREAMS = Registry("stream", "mmts.kinds.stream", StreamKind)
 Stream = Annotated[Any, STREAMS, PlainValidator(STREAMS.validated)]
 StreamName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+
+
+def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
+    """Return the encoder of each stream by name; InputError where one has no `dim`."""
+    from torch import nn
+
+    found = {name: kind.encoder() for name, kind in streams.items()}
+    for name, encoder in found.items():
+        if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "dim", None), int):
+            raise InputError(
+                f"stream {name}: `encoder` of {streams[name].kind} gives a "
+                f"{type(encoder).__name__} without a `dim`; let it give an nn.Module whose `dim` "
+                "is how many features it has"
+            )
+    return nn.ModuleDict(found)
 
 
 def loaded(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from mmts.kinds import Above0
 from mmts.kinds.term import TermKind
-from mmts.towers.model import Model
-from mmts.training.tau_and_loss import Seen, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmts.towers.model import Model
+    from mmts.training.tau_and_loss import Seen, Term
 
 
 def uniformity(rows: Tensor, t: float) -> Tensor:
     """Return `log mean_{i != j} exp(-t |x_i - x_j|^2)` of unit rows [N, D], a scalar."""
+    import torch
+
     squared = torch.pdist(rows.float()).square()
     return (-t * squared).logsumexp(0) - torch.tensor(float(len(squared))).log()
 
