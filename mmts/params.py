@@ -232,11 +232,11 @@ def _other(model: type[Settings], location: tuple[str, ...], values: Any) -> str
         annotation, node = _inside(annotation, node, part), _item(node, part)
     owner, registry = _settings(annotation, node), _registry(annotation)
     assert owner is not None
+    others = ""
     if registry is not None:
         having = [kind for kind in registry.kinds if name in registry.load(kind).model_fields]
-        if having:
-            return f" of {node[registry.key]}, but of {', '.join(having)}: leave it out"
-    return f"; {known(name, owner.model_fields)}"
+        others = f" of {node[registry.key]}, but of {', '.join(having)}" if having else ""
+    return f"{others}; {known(name, owner.model_fields)}"
 
 
 def _inside(annotation: Any, node: Any, part: str) -> Any:

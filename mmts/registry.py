@@ -108,13 +108,15 @@ class Registry(Generic[K]):
             raise ValueError(f"it is {shown}; write a name, or a mapping with `{self.key}`")
         kind = value.get(self.key)
         if kind is None:
-            raise KindError(
-                self.key, f"it is missing; there are: {', '.join(self.kinds) or 'none'}"
-            )
+            raise KindError(self.key, f"it is missing; {self._there_are()}")
         if not isinstance(kind, str) or kind not in self.kinds:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            problem = f"it is {shown!r}; {hint}there are: {', '.join(self.kinds) or 'none'}"
-            raise KindError(self.key, problem)
+            raise KindError(self.key, f"it is {shown!r}; {hint}{self._there_are()}")
         return self.load(kind).model_validate(value)
+
+    def _there_are(self) -> str:
+        if not self.kinds:
+            return f"there is none yet: write a file in {self.package.replace('.', '/')}"
+        return f"there are: {', '.join(self.kinds)}"

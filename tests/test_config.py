@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
 SOURCE = f"{TINY}.captions.sources.pairs"
 OBJECTIVE = "methods.base.objective"
+MEASURE = f"{TINY}.evaluate.measure"
 NUMBERS = f"{TINY}.temperature"
 
 
@@ -95,6 +96,19 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (OBJECTIVE, {}, r"\.kind is missing; there are: arctanh, cyclip, info_nce"),
         ("methods.base.modulator", {"kind": "tempnt"}, r"\.kind is 'tempnt'; did you me"),
         (OBJECTIVE, 3, "is 3; write a name, or a mapping with `kind`"),
+        (MEASURE, "recal", r"is 'recal'; did you mean recall\? there are: multi_instance, recall"),
+        (
+            MEASURE,
+            {"kind": "recall", "ks": [5, 1]},
+            r"\.ks is \[5, 1\]; write rising numbers, each",
+        ),
+        (MEASURE, {"kind": "recall", "ks": [0]}, r"\.ks\.0 is 0; it should be greater than 0"),
+        (MEASURE, {"kind": "recall", "k": 5}, r"\.k is not a setting; did you mean ks\?"),
+        (
+            f"{TINY}.evaluate.rerank",
+            "match",
+            "is 'match'; there is none yet: write a file in mmts/",
+        ),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
         ("methods.base.schedule", "sine", r"is 'sine'; did you mean cosine\? there are: cosine"),
@@ -201,11 +215,11 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
          ".shape is not a setting of small_cnn, but of clip_vision, divided_vit, video_vit, vit"),
         ("vision", VIDEO | {"name": "clip_frames"}, ": weights is random; clip_frames starts from"),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "drop_path": 0.1},
-         ".drop_path is not a setting of clip_frames, but of divided_vit, video_vit: leave it out"),
+         ".drop_path is not a setting of clip_frames, but of divided_vit, video_vit; there a"),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "patch_dropout": 0.1},
-         ".patch_dropout is not a setting of clip_frames, but of video_vit: leave it out"),
+         ".patch_dropout is not a setting of clip_frames, but of video_vit; there are: name, w"),
         ("vision", VIDEO | {"name": "divided_vit", "patch_dropout": 0.1},
-         ".patch_dropout is not a setting of divided_vit, but of video_vit: leave it out"),
+         ".patch_dropout is not a setting of divided_vit, but of video_vit; there are: name, w"),
         ("vision", PICTURES | {"clip_length": 4}, ".clip_length is not a setting of small_cnn, "),
         ("vision", PICTURES | {"gradient_checkpointing": True},
          ".gradient_checkpointing is not a setting of small_cnn, but of clip_frames, clip_vis"),
@@ -227,7 +241,7 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("text", {"name": "small_transformer", "weights": "random", "frozen": False,
                   "tokenizer": "x"}, ".tokenizer is not a setting of small_transformer, but of "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True, "shape": {}},
-         ".shape is not a setting of sentence, but of clip_text, distilbert: leave it out"),
+         ".shape is not a setting of sentence, but of clip_text, distilbert; there are: "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True,
                   "gradient_checkpointing": True}, ".gradient_checkpointing is not a setting o"),
         ("vision", RESNET | {"weights": "x", "depth": 50}, ": depth is set; it belongs to `weigh"),
@@ -254,7 +268,7 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("text", CLIP_TEXT | {"name": "open_clip", "model": "x"}, ".tokenizer is missing; add it"),
         ("text", CLIP_TEXT | {"name": "open_clip", "tokenizer": "y"}, ".model is missing; add it"),
         ("text", CLIP_TEXT | {"name": "open_clip", "model": "x", "tokenizer": "y", "shape": {}},
-         ".shape is not a setting of open_clip, but of clip_text, distilbert: leave it out"),
+         ".shape is not a setting of open_clip, but of clip_text, distilbert; there are: "),
         ("text", CLIP_TEXT | {"pooling": "cls"}, ".pooling is not a setting of clip_text, but of "),
         ("text", {"name": "small_transformer", "weights": "x", "frozen": False},
          ": a small_transformer starts from `weights: random` and `frozen: false`"),

@@ -231,6 +231,12 @@ def cells(*stages: str, methods: tuple[str, ...] = ("base", "mmts")) -> set[str]
         ({f"{TINY}.embed.batch_size": 4}, {"tiny/embed.json"}),
         ({f"{TINY}.evaluate.examples": 3}, cells("evaluate")),
         ({"report.examples": 3}, {"report.json"}),
+        # what is shown of a measure, and another one
+        ({f"{TINY}.evaluate.measure": {"kind": "recall", "ks": [1, 50]}}, cells("evaluate")),
+        (
+            {f"{TINY}.evaluate.measure": "multi_instance"},
+            {"report.json", *cells("train", "evaluate")},
+        ),
         # the grid
         ({"grid.seeds": [0, 1]}, {"report.json", *cells("train", "evaluate")}),
         ({"grid.methods": ["base"]}, {"report.json", "tiny/shift.json"}),
@@ -238,6 +244,7 @@ def cells(*stages: str, methods: tuple[str, ...] = ("base", "mmts")) -> set[str]
         ({"methods.base.objective": {"kind": "info_nce"}}, set()),
         ({f"{TINY}.train.ema_decay": None}, set()),
         ({f"{TINY}.evaluate.seed": 0}, set()),
+        ({f"{TINY}.evaluate.measure": "recall"}, set()),
     ],
 )
 def test_what_a_setting_changes(made: Made, changes: dict[str, Any], wanted: set[str]) -> None:
@@ -597,6 +604,27 @@ def test_a_new_objective_and_a_changed_one(copy: Copy) -> None:
     copy.edit("mmts/kinds/objective/mine.py", "    def build(",
               "    def more(self) -> int:\n        return 1\n\n    def build(")  # fmt: skip
     assert decides(copy.plan()) == {"report.json", "tiny/mine/train.json"}
+
+
+def test_measures_and_rerankings(copy: Copy) -> None:
+    evaluations = cells("evaluate")
+    examples = ROOT / "tests/examples"
+    for example in ("rerank", "reciprocal_rank"):
+        shutil.copytree(examples / example / "mmts", copy.folder / "mmts", dirs_exist_ok=True)
+    assert decides(copy.plan()) == set()
+    more = changed(PARAMS, {f"{TINY}.evaluate.rerank": "shared_words"})
+    write_params(copy.folder / "params.yaml", more)
+    assert decides(copy.plan()) == {"report.json", *evaluations}
+    copy.edit("mmts/kinds/rerank/shared_words.py", "len(others | words", "(1 + len(others) | words")
+    assert decides(copy.plan()) == {"report.json", *evaluations}
+    copy.edit("mmts/kinds/measure/reciprocal_rank.py", "1 / ranks.t2v", "2 / ranks.t2v")
+    assert decides(copy.plan()) == set()
+    copy.edit("mmts/kinds/measure/recall.py", "rank <= k", "rank < k")
+    assert decides(copy.plan()) == {"report.json", *evaluations, *cells("train")}
+    # what evaluates, and no measure, trains nothing again
+    copy.edit("mmts/metrics/groups.py", "key: Callable", "named: Callable")
+    copy.edit("mmts/evaluation/queries.py", "TOP = 5", "TOP = 6")
+    assert decides(copy.plan()) == {"code/evaluate"}
 
 
 EDITS = [

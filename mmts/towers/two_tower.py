@@ -97,7 +97,7 @@ class TwoTower(Model):
         self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
         self.beside = encoders(streams or {})
         vision_dim = vision.dim if vision else dims["vision"]
-        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type]
+        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type, operator]
         text_dim = text.dim if text else dims["text"]
         if head is None and vision_dim != text_dim:
             raise InputError(
