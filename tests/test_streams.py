@@ -20,7 +20,9 @@ import webdataset
 from mmts.captions_table import read_captions
 from mmts.errors import InputError
 from mmts.files import read_json, write_json
+from mmts.kinds.stream import STREAMS as REGISTRY
 from mmts.kinds.stream import Origin, StreamKind, loaded
+from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, items, write_clips, write_shards
@@ -31,6 +33,7 @@ from tests.making import write_table
 from tests.making_clips import clip, write_videos
 from tests.making_streams import STREAMS, Numbers, with_readings
 from tests.test_captions import made, raw, refusal, settings  # noqa: F401  a fixture
+from tests.test_config import told
 from tests.test_shards import SIZES, found_items
 
 SPLITS = ("train", "val", "test")
@@ -418,3 +421,56 @@ def test_a_kind_without_media_or_column_is_a_mistake() -> None:
     with pytest.raises(ValueError, match=r"the extension of bad is '\.\./x'; use lower-case"):
         Bad()
     assert list(Numbers().members([Origin([1, 2], "m.png")])) == [b"\x01\x02"]
+
+
+# --- params.yaml -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("image", "streams names one image, as the pictures, the clips or their features are"),
+        ("frames", "streams names one frames, as"),
+        ("features", "streams names one features, as"),
+        ("Sound", "datasets.tiny.streams.Sound"),
+        ("a.b", "datasets.tiny.streams.a.b"),
+        ("", "datasets.tiny.streams."),
+    ],
+)
+def test_names_that_clash_or_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    known(monkeypatch)
+    (line,) = told(tmp_path, {"datasets.tiny.streams": {name: {"kind": "numbers"}}})
+    assert message in line
+
+
+def test_streams_cannot_be_beside_pictures_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known(monkeypatch)
+    streams = {"readings": {"kind": "numbers"}}
+    (line,) = told(
+        tmp_path, {"datasets.tiny.streams": streams, "datasets.tiny.pack": {"in_place": True}}
+    )
+    assert line == (
+        "datasets.tiny: streams is set (readings) but pack.in_place is true, and a tar in place "
+        "has no such members; set pack.in_place to false"
+    )
+
+
+def test_kinds_that_there_are_not(tmp_path: Path) -> None:
+    for kind in ("numbers", {"kind": "numbers"}, {"column": "x"}):
+        (line,) = told(tmp_path, {"datasets.tiny.streams": {"x": kind}})
+        assert line.startswith("datasets.tiny.streams.x"), line
+
+
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `numbers` among the kinds of streams, as a file of theirs would."""
+    monkeypatch.setattr(REGISTRY, "load", lambda kind: {"numbers": Numbers}[kind])
+    monkeypatch.setattr(
+        Registry, "kinds", property(lambda self: ["numbers"] if self is REGISTRY else KINDS(self))
+    )
+
+
+KINDS = Registry.kinds.fget  # type: ignore[attr-defined]

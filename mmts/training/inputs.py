@@ -102,6 +102,12 @@ class Inputs:
                     f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
                     f"{vision.name}, which takes clips; name a tower that takes pictures"
                 )
+            for name, kind in self.streams.items():
+                if shards.streams.get(name) != kind.extension:
+                    raise InputError(
+                        f"{self.shards} has no stream {name}.{kind.extension}; run "
+                        "`dvc repro -sf pack`"
+                    )
             self._opened[split] = shards
         return self._opened[split]
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from tests.examples.adding import add, tiny
 from tests.pipeline.project import Project
@@ -92,3 +93,19 @@ def test_another_length(finished: Project) -> None:
         "6 numbers, but length is 7); mend it\n"
     ) in said
     project.set(datasets__my_pairs__streams__readings__length=6)
+
+
+def test_beside_pictures_that_are_augmented(finished: Project) -> None:
+    """With a tower that is trained, and workers that make the batches."""
+    project = finished
+    vision = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 32}
+    project.set(**{
+        "datasets__my_pairs__towers__vision": vision,
+        "datasets__my_pairs__train__augment": {}, "datasets__my_pairs__train__workers": 2,
+        "datasets__my_pairs__train__epochs": 2,
+    })  # fmt: skip
+    project.repro()
+    run = project.folder / "data/train/my_pairs/info_nce/0"
+    parts = {name.partition(".")[0] for name in load_file(run / "model.safetensors")}
+    assert parts == {"vision", "beside", "vision_head", "text_head"}
+    assert 0 <= recall(project) <= 1

@@ -15,6 +15,7 @@ from mmts.settings.towers import Towers
 from mmts.training.inputs import Inputs
 from tests.conftest import Project
 from tests.making import take_in_hand
+from tests.making_streams import Numbers
 from tests.making_towers import write_converted, write_tokenizer
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
@@ -136,3 +137,10 @@ def test_some_items_are_rows_of_the_whole(project: Project) -> None:
     assert pictures == [whole.shards.image_bytes(i) for i in items]
     del some
     assert whole.shards.image_bytes(4) == pictures[1]
+
+
+def test_a_stream_that_the_shards_have_not(project: Project) -> None:
+    towers = Towers.model_validate({"vision": CNN, "text": TEXT})
+    found = Inputs(project.root / "data", "tiny", towers, streams={"readings": Numbers()})
+    with pytest.raises(InputError, match=r"tiny has no stream readings\.u8; run `dvc repro -sf pa"):
+        found.open("train")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from mmts.kinds.vision import VisionKind
-from mmts.settings.base import Positive
+from mmts.settings.base import Positive, Share, Text
 from mmts.settings.shapes import VideoShape
+
+if TYPE_CHECKING:
+    from mmts.towers.tower import Shape, Tower
 
 
 class Recomputing(VisionKind):
@@ -59,3 +62,30 @@ class OfClips(VisionKind):
                 "name what stays as it is in towers.frozen_parts"
             )
         return self
+
+
+class Attending(OfClips, Transformer):
+    """A transformer of clips, whose weights `mmts.towers.convert` writes."""
+
+    attention: ClassVar[Literal["joint", "divided"]]
+    weights: Text
+    """`random`, a folder that mmts.towers.convert wrote, or a hub id of one."""
+    drop_path: Share = 0.0
+    """Stochastic depth."""
+
+    @property
+    def numbers(self) -> Shape:
+        """Numbers of VideoViTConfig that no weights decide."""
+        return {
+            "image_size": self.image_size,
+            "frames": self.clip_length,
+            "drop_path": self.drop_path,
+            "gradient_checkpointing": self.gradient_checkpointing,
+        }
+
+    def build(self, shape: Shape | None = None) -> Tower:
+        """Return the tower."""
+        from mmts.towers.converted import video_transformer
+
+        sizes = (self.shape or VideoShape()).sizes if self.weights == "random" else None
+        return video_transformer(self, sizes, shape)

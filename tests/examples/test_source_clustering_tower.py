@@ -1,4 +1,4 @@
-"""Examples `folder`, a new source, and `hdbscan`, a clustering with noise, on one project."""
+"""Examples of a source, a clustering with noise and a tower, on one project."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.torch import load_file
 from sklearn.cluster import HDBSCAN
 
 from mmts.metrics.longtail import parts_of_clusters
@@ -21,9 +22,9 @@ NAME = "my_pictures"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
-    """The pipeline with both, after a run."""
+    """The pipeline with all three, after a run."""
     project = tiny(
-        tmp_path_factory.mktemp("project"), "hdbscan", "folder",
+        tmp_path_factory.mktemp("project"), "hdbscan", "folder", "colours",
         methods=["info_nce", "info_nce_mmts"],
     )  # fmt: skip
     raw = project.folder / "data/raw"
@@ -114,10 +115,27 @@ def test_the_page_says_how_much_is_noise(project: Project) -> None:
     assert "K-Means" not in page(project)
 
 
-def test_an_edit_of_either_runs_its_stage(project: Project) -> None:
+def test_the_tower_is_trained_and_tested(project: Project) -> None:
+    folder = project.folder / f"data/train/{NAME}/info_nce_mmts"
+    model = json.loads((folder / "0/model.json").read_text())
+    assert model["towers"]["vision"] == {
+        "name": "colours", "weights": "random", "frozen": False, "image_size": 32, "dim": 8,
+    }  # fmt: skip
+    state = load_file(folder / "0/model.safetensors")
+    (name,) = (name for name in state if name.endswith("map.weight"))
+    assert state[name].shape == (8, 6)
+    assert "info_nce_mmts" in page(project)
+
+
+def test_an_edit_of_one_runs_what_names_it(project: Project) -> None:
     project.run("git add -A && git commit -qm done")
     kind = "mmts/kinds/clustering/hdbscan.py"
     project.edit(kind, "copy=True", "copy=True, metric='euclidean'")
     assert project.repro() == {f"cluster@{NAME}"}
     project.edit("mmts/kinds/source/folder.py", '(".jpg", ".png")', '(".png", ".jpg")')
     assert project.repro() == {f"captions@{NAME}"}
+    project.edit("mmts/kinds/vision/colours.py", "/ 255", "/ 256")
+    assert project.repro() == {
+        *(f"{s}@{NAME}-{m}" for s in ("train", "evaluate") for m in ("info_nce", "info_nce_mmts")),
+        "report",
+    }
