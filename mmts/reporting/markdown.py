@@ -38,7 +38,7 @@ def markdown(
             "",
         ]
         for table in (overall, *others):
-            lines += [f"**{table.title}**", "", *_table(table), ""]
+            lines += [f"**{escape(table.title)}**", "", *_table(table), ""]
     said = notes(dataset, resamples, names=dataset.publishable)
     lines += [f"- {escape(note)}" for note in said] + [""]
     for paper in papers:
