@@ -119,9 +119,10 @@ CLUSTERS = pd.DataFrame(
 def test_clusters(folder: Path, data: bytes) -> None:
     path = write(folder / "c.parquet", data)
     found = outcome(clusters_of_captions, path, [*"abcd"])
-    assert isinstance(found, Refused) or (
-        len(found) == 4 and set(found) <= {"head", "medium", "tail"}
-    )
+    if not isinstance(found, Refused):
+        clusters, parts = found
+        assert len(clusters) == len(parts) == 4 and {*map(type, clusters)} == {int}
+        assert set(parts) <= {"head", "medium", "tail"}
 
 
 # --- the cache of vectors ----------------------------------------------------------------------
