@@ -1,4 +1,4 @@
-"""Examples of a source, a clustering with noise and a tower, on one project."""
+"""Examples `folder`, a new source, and `hdbscan`, a clustering with noise, on one project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.torch import load_file
 from sklearn.cluster import HDBSCAN
 
 from mmts.metrics.longtail import parts_of_clusters
@@ -22,9 +21,9 @@ NAME = "my_pictures"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
-    """The pipeline with all three, after a run."""
+    """The pipeline with both, after a run."""
     project = tiny(
-        tmp_path_factory.mktemp("project"), "hdbscan", "folder", "colours",
+        tmp_path_factory.mktemp("project"), "hdbscan", "folder",
         methods=["info_nce", "info_nce_mmts"],
     )  # fmt: skip
     raw = project.folder / "data/raw"
@@ -115,18 +114,6 @@ def test_the_page_says_how_much_is_noise(project: Project) -> None:
     assert "K-Means" not in page(project)
 
 
-def test_the_tower_is_trained_and_tested(project: Project) -> None:
-    folder = project.folder / f"data/train/{NAME}/info_nce_mmts"
-    model = json.loads((folder / "0/model.json").read_text())
-    assert model["towers"]["vision"] == {
-        "name": "colours", "weights": "random", "frozen": False, "image_size": 32, "dim": 8,
-    }  # fmt: skip
-    state = load_file(folder / "0/model.safetensors")
-    (name,) = (name for name in state if name.endswith("map.weight"))
-    assert state[name].shape == (8, 6)
-    assert "info_nce_mmts" in page(project)
-
-
 def test_an_edit_of_one_runs_what_names_it(project: Project) -> None:
     project.run("git add -A && git commit -qm done")
     kind = "mmts/kinds/clustering/hdbscan.py"
@@ -134,8 +121,3 @@ def test_an_edit_of_one_runs_what_names_it(project: Project) -> None:
     assert project.repro() == {f"cluster@{NAME}"}
     project.edit("mmts/kinds/source/folder.py", '(".jpg", ".png")', '(".png", ".jpg")')
     assert project.repro() == {f"captions@{NAME}"}
-    project.edit("mmts/kinds/vision/colours.py", "/ 255", "/ 256")
-    assert project.repro() == {
-        *(f"{s}@{NAME}-{m}" for s in ("train", "evaluate") for m in ("info_nce", "info_nce_mmts")),
-        "report",
-    }
