@@ -74,7 +74,11 @@ ODD_FILES = [
     ("data/captions/tiny/summary.json", b"{}", "sources is not as a stage writes it (Field"),
     ("data/captions/tiny/summary.json", b'{"sources": {}}', "has no source pairs, which captions"),
     ("data/shards/tiny/manifest.json", b'{"clips": 1}', "clips is not as a stage writes it (Inp"),
-    ("data/cluster/tiny/kinds.json", b'{"kind": 1}', "is not as a stage writes it (Input tag '1'"),
+    (
+        "data/cluster/tiny/kinds.json",
+        b'{"kind": 1}',
+        "label is not as a stage writes it (Field required",
+    ),
     ("data/embed/tiny/caption_text.npy", b"junk", "is damaged ("),
 ]
 

@@ -24,8 +24,8 @@ from tests.training.test_loop import FROZEN, settings
 
 SHAPE = {"patch_size": 8, "width": 16, "layers": 2, "heads": 2}
 RESNET = {"name": "resnet", "depth": 18}
-CLIP_TEXT = {"name": "clip_text", "pooling": None}
 WORDS = {"context": 8, "width": 16, "layers": 2, "heads": 2}
+CLIP_TEXT = {"name": "clip_text", "shape": WORDS}
 
 
 def heads_alone() -> TwoTower:
@@ -34,7 +34,7 @@ def heads_alone() -> TwoTower:
 
 def towers(vision: dict[str, Any], **text: Any) -> TwoTower:
     base = {"weights": "random", "frozen": False}
-    words = {"name": "distilbert", "pooling": "mean", "shape": WORDS, **text}
+    words = text or {"name": "distilbert", "pooling": "mean", "shape": WORDS}
     tree = {"vision": {**base, "image_size": 32, **vision}, "text": {**base, **words}}
     torch.manual_seed(0)
     return TwoTower(Towers.model_validate(tree), Head(dim=6), {"vocabulary": 30})
