@@ -23,7 +23,7 @@ TOTAL = "loss"
 """Name of the sum in a mapping of terms."""
 
 
-class Seen(NamedTuple):
+class LossInput(NamedTuple):
     """What a loss term sees: the batch of all ranks, encoded, with its tau.
 
     batch: with its own rank's streams and text. positives: [N, N] pairs that are no negatives.
@@ -38,7 +38,7 @@ class Seen(NamedTuple):
 class Term(Protocol):
     """A loss term beside the objective; one that is a module is trained with the model."""
 
-    def __call__(self, seen: Seen, /) -> Tensor:
+    def __call__(self, given: LossInput, /) -> Tensor:
         """Return the scalar to minimise."""
         ...
 
@@ -122,8 +122,8 @@ class TauAndLoss:
             )
             if not self.terms:
                 return tau, {TOTAL: loss}
-            seen = Seen(batch, encoded, tau, positives)
-            found = {name: term(seen) for name, (_, term) in self.terms.items()}
+            given = LossInput(batch, encoded, tau, positives)
+            found = {name: term(given) for name, (_, term) in self.terms.items()}
         except InputError as error:  # the rows are normalised: they were fine before
             raise InputError(
                 f"training went astray at step {step} ({error}); lower train.learning_rate"

@@ -32,7 +32,7 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
-from mmts.training.tau_and_loss import Seen
+from mmts.training.tau_and_loss import LossInput
 from tests.ranks import run_ranks
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
@@ -74,7 +74,7 @@ class Uniformity(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(1.0))
 
-    def forward(self, seen: Seen) -> Tensor:
+    def forward(self, seen: LossInput) -> Tensor:
         assert seen.positives is None and len(seen.batch.index) == 12
         squared = torch.pdist(seen.encoded.text).square()
         return (-2 * squared).logsumexp(0) * self.scale.square()

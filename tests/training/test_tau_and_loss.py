@@ -15,7 +15,7 @@ from mmts.towers.model import Encoded, Model, Streams
 from mmts.training.batch import Batch
 from mmts.training.distributed import World
 from mmts.training.step import Stepper
-from mmts.training.tau_and_loss import Seen, TauAndLoss
+from mmts.training.tau_and_loss import LossInput, TauAndLoss
 from tests.training.test_loop import SHIFTS, settings
 
 ALONE = World(0, 1, torch.device("cpu"), None)
@@ -51,7 +51,7 @@ def batch(rows: int = 8) -> Batch:
 
 
 def losses(model: Matching, **more: Any) -> TauAndLoss:
-    def matching(seen: Seen) -> Tensor:
+    def matching(seen: LossInput) -> Tensor:
         assert seen.encoded.context is not None
         logits = model.match(seen.encoded.context, seen.batch.text)
         return nn.functional.cross_entropy(logits, torch.ones(len(logits)).long())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mmts.towers.model import Model
-    from mmts.training.tau_and_loss import Seen, Term
+    from mmts.training.tau_and_loss import LossInput, Term
 
 
 def uniformity(rows: Tensor, t: float) -> Tensor:
@@ -32,8 +32,8 @@ class Kind(TermKind):
     def build(self, model: Model) -> Term:
         """Return a function of what the losses see."""
 
-        def term(seen: Seen) -> Tensor:
-            vision, text, _ = seen.encoded
+        def term(given: LossInput) -> Tensor:
+            vision, text, _ = given.encoded
             return (uniformity(vision, self.t) + uniformity(text, self.t)) / 2
 
         return term
