@@ -26,7 +26,7 @@ class TermKind(Settings):
     """Its name in tables and figures."""
 
     def build(self, model: Model) -> Function:
-        """Return the term: a function or a module, `mmts.training.tau_and_loss.LossInput` -> scalar.
+        """Return the term: a function or module that takes a `LossInput` and returns a scalar.
 
         Args:
             model: that is trained, for terms that ask more of it than its rows.
