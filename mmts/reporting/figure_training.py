@@ -80,7 +80,8 @@ def panels(figure: Canvas, count: int) -> list[Axes]:
 def _lines(axes: Axes, seeds: list[Curve], colour: str) -> None:
     """A thin line a seed, and a thick one for their mean where they were logged alike."""
     for x, y in seeds:
-        axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
+        mark = "o" if len(x) == 1 else ""  # no line has one point
+        axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.5, marker=mark, markersize=4)
     if len({len(x) for x, _ in seeds}) == 1:
         mean = np.mean([y for _, y in seeds], axis=0)
         axes.plot(seeds[0][0], mean, color=colour, linewidth=1.9)
