@@ -31,6 +31,7 @@ def main(
     plan = Plan(found, params, cache)
     if try_models(found, plan, cache / "tried.json"):  # weights may have come
         plan = Plan(found, params, cache)
+    try_methods(found, plan, cache / "tried_methods.json")
     changed = plan.write()
     grid = found.grid
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
@@ -73,15 +74,8 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     Returns whether any was built, which brings weights that were not here.
     """
     import hashlib
-    import json
 
-    from mmts.files import output_file
-
-    try:
-        known = list(json.loads(memory.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        known = []
-    done = []
+    known, done = remembered(memory), []
     for name in config.grid.datasets:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
         text = "".join(plan.files[file] for file in files)
@@ -96,9 +90,45 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
             try_model(towers, config.datasets[name].train.head, streams)
             done.append(digest)
     if done:
-        with output_file(memory) as work:
-            work.write_text(json.dumps([*known, *done][-100:]), encoding="utf-8")
+        remember(memory, [*known, *done])
     return bool(done)
+
+
+def try_methods(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Compute the loss of each method of the grid once; not again until its kinds change."""
+    import hashlib
+
+    known, done = remembered(memory), []
+    for cell in (config.cells[d, m] for d in config.grid.datasets for m in config.grid.methods):
+        text = f"{cell.model_dump_json()}{plan.kinds(cell)}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.training.ahead import try_method
+
+            try_method(cell)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
+
+
+def remembered(memory: Path) -> list[str]:
+    """Return the digests of what was tried before."""
+    import json
+
+    try:
+        return list(json.loads(memory.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(memory: Path, digests: list[str]) -> None:
+    """Keep the last ones."""
+    import json
+
+    from mmts.files import output_file
+
+    with output_file(memory) as work:
+        work.write_text(json.dumps(digests[-1000:]), encoding="utf-8")
 
 
 def settings(

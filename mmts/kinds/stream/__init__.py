@@ -7,6 +7,7 @@ by stock tools, and reaches the model as one array an item.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
@@ -55,12 +56,14 @@ class StreamKind(Settings):
     """Its name in tables and figures."""
 
     @model_validator(mode="after")
-    def _ending(self) -> StreamKind:
+    def _complete(self) -> StreamKind:
         if not ENDING.fullmatch(self.extension):
             raise ValueError(
                 f"the extension of {self.kind} is {self.extension!r}; use lower-case letters and "
                 "digits, such as wav"
             )
+        if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
+            raise ValueError(f"the Kind of {self.kind} has neither pack nor members; write pack")
         return self
 
     def pack(self, value: Any) -> bytes:
@@ -79,6 +82,7 @@ class StreamKind(Settings):
         """
         return (self.pack(item.value) for item in items)
 
+    @abstractmethod
     def load(self, data: bytes, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return the array of an item; ValueError if the data is none.
 
@@ -90,6 +94,7 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def encoder(self) -> nn.Module:
         """Return what reads the stream in the two-tower model.
 
