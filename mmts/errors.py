@@ -56,6 +56,10 @@ def spelt(name: str) -> str:
     return name if name.isprintable() and name == name.strip() != "" else repr(name)
 
 
+class KindFault(InputError):  # noqa: N818
+    """The file of a kind is wrong, whatever names it; the message begins with the file."""
+
+
 KIND = re.compile(r"(?:^|/)(mmts/kinds/[a-z]+/(?!_)\w+\.py)$")
 """A file of a kind, which a user may have written."""
 
@@ -91,11 +95,11 @@ def fault(error: BaseException, file: str = "") -> str:
 
 @contextmanager
 def blamed(file: str) -> Iterator[None]:
-    """Turn whatever is raised into an InputError that names the file of a kind."""
+    """Turn whatever is raised into a KindFault of the file."""
     try:
         yield
     except Exception as error:
-        raise InputError(fault(error, file)) from error
+        raise KindFault(fault(error, file)) from error
 
 
 NO_MEMORY = (

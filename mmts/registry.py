@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from mmts.errors import InputError, blamed, kind_file, known
+from mmts.errors import InputError, KindFault, blamed, kind_file, known
 from mmts.settings.base import Settings
 
 K = TypeVar("K", bound=Settings)
@@ -78,7 +78,7 @@ class Registry(Generic[K]):
 
         Raises:
             KeyError: there is no such file.
-            InputError: the file cannot be imported, or has no sound `Kind`.
+            KindFault: the file cannot be imported, or has no sound `Kind`.
         """
         if kind not in self.kinds:
             raise KeyError(kind)
@@ -87,11 +87,11 @@ class Registry(Generic[K]):
             warnings.simplefilter("ignore", UserWarning)  # `_check` tells what pydantic warns of
             found = getattr(import_module(self.module(kind)), "Kind", None)
         if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise InputError(f"{file} has no class Kind({self.base.__name__}); write one")
+            raise KindFault(f"{file} has no class Kind({self.base.__name__}); write one")
         named = get_args(found.model_fields[self.key].annotation)
         if named != (kind,):
             said = f"Literal[{', '.join(map(repr, named))}]" if named else "no Literal"
-            raise InputError(
+            raise KindFault(
                 f"{file}: {self.key} of its Kind is {said}; write Literal[{kind!r}], as the file "
                 "is named"
             )
@@ -108,21 +108,21 @@ class Registry(Generic[K]):
             if error.code != "model-field-missing-annotation" or name is None:
                 raise
             problem = (
-                f"{name[1]} is no fact of a {self.what}, and a setting needs a type; "
+                f"{name[1]} is no fact of {self.base.__name__}, and a setting needs a type; "
                 f"{known(name[1], sorted(self.base.__class_vars__))}"
             )
             raise InputError(problem).with_traceback(error.__traceback__) from None
 
     def _check(self, found: type[K], file: str) -> None:
-        """Raise InputError unless a `Kind` has all facts and methods that the base class wants."""
+        """Raise KindFault unless a `Kind` has all facts and methods that the base class wants."""
         for name, fact in self._facts.items():
             if name in found.model_fields:
-                raise InputError(
+                raise KindFault(
                     f"{file}: {name} is a fact, which has no type; write `{name} = ...`, without "
                     "one"
                 )
             if not hasattr(found, name):
-                raise InputError(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
+                raise KindFault(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
             value = getattr(found, name)
             if isinstance(value, property):
                 continue
@@ -130,13 +130,13 @@ class Registry(Generic[K]):
                 fact.validate_python(value)
             except ValidationError as error:
                 said = error.errors()[0]["msg"]
-                raise InputError(
+                raise KindFault(
                     f"{file}: {name} of its Kind is {reprlib.repr(value)}; "
                     f"{said[0].lower()}{said[1:]}"
                 ) from None
         if found.__abstractmethods__:
             missing = ", ".join(sorted(found.__abstractmethods__))
-            raise InputError(
+            raise KindFault(
                 f"{file}: its Kind lacks {missing}; write it as {self.base.__name__} describes it"
             )
 

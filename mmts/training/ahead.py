@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -48,7 +49,8 @@ def try_method(method: Method) -> None:
         InputError: one of them cannot be built or called, or gives no scalar with a gradient. It
             names the file of that kind.
     """
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the training gives them too
         torch.manual_seed(0)
         try:
             _try(method, 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, model_validator
 
+from mmts.errors import KindFault, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Positive, Settings
 
@@ -34,7 +35,8 @@ class RerankKind(Settings):
     @model_validator(mode="after")
     def _complete(self) -> RerankKind:
         if type(self).score is RerankKind.score and type(self).rescore is RerankKind.rescore:
-            raise ValueError(f"the Kind of {self.kind} has neither score nor rescore; write score")
+            file = kind_file(type(self).__module__)
+            raise KindFault(f"{file}: its Kind has neither score nor rescore; write score")
         return self
 
     def score(

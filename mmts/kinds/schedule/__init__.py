@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 
-from mmts.errors import InputError, blamed, kind_file
+from mmts.errors import InputError, KindFault, blamed, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -74,7 +74,7 @@ class ScheduleKind(Settings):
             with blamed(file):
                 value = self.value(step, alpha=alpha, period=period)
             if not isinstance(value, Real):
-                raise InputError(
+                raise KindFault(
                     f"{file}: `value` of the schedule {self.kind} gives {reprlib.repr(value)}; let "
                     "it give a number"
                 )

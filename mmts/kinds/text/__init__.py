@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import PlainValidator, model_validator
 
+from mmts.errors import KindFault, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Settings, Text
 
@@ -33,7 +34,8 @@ class TextKind(Settings):
     def _complete(self) -> TextKind:
         for name in ("build", "make_tokenizer") if self.tokens else ():
             if getattr(type(self), name) is getattr(TextKind, name):
-                raise ValueError(f"the Kind of {self.name} has no {name}; write one")
+                file = kind_file(type(self).__module__)
+                raise KindFault(f"{file}: its Kind lacks {name}; write it as TextKind describes it")
         return self
 
     @property
