@@ -138,7 +138,7 @@ class Plan:
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self.kinds(*shown, *judges),
+                "kinds": self._kinds(*shown, *judges, words=True),
             },
         )
         self._files.remember()
@@ -179,10 +179,15 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def kinds(self, *settings: Any) -> Json:
-        """Digests of the code of the kinds that settings name."""
-        names = sorted(set(kinds_in(settings)))
-        return {name: self._code.digest(self._code.closure([name])) for name in names}
+    def _kinds(self, *settings: Any, words: bool = False) -> Json:
+        """Digests of the code of the kinds that settings name.
+
+        `words`: with what only people read, for stages that write it.
+        """
+        return {
+            name: self._code.digest(self._code.closure([name]), wordless="" if words else name)
+            for name in sorted(set(kinds_in(settings)))
+        }
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -205,7 +210,7 @@ class Plan:
                     for source in sources.values()
                     for path in files_outside(source.named(), Path("data/raw") / name)
                 },
-                "kinds": self.kinds(dataset.captions),
+                "kinds": self._kinds(dataset.captions),
             },
         )
         vision, text = dataset.towers.vision, dataset.towers.text
@@ -230,7 +235,7 @@ class Plan:
             f"{name}/cluster.json",
             {
                 "settings": {"clusterings": _plain(dataset.clusterings)},
-                "kinds": self.kinds(dataset.clusterings),
+                "kinds": self._kinds(dataset.clusterings, words=True),
             },
         )
         streams = _plain(dataset.streams)
@@ -238,7 +243,7 @@ class Plan:
             f"{name}/pack.json",
             {
                 "settings": {"pack": pack, "streams": streams},
-                "kinds": self.kinds(dataset.streams),
+                "kinds": self._kinds(dataset.streams),
             },
         )
         of_shift = set(ShiftSettings.model_fields)
@@ -252,7 +257,7 @@ class Plan:
             f"{name}/shift.json",
             {
                 "settings": {"methods": methods},
-                "kinds": self.kinds(*(cell.shift for cell in cells.values())),
+                "kinds": self._kinds(*(cell.shift for cell in cells.values())),
             },
         )
 
@@ -265,7 +270,7 @@ class Plan:
             sentence = isinstance(tower, TextKind) and not tower.tokens
             for spec in tower.models:
                 weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        return {"weights": weights, "packages": packages, "kinds": self.kinds(*towers)}
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(*towers)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -291,7 +296,7 @@ class Plan:
                 **behind,
                 "kinds": {
                     **behind["kinds"],
-                    **self.kinds(without_shift, dataset.train, streams, measure),
+                    **self._kinds(without_shift, dataset.train, streams, measure),
                 },
             },
         )
@@ -300,6 +305,6 @@ class Plan:
             f"{name}/{method}/evaluate.json",
             {
                 "settings": {"evaluate": evaluate, "seeds": seeds},
-                "kinds": {**behind["kinds"], **self.kinds(dataset.evaluate, streams, measure)},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
             },
         )

@@ -97,10 +97,13 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
 def try_methods(config: "Config", plan: "Plan", memory: Path) -> None:
     """Compute the loss of each method of the grid once; not again until its kinds change."""
     import hashlib
+    import json
+    from itertools import product
 
     known, done = remembered(memory), []
-    for cell in (config.cells[d, m] for d in config.grid.datasets for m in config.grid.methods):
-        text = f"{cell.model_dump_json()}{plan.kinds(cell)}"
+    for name, method in product(config.grid.datasets, config.grid.methods):
+        cell, kinds = config.cells[name, method], plan.files[f"{name}/{method}/train.json"]
+        text = f"{cell.model_dump_json()}{json.loads(kinds)['kinds']}"
         digest = hashlib.sha256(text.encode()).hexdigest()
         if digest not in known and digest not in done:
             from mmts.training.ahead import try_method

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmts.errors import InputError, blamed, kind_file
 from mmts.losses._check import both_directions
@@ -19,7 +19,7 @@ from mmts.training.batch import NO_CAPTIONS, Batch
 from mmts.training.build import build_modulator, build_objective
 from mmts.training.pairs import Pairs
 from mmts.training.relevancy import relevant_pairs
-from mmts.training.tau_and_loss import LossInput
+from mmts.training.tau_and_loss import LossInput, checked
 
 PAIRS, DIM = 8, 4
 
@@ -92,32 +92,17 @@ def _try(method: Method, captions: int) -> None:
     positives = relevant_pairs(batch.classes, method.relevancy_threshold)
     with blamed(_file(method.objective)):
         objective = build_objective(method, PAIRS, PAIRS * captions)
-        _differentiate(objective(vision, text, tau, index=batch.ids, positives=positives))
+        loss = objective(vision, text, tau, index=batch.ids, positives=positives)
+        checked(method.objective.kind, loss).backward(retain_graph=True)  # type: ignore[no-untyped-call]
     given = LossInput(batch, EncodedPairs(vision, text, of_model), tau, positives)
-    for term in method.terms.values():
+    for name, term in method.terms.items():
         with blamed(_file(term)):
             try:
-                _differentiate(term.build(cast(Model, of_model))(given))
+                loss = term.build(cast(Model, of_model))(given)
+                checked(name, loss).backward(retain_graph=True)  # type: ignore[no-untyped-call]
             except _NotTriedError:
                 continue
 
 
 def _file(kind: Settings) -> str:
     return kind_file(type(kind).__module__)
-
-
-def _differentiate(loss: Any) -> None:
-    """Compute the gradient of a loss; InputError where it has none."""
-    if not isinstance(loss, Tensor):
-        found = f"a {type(loss).__name__}"
-    elif loss.ndim:
-        found = f"a tensor of shape {list(loss.shape)}"
-    elif not loss.requires_grad:
-        found = "a tensor without a gradient"
-    else:
-        loss.backward(retain_graph=True)  # type: ignore[no-untyped-call]
-        return
-    raise InputError(
-        f"the loss of {PAIRS} pairs is {found}; let it be a scalar tensor that is computed from "
-        "the rows, such as a mean"
-    )

@@ -75,7 +75,7 @@ def test_a_term_that_asks_for_more_than_rows_is_not_tried(ask: str) -> None:
 
 def test_a_term_may_ask_for_the_width_of_the_rows() -> None:
     method = BASE.model_copy(update={"terms": {"asking": Asking(ask="dim")}})
-    message = r"^tests/training/test_ahead\.py: the loss of 8 pairs is a tensor of shape \[8, 1\];"
+    message = r"^tests/training/test_ahead\.py: the loss asking is a tensor of shape \[8, 1\];"
     with pytest.raises(InputError, match=message):
         ahead.try_method(method)
 
