@@ -76,10 +76,14 @@ def with_mistake(project: Project, file: str, old: str, new: str) -> list[str]:
         (TRIANGLE, "from typing import Literal\n",
          "from typing import Literal\nimport mmts.kinds.nothing\n",
          " line 6: ModuleNotFoundError: No module named 'mmts.kinds.nothing'; mend the file"),
+        (DECOUPLED, "    check_pairs(vision, text)\n", "    check_pairs(vision, text\n",
+         " line 35: SyntaxError: '(' was never closed; mend the file"),
+        (DECOUPLED, "    check_pairs(vision, text)\n", "     check_pairs(vision, text)\n",
+         " line 35: IndentationError: unexpected indent; mend the file"),
         # facts
         (DECOUPLED, '    label = "', '    lable = "',
          " line 57: lable is no fact of ObjectiveKind, and a setting needs a type; did you mean "
-         "label? there are: by_row, label, quantity, temperature_free; mend the file"),
+         "label? there are: by_row, label, learns_tau, quantity, temperature_free; mend the file"),
         (DECOUPLED, '    label = "decoupled InfoNCE"\n', "",
          ": its Kind has no label; write `label = ...` into it"),
         (DECOUPLED, '    label = "decoupled InfoNCE"', "    label = 5",

@@ -149,8 +149,9 @@ def _as_models_take_it(array: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
     if array.dtype.kind == "f":
-        return array.astype(np.float32)
-    return array if array.dtype in (np.uint8, np.bool_) else array.astype(np.int64)
+        return array.astype(np.float32, copy=False)
+    kept = array.dtype in (np.uint8, np.bool_)
+    return array if kept else array.astype(np.int64, copy=False)
 
 
 def loaded(
