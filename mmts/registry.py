@@ -12,17 +12,15 @@ import difflib
 import re
 import reprlib
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from mmts.errors import InputError, KindFault, blamed, kind_file, known
+from mmts.errors import InputError, KindFault, fault, kind_file, known
 from mmts.settings.base import Settings
 
 K = TypeVar("K", bound=Settings)
@@ -83,9 +81,14 @@ class Registry(Generic[K]):
         if kind not in self.kinds:
             raise KeyError(kind)
         file = kind_file(self.module(kind))
-        with blamed(file), self._misspelt(file), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # `_check` tells what pydantic warns of
-            found = getattr(import_module(self.module(kind)), "Kind", None)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # `_check` tells what pydantic does
+                found = getattr(import_module(self.module(kind)), "Kind", None)
+        except InputError:  # of what looks at imports, see `mmts.planned`
+            raise
+        except Exception as error:
+            raise KindFault(fault(self._misspelt(error), file)) from error
         if not (isinstance(found, type) and issubclass(found, self.base)):
             raise KindFault(f"{file} has no class Kind({self.base.__name__}); write one")
         named = get_args(found.model_fields[self.key].annotation)
@@ -98,20 +101,15 @@ class Registry(Generic[K]):
         self._check(found, file)
         return found
 
-    @contextmanager
-    def _misspelt(self, file: str) -> Iterator[None]:
-        """Say which facts there are, where pydantic takes another for a setting."""
-        try:
-            yield
-        except PydanticUserError as error:
-            name = re.search("`(\\w+) = ", str(error))
-            if error.code != "model-field-missing-annotation" or name is None:
-                raise
-            problem = (
-                f"{name[1]} is no fact of {self.base.__name__}, and a setting needs a type; "
-                f"{known(name[1], sorted(self.base.__class_vars__))}"
-            )
-            raise InputError(problem).with_traceback(error.__traceback__) from None
+    def _misspelt(self, error: Exception) -> Exception:
+        """Return an error that says which facts there are, where pydantic wants a setting."""
+        name = re.search("`(\\w+) = ", str(error))
+        if getattr(error, "code", "") != "model-field-missing-annotation" or name is None:
+            return error
+        return InputError(
+            f"{name[1]} is no fact of {self.base.__name__}, and a setting needs a type; "
+            f"{known(name[1], sorted(self.base.__class_vars__))}"
+        ).with_traceback(error.__traceback__)
 
     def _check(self, found: type[K], file: str) -> None:
         """Raise KindFault unless a `Kind` has all facts and methods that the base class wants."""
