@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.metrics.scores import ProductScores
 from mmts.search import Search
 from mmts.towers.model import Model
 from mmts.towers.threads import of_encoding, threads
@@ -14,17 +15,44 @@ from mmts.training.batches import vision_batches
 from mmts.training.loading import deaths_told
 from mmts.training.pairs import Pairs
 
+REHEARSED = 256
+"""Captions that are measured before the training."""
+
 
 def validate(
     model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int
 ) -> dict[str, float]:
     """Numbers of the validation split by its measure, keys under `val/`."""
     vision, text = encode_split(model, pairs, device, batch_size, workers)
-    measure = measure_of(pairs)
+    search = _searched(pairs)
+    return _means(search, search.scores(vision, text))
+
+
+def rehearse(pairs: Pairs) -> None:
+    """Measure features drawn at random, before a training that the measure could not validate.
+
+    Raises:
+        InputError: what the measure gives is wrong.
+    """
+    search, rng = _searched(pairs), np.random.default_rng(0)
+    captions = search.captions[:REHEARSED]
+    if not len(captions):
+        return
+    some = Search(pairs, np.unique(pairs.owner[captions]), captions)
+    drawn = [rng.standard_normal((len(n), 8), np.float32) for n in (some.items, some.captions)]
+    rows = (of / np.linalg.norm(of, axis=1, keepdims=True) for of in drawn)
+    _means(some, ProductScores(*rows))
+
+
+def _searched(pairs: Pairs) -> Search:
+    """All items, and those captions that the measure takes."""
     every = Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions)))
-    search = Search(pairs, every.items, every.captions[measure.captions(every)])
-    first = search.scores(vision, text)
-    values = measure.values(search, first.held() if measure.held else first)
+    return Search(pairs, every.items, every.captions[measure_of(pairs).captions(every)])
+
+
+def _means(search: Search, first: ProductScores) -> dict[str, float]:
+    measure = measure_of(search.pairs)
+    values = measure.measured(search, first.held() if measure.held else first)
     return {f"val/{key}": value for key, value in measure.means(values).items()}
 
 
