@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mmts.metrics.scores import Both
 from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 from mmts.training.validation import rehearse, validate
-from tests.examples.adding import module_of
+from tests.examples.adding import module_of, tiny
 from tests.test_evaluation import SIZES, Samples
 
 REFUSED = r"mmts/kinds/measure/reciprocal_rank\.py: "
@@ -51,7 +52,8 @@ def test_the_measures_are_sound(kind: str) -> None:
         ({"headline": {"MRR": "tail/MRR"}}, r"headline has tail/MRR, which is none; "),
         ({"points": ("mrr",)}, r"points has mrr, which is none; did you mean MRR\? "),
         ({"told": Told("", (("MRR/low", 1),), "{}")}, r"told has MRR/low, which is none; "),
-        ({"overall": property(lambda _: (("", (("", "MRR/v2v"),)),))}, r"overall has MRR/v2v, which is none; "),
+        ({"overall": property(lambda _: (("", (("", "MRR/v2v"),)),))},
+         r"overall has MRR/v2v, which is none; "),
         ({"key": lambda _, metric, direction: metric},
          r"two of its numbers have the key MRR; tell them apart in key"),
         ({"numbers": lambda _, queries: None}, r"`numbers` gives no mapping of metrics; give a n"),
@@ -153,3 +155,25 @@ def test_two_measures_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         InputError, match=r"^none of mmts/kinds/measure has default = True and grad"
     ):
         default_measure(graded=True)
+
+
+@pytest.mark.long
+def test_the_plan_tells_it(tmp_path: Path) -> None:
+    project = tiny(tmp_path / "p", "reciprocal_rank", methods=["info_nce"], seeds=[0])
+    path = project.folder / "mmts/kinds/measure/reciprocal_rank.py"
+    text = path.read_text(encoding="utf-8")
+    plan = "python -m stages.plan"
+    for fact, wrong, line in (
+        ('first = "MRR/avg"', 'first = "MRR"', "first is MRR, which is none; did you mean"),
+        ('validated = {"MRR": "MRR/avg"}', 'validated = {"MRR": "MR"}', "validated has MR, which"),
+    ):
+        assert fact in text
+        path.write_text(text.replace(fact, wrong), encoding="utf-8")
+        said = project.run(plan, ok=False)
+        assert f"error: mmts/kinds/measure/reciprocal_rank.py: {line}" in said
+        assert "Traceback" not in said
+    path.write_text(text.replace("by_item = True", "by_item = True\n    default = True"))
+    assert "is fine" in project.run(plan)  # the dataset names one
+    project.set(datasets__my_pairs__evaluate={})
+    said = project.run(plan, ok=False)
+    assert "error: recall, reciprocal_rank of mmts/kinds/measure has default = True" in said
