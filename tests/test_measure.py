@@ -129,6 +129,15 @@ def test_what_it_gives_is_checked(
         validate(None, split, torch.device("cpu"), 8, 0)  # type: ignore[arg-type]
 
 
+def test_a_part_of_the_split_may_be_too_little() -> None:
+    def refuse(*_: Any) -> Any:
+        raise InputError("v2t query s0 has no sentence of relevancy 1")
+
+    split = pairs()
+    split.measure = measure_with(values=refuse)
+    rehearse(split)
+
+
 def test_a_rehearsal_draws_no_number_of_the_training() -> None:
     before, split = torch.get_rng_state(), pairs()
     state = np.random.get_state()[1].tolist()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from mmts.errors import InputError
 from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.kinds.measure._checked import check_values
 from mmts.metrics.scores import ProductScores
 from mmts.search import Search
 from mmts.towers.model import Model
@@ -24,8 +26,10 @@ def validate(
 ) -> dict[str, float]:
     """Numbers of the validation split by its measure, keys under `val/`."""
     vision, text = encode_split(model, pairs, device, batch_size, workers)
-    search = _searched(pairs)
-    return _means(search, search.scores(vision, text))
+    measure, search = measure_of(pairs), _searched(pairs)
+    first = search.scores(vision, text)
+    values = measure.measured(search, first.held() if measure.held else first)
+    return {f"val/{key}": value for key, value in measure.means(values).items()}
 
 
 def rehearse(pairs: Pairs) -> None:
@@ -34,26 +38,24 @@ def rehearse(pairs: Pairs) -> None:
     Raises:
         InputError: what the measure gives is wrong.
     """
-    search, rng = _searched(pairs), np.random.default_rng(0)
-    captions = search.captions[:REHEARSED]
+    measure, rng = measure_of(pairs), np.random.default_rng(0)
+    captions = _searched(pairs).captions[:REHEARSED]
     if not len(captions):
         return
     some = Search(pairs, np.unique(pairs.owner[captions]), captions)
     drawn = [rng.standard_normal((len(n), 8), np.float32) for n in (some.items, some.captions)]
-    rows = (of / np.linalg.norm(of, axis=1, keepdims=True) for of in drawn)
-    _means(some, ProductScores(*rows))
+    first = ProductScores(*(of / np.linalg.norm(of, axis=1, keepdims=True) for of in drawn))
+    try:
+        found = measure.values(some, first.held() if measure.held else first)
+    except InputError:  # of this part alone, such as a query whose right answers are outside of it
+        return
+    measure.means(check_values(measure, found, some))
 
 
 def _searched(pairs: Pairs) -> Search:
     """All items, and those captions that the measure takes."""
     every = Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions)))
     return Search(pairs, every.items, every.captions[measure_of(pairs).captions(every)])
-
-
-def _means(search: Search, first: ProductScores) -> dict[str, float]:
-    measure = measure_of(search.pairs)
-    values = measure.measured(search, first.held() if measure.held else first)
-    return {f"val/{key}": value for key, value in measure.means(values).items()}
 
 
 def measure_of(pairs: Pairs) -> MeasureKind:

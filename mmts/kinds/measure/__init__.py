@@ -118,7 +118,10 @@ class MeasureKind(Settings):
         raise NotImplementedError
 
     def values(self, search: Search, scores: Scores) -> dict[str, Both]:
-        """Return a number of each query, by column of queries.parquet."""
+        """Return a number of each query, by column of queries.parquet.
+
+        It is refused if it is not within the bounds of its `Column`.
+        """
         raise NotImplementedError
 
     def numbers(self, queries: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
