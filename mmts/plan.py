@@ -139,7 +139,7 @@ class Plan:
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(*shown, *judges),
+                "kinds": self._kinds(*shown, *judges, words=True),
             },
         )
         self._files.remember()
@@ -184,10 +184,15 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def _kinds(self, *settings: Any) -> Json:
-        """Digests of the code of the kinds that settings name."""
-        names = sorted(set(kinds_in(settings)))
-        return {name: self._code.digest(self._code.closure([name])) for name in names}
+    def _kinds(self, *settings: Any, words: bool = False) -> Json:
+        """Digests of the code of the kinds that settings name.
+
+        `words`: with what only people read, for stages that write it.
+        """
+        return {
+            name: self._code.digest(self._code.closure([name]), wordless="" if words else name)
+            for name in sorted(set(kinds_in(settings)))
+        }
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -235,7 +240,7 @@ class Plan:
             f"{name}/cluster.json",
             {
                 "settings": {"clusterings": _plain(dataset.clusterings)},
-                "kinds": self._kinds(dataset.clusterings),
+                "kinds": self._kinds(dataset.clusterings, words=True),
             },
         )
         streams = _plain(dataset.streams)

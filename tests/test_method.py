@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mmts import registry
 from mmts.errors import InputError
@@ -15,8 +15,10 @@ from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES, quantity
 from mmts.kinds.schedule import SCHEDULES, ScheduleKind
 from mmts.kinds.shift import SHIFTS
+from mmts.kinds.term import COLUMNS, Terms
 from mmts.method import Method
 from mmts.settings.base import Settings
+from mmts.training import log
 
 PLAIN: dict[str, Any] = {
     "objective": "info_nce", "alpha": 0.0, "shift_min": 0.08, "shift_max": 0.08,
@@ -233,3 +235,14 @@ def test_a_kind_without_a_label_is_refused_when_it_is_loaded(
         InputError, match=r"plain\.py: its Kind has no label; write `label = \.\.\.`"
     ):
         things.load("plain")
+
+
+@pytest.mark.parametrize("name", ["loss", "tau_mean", "seed", "info_nce", "siglip", "val_mine"])
+def test_a_loss_term_with_the_name_of_another_column(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"a loss term is called {name}, as a column of the"):
+        TypeAdapter(Terms).validate_python({name: 0.5})
+
+
+def test_names_that_no_loss_term_has() -> None:
+    """Those of the log and of results/curves.csv are known."""
+    assert set(log.COLUMNS) - {c for c in log.COLUMNS if c.startswith("val_")} <= set(COLUMNS)

@@ -19,6 +19,7 @@ import mmts
 from mmts import code as code_module
 from mmts import config, planned
 from mmts.code import Code
+from mmts.errors import InputError
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds.source import SOURCES
 from mmts.kinds.source.cc3m import Kind as CC3MSource
@@ -414,6 +415,8 @@ def test_a_new_import_is_seen(zoo: Callable[..., Code]) -> None:
 
 PLAIN = '''"""What it is."""
 
+from zoo.settings.base import Settings
+
 LIMIT = 5
 """Of something."""
 
@@ -704,12 +707,78 @@ def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
 def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
     for file, old, new, counts in (
         ("settings/shapes", b"width: Width = 768", b"width: Width = 1024", True),
-        ("kinds/vision/video_vit", b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
+        (
+            "kinds/vision/video_vit",
+            b"patch_dropout: Share = 0.0",
+            b"patch_dropout: Share = 0.1",
+            False,
+        ),
     ):
         source, name = (ROOT / f"mmts/{file}.py").read_bytes(), f"mmts.{file.replace('/', '.')}"
         assert source.count(old) == 1
         one, other = (code_module._read(s, name) for s in (source, source.replace(old, new)))
         assert (other["digest"] != one["digest"]) == counts
+
+
+KIND = b"""from dataclasses import dataclass
+from mmts.kinds.objective import ObjectiveKind
+
+class Kind(ObjectiveKind):
+    kind: Literal["mine"]
+    label = "mine"
+    bias: float = 0.5
+
+    def build(self, samples, captions):
+        class Inner(Loss):
+            weight: float = 1.0
+        return Inner(Options())
+
+class Sharper(Kind):
+    more: float = 2.5
+
+@dataclass
+class Options:
+    scale: float = 3.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        (b"bias: float = 0.5", b"bias: float = 0.7", False),  # it stands in the plan
+        (b"more: float = 2.5", b"more: float = 2.7", False),
+        (b"weight: float = 1.0", b"weight: float = 1.1", True),
+        (b"scale: float = 3.0", b"scale: float = 3.1", True),
+        (b"Inner(Options())", b"Inner(None)", True),
+    ],
+)
+def test_only_defaults_of_settings_stand_in_the_plan(old: bytes, new: bytes, counts: bool) -> None:
+    one, other = (
+        code_module._read(text, "mmts.kinds.objective.mine")
+        for text in (KIND, KIND.replace(old, new))
+    )
+    assert (one["digest"] != other["digest"]) == (one["wordless"] != other["wordless"]) == counts
+
+
+def test_a_label_is_a_word_of_the_page_alone() -> None:
+    name = "mmts.kinds.objective.mine"
+    one = code_module._read(KIND, name)
+    other = code_module._read(KIND.replace(b'"mine"\n    bias', b'"ours"\n    bias'), name)
+    assert one["digest"] != other["digest"] and one["wordless"] == other["wordless"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"class Kind(:\n", r"mine\.py line 1 is no Python \(.*\); mend it"),
+        (b"x = 1\nfrom . import other\n", r"mine\.py line 2 has a relative import, .* whole name"),
+        (b"x = '\0'\n", r"mine\.py.* is no Python \(.*null bytes.*\); mend it"),
+    ],
+)
+def test_a_file_that_is_no_module(text: bytes, told: str) -> None:
+    with pytest.raises(InputError, match=f"^mmts/kinds/objective/{told}") as caught:
+        code_module._read(text, "mmts.kinds.objective.mine")
+    assert "\n" not in str(caught.value)
 
 
 def test_no_other_settings_are_made_outside_of_the_plan() -> None:

@@ -63,6 +63,15 @@ class ScheduledShift(nn.Module):
             )
 
     def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:
-        """tau of each sample of the batch, [N] float32."""
+        """Return tau of each sample of the batch, [N] float32.
+
+        Raises:
+            InputError: the schedule leaves its range.
+        """
         base = self.schedule(step - step % self.hold, alpha=self.alpha, period=self.period)
+        if not abs(base) <= self.alpha / 2 * (1 + 1e-9):
+            raise InputError(
+                f"the schedule has the value {base:.6g} at step {step}, outside of [-alpha/2, "
+                f"alpha/2] with alpha {self.alpha:g}; mend its `value`"
+            )
         return per_sample_tau(base, self.shift_of[batch.cluster_id])

@@ -82,7 +82,7 @@ def method_of(dataset: Dataset, recipe: Recipe) -> str:
 
 def _fits(cell: Cell, clusterings: Mapping[str, Clustering], recipe: Recipe) -> bool:
     schedule, shift, used = cell.schedule, cell.shift, cell.run["clustering"]
-    if cell.modulator.learned or used["relevancy"] or cell.terms:
+    if cell.modulator.learned or used["relevancy"] or cell.terms or cell.streams:
         return False
     if cell.objective != recipe.objective:
         return False

@@ -69,7 +69,7 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
         ),
         cell.control, cell.seed,
     )  # fmt: skip
-    model, objective, modulator, _ = started(
+    model, objective, modulator, terms = started(
         cell.method, towers, settings, data.inputs.dims, training.pairs, shifts, cell.seed, world
     )
     record = {"key": key, **cell.facts(), "items": len(training.pairs)}
@@ -78,7 +78,7 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     try:
         trained = train(
             model, objective, modulator, training.pairs, data.held_out, settings, cell.seed, None,
-            cell.method.relevancy_threshold, world,
+            cell.method.relevancy_threshold, world, name=cell.method.objective.kind, terms=terms,
         )  # fmt: skip
     except InputError as error:
         if test:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
-from mmts.settings.training import Train
-from mmts.towers.model import Model
+if TYPE_CHECKING:
+    from mmts.settings.training import Train
+    from mmts.towers.model import Model
 
 
 @contextmanager

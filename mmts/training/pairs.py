@@ -179,9 +179,10 @@ class Pairs(Dataset[Batch]):
 
         They are augmented where seeds are given, as `augment` or by default.
         """
-        return {self.main: self._main(items, seeds)} | {
-            name: self._beside(name, kind, items, seeds) for name, kind in self.beside.items()
-        }
+        return {self.main: self._main(items, seeds)} | self._others(items, seeds)
+
+    def _others(self, items: Sequence[int], seeds: Sequence[int] | None) -> dict[str, Tensor]:
+        return {name: self._beside(name, kind, items, seeds) for name, kind in self.beside.items()}
 
     def _main(self, items: Sequence[int], seeds: Sequence[int] | None) -> Tensor:
         if self.features is not None:
@@ -231,10 +232,12 @@ class Pairs(Dataset[Batch]):
         own first one.
         """
         items, rows = picks.items, picks.captions
-        seeds = picks.seeds.tolist() if self.augment else None
+        numbers, seeds = items.tolist(), picks.seeds.tolist()
+        main = self._main(numbers, seeds if self.augment else None)
+        streams = {self.main: main} | self._others(numbers, seeds)
         own = (self.first[items] <= rows) & (rows < self.first[items + 1])
         of_tau = np.where(own, rows, self.first[items])
-        return Batch(self.streams(items.tolist(), seeds), self.text[rows], self.cluster_id[of_tau],
+        return Batch(streams, self.text[rows], self.cluster_id[of_tau],
                      torch.from_numpy(items), self.classes[rows],
                      torch.from_numpy(of_tau))  # fmt: skip
 

@@ -45,6 +45,12 @@ class Stepper:
         for module in beside:
             module.to(self.world.device).train()
         self.others = [p for module in beside for p in module.parameters() if p.requires_grad]
+        inside = {id(parameter) for parameter in model.parameters()}
+        if any(id(parameter) in inside for parameter in self.others):
+            raise InputError(
+                "a loss term has the model as a part, so that its weights would be trained twice; "
+                "keep the model in a function, not in an attribute of a module"
+            )
         groups = parameter_groups(model, settings.weight_decay)
         self.rates: dict[int, Callable[[int], float]] = {}
         for module in beside:
@@ -137,8 +143,8 @@ class Stepper:
         vision, text, contexts = zip(*found, strict=True)
         if contexts[0] is not None:
             raise InputError(
-                "train.micro_batch_size is set, but a loss term reads the context of the whole "
-                "batch, which does not fit in parts; set it to null"
+                "train.micro_batch_size is set, but the model gives a context of each media item, "
+                "whose gradient does not go in parts; set it to null"
             )
         rows = (torch.cat(side).requires_grad_() for side in (vision, text))
         return _Cached(parts, states, EncodedPairs(*rows))

@@ -16,7 +16,6 @@ from mmts.losses.ranks import gather_with_gradient
 from mmts.towers.model import EncodedPairs
 from mmts.training.batch import Batch
 from mmts.training.distributed import World
-from mmts.training.log import COLUMNS
 from mmts.training.relevancy import relevant_pairs
 
 TOTAL = "loss"
@@ -26,7 +25,7 @@ TOTAL = "loss"
 class LossInput(NamedTuple):
     """What a loss term sees: the batch of all ranks, encoded, with its tau.
 
-    batch: with its own rank's streams and text. positives: [N, N] pairs that are no negatives.
+    batch: with the streams of its own rank. positives: [N, N] pairs that are no negatives.
     """
 
     batch: Batch
@@ -72,11 +71,6 @@ class TauAndLoss:
         self.terms = dict(terms or {})
         self.world, self.threshold, self.seed = world, threshold, seed
         self.by_row = by_row and not self.terms
-        taken = [n for n in self.terms if n in (*COLUMNS, name) or n.startswith("val_")]
-        if taken:
-            raise InputError(
-                f"a loss term is called {taken[0]}, like another column of the log; rename its file"
-            )
         self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
 
     @property
@@ -112,26 +106,29 @@ class TauAndLoss:
         if group is not None and not alone:
             batch, encoded = self._of_all_ranks(batch, encoded)
         vision, text = encoded.vision, encoded.text
+        with self._same_random_numbers(step):
+            tau = self.modulator(step, batch, vision, text)  # Eq. 8
+        positives = relevant_pairs(batch.classes, self.threshold)
+        more = {"group": group} if group is not None and alone else {}
         try:
-            with self._same_random_numbers(step):
-                tau = self.modulator(step, batch, vision, text)  # Eq. 8
-            positives = relevant_pairs(batch.classes, self.threshold)
-            more = {"group": group} if group is not None and alone else {}
             loss = self.objective(  # Eq. 3 or 10
                 vision, text, tau, index=batch.ids, positives=positives, **more
             )
-            if not self.terms:
-                return tau, {TOTAL: loss}
-            given = LossInput(batch, encoded, tau, positives)
-            found = {name: term(given) for name, (_, term) in self.terms.items()}
         except InputError as error:  # the rows are normalised: they were fine before
+            if not step:
+                raise
             raise InputError(
                 f"training went astray at step {step} ({error}); lower train.learning_rate"
             ) from None
+        if not self.terms:
+            return tau, {TOTAL: checked(self.name, loss)}
+        given = LossInput(batch, encoded, tau, positives)
+        found = {self.name: checked(self.name, loss)}
+        found |= {name: checked(name, term(given)) for name, (_, term) in self.terms.items()}
         total = loss
         for name, (weight, _) in self.terms.items():
             total = total + weight * found[name]
-        return tau, {self.name: loss, **found, TOTAL: total}
+        return tau, {**found, TOTAL: total}
 
     def _of_all_ranks(self, batch: Batch, encoded: EncodedPairs) -> tuple[Batch, EncodedPairs]:
         gathered, group = self.world.gathered, self.world.group
@@ -140,6 +137,7 @@ class TauAndLoss:
             index=gathered(batch.index),
             classes=gathered(batch.classes),
             caption=gathered(batch.caption),
+            text=gathered(batch.text) if self.terms else batch.text,
         )
         rows = (None if part is None else gather_with_gradient(part, group) for part in encoded)
         return batch, EncodedPairs(*rows)  # type: ignore[arg-type]
@@ -182,3 +180,17 @@ class TauAndLoss:
             tau = self.modulator(step, batch, vision.nan_to_num(), text.nan_to_num())
         loss = (vision.sum() + text.sum()) * math.nan
         return tau, dict.fromkeys([*([self.name, *self.terms] if self.terms else []), TOTAL], loss)
+
+
+def checked(name: str, loss: Tensor) -> Tensor:
+    """Return a loss; InputError unless it is a scalar tensor that has a gradient, if any has."""
+    what = ""
+    if not isinstance(loss, Tensor):
+        what = f"a {type(loss).__name__}"
+    elif loss.ndim:
+        what = f"a tensor of shape {list(loss.shape)}"
+    elif torch.is_grad_enabled() and not loss.requires_grad:
+        what = "a tensor without a gradient"
+    if what:
+        raise InputError(f"the loss {name} is {what}; it must be a scalar tensor with a gradient")
+    return loss

@@ -72,6 +72,25 @@ def test_a_record(study: Project) -> None:
     assert found["validation"]["val/rsum"] == pytest.approx(100 * sum(recalls))
 
 
+def test_a_loss_term_is_trained_with(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the record says."""
+    import mmts.study.run as module
+
+    seen: list[Any] = []
+    terms = {"made_up": (0.5, lambda given: given.encoded.text.var())}
+    started = module.started
+    monkeypatch.setattr(module, "started", lambda *of: started(*of)._replace(terms=terms))
+    train = module.train
+
+    def spy(*of: Any, **more: Any) -> Any:
+        seen.append(more["terms"])
+        return train(*of, **more)
+
+    monkeypatch.setattr(module, "train", spy)
+    run(cell(), test=False)
+    assert seen == [terms]
+
+
 def test_a_trial_that_diverges_is_a_record(study: Project) -> None:
     of = cell(train__learning_rate=1e20, train__warmup_steps=0)
     found = run(of, test=False)

@@ -75,7 +75,8 @@ class Uniformity(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
 
     def forward(self, seen: LossInput) -> Tensor:
-        assert seen.positives is None and len(seen.batch.index) == 12
+        assert seen.positives is None
+        assert len(seen.batch.index) == len(seen.batch.text) == 12
         squared = torch.pdist(seen.encoded.text).square()
         return (-2 * squared).logsumexp(0) * self.scale.square()
 

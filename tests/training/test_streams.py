@@ -95,7 +95,10 @@ def test_each_item_with_its_own(packed: Path, workers: int) -> None:
         number = batch.index[:, None]
         wanted = torch.cat([number, number + 1, number % 7], dim=1)
         assert torch.equal(batch.streams["readings"], wanted.to(torch.uint8))
-        assert torch.equal(batch.streams["noisy"], wanted.float())
+        assert (batch.streams["noisy"] != wanted.float()).all()  # the training has random numbers
+        items = batch.index.tolist()
+        assert torch.equal(pairs.streams(items)["noisy"], wanted.float())
+        assert torch.equal(batch.streams["image"], pairs.streams(items)["image"])  # not augmented
 
 
 def test_augmentation_is_of_the_seed_and_the_stream(packed: Path) -> None:

@@ -93,7 +93,39 @@ def test_numbers_that_are_none_make_all_terms_none() -> None:
     assert all(bool(term.isnan()) for term in terms.values())
 
 
-@pytest.mark.parametrize("name", ["loss", "tau_mean", "info_nce", "val_rsum"])
-def test_a_term_with_the_name_of_another_column(name: str) -> None:
-    with pytest.raises(InputError, match=rf"a loss term is called {name}, like another column"):
-        losses(Matching(), **{name: (1.0, None)})
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (lambda v, *_, **__: v.norm(dim=1), r"a tensor of shape \[8\]; it must be a scalar tensor"),
+        (lambda v, *_, **__: 0.5, "a float; it must be a scalar tensor with a gradient"),
+        (lambda v, *_, **__: v.detach().sum(), "a tensor without a gradient; it must be a scalar"),
+    ],
+)
+def test_a_loss_that_is_no_scalar_with_a_gradient(given: Any, told: str) -> None:
+    model, pairs = Matching(), batch()
+    scheduled = ScheduledShift(SHIFTS, alpha=0.0, period=6)
+    losses = TauAndLoss(given, scheduled, ALONE, name="mine")
+    with pytest.raises(InputError, match=f"^the loss mine is {told}"):
+        losses(0, pairs, Stepper(model, losses, settings()).encode(pairs))
+
+
+def test_an_error_of_the_first_step_is_the_objectives_own() -> None:
+    """No step has moved the weights yet."""
+
+    def refusing(*_: Any, **__: Any) -> Tensor:
+        raise InputError("no pairs for me")
+
+    model, pairs = Matching(), batch()
+    losses = TauAndLoss(refusing, ScheduledShift(SHIFTS, alpha=0.0, period=6), ALONE)
+    encoded = Stepper(model, losses, settings()).encode(pairs)
+    with pytest.raises(InputError, match=r"^no pairs for me$"):
+        losses(0, pairs, encoded)
+    with pytest.raises(InputError, match=r"astray at step 1 \(no pairs for me\); lower train\.l"):
+        losses(1, pairs, encoded)
+
+
+def test_a_term_does_not_hold_the_model() -> None:
+    model = Matching()
+    holding = nn.ModuleList([model])
+    with pytest.raises(InputError, match=r"a loss term has the model as a part, .* keep the model"):
+        Stepper(model, losses(model, mine=(1.0, holding)), settings())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
 
+from mmts.kinds.objective import OBJECTIVES
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -64,10 +65,11 @@ def check_learned(method: Method, kind: str) -> None:
         )
 
 
-def check_sogclr(method: Method, kind: str) -> None:
-    """Raise ValueError unless the objective is sogclr, by whose gradient the modulator learns."""
-    if method.objective.kind != "sogclr":
+def check_learns_tau(method: Method, kind: str) -> None:
+    """Raise ValueError unless a temperature of each sample can be learned by the objective."""
+    if not method.objective.learns_tau:
+        able = " or ".join(name for name in OBJECTIVES.kinds if OBJECTIVES.load(name).learns_tau)
         raise ValueError(
-            f"the modulator {kind} learns by the gradient of sogclr, but the objective is "
-            f"{method.objective.kind}: set it to sogclr"
+            f"the modulator {kind} learns by the gradient of {able}, but the objective is "
+            f"{method.objective.kind}: set it to {able}"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import model_validator
 
 from mmts.kinds import Above0, Above0To1
-from mmts.kinds.modulator import ModulatorKind, check_learned, check_sogclr
+from mmts.kinds.modulator import ModulatorKind, check_learned, check_learns_tau
 from mmts.settings.base import Share, Width
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Kind(ModulatorKind):
     def check(self, method: Method) -> None:
         """Raise ValueError if the method has a schedule or another objective."""
         check_learned(method, self.kind)
-        check_sogclr(method, self.kind)
+        check_learns_tau(method, self.kind)
 
     def build(
         self, method: Method, scheduled: ScheduledShift, *,

@@ -23,6 +23,8 @@ class ObjectiveKind(Settings):
     """Its name in tables and figures."""
     temperature_free: ClassVar[bool] = False
     """Whether it is meant for a tau of 1, which is no number to choose or to tell."""
+    learns_tau: ClassVar[bool] = False
+    """Whether a temperature of each sample can be learned by its gradient, as iSogCLR does."""
     by_row: ClassVar[bool] = False
     """Whether it takes `group=`, and computes the rows of a rank on that rank alone. Others see the
     batch of all ranks on each."""

@@ -18,6 +18,7 @@ class Kind(ObjectiveKind):
 
     kind: Literal["sogclr"]
     label = "SogCLR"
+    learns_tau = True
     gamma: Above0To1 = 0.9
     """Weight of the present batch in each sample's moving average."""
     rho: From0 = 0.0
