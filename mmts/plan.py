@@ -13,7 +13,6 @@ A JSON has the `settings`, resolved, and what stands behind the names in them: `
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -166,10 +165,6 @@ class Plan:
             if not any(path.iterdir()):
                 path.rmdir()
         return changed + gone
-
-    def digest(self, *names: str) -> str:
-        """Return the SHA-256 of some files of the plan."""
-        return hashlib.sha256("".join(self.files[name] for name in names).encode()).hexdigest()
 
     def _add(self, name: str, value: Json) -> None:
         self.files[name] = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

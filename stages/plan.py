@@ -29,9 +29,9 @@ def main(
     check_raw(found)
     fetch(found)
     plan = Plan(found, params, cache)
-    try_measures(found, plan, cache / "measured.json")
     if try_models(found, plan, cache / "tried.json"):  # weights may have come
         plan = Plan(found, params, cache)
+    try_measures(found, plan, cache / "tried_measures.json")
     changed = plan.write()
     grid = found.grid
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
@@ -68,28 +68,18 @@ def fetch(config: "Config") -> None:
         sentence_model(config.datasets[name].embed.model)
 
 
-def try_measures(config: "Config", plan: "Plan", memory: Path) -> None:
-    """Check what the measures of the grid say of themselves; not again until the plan changes."""
-    known, done = remembered(memory), []
-    for name in config.grid.datasets:
-        digest = plan.digest(f"{name}/{config.grid.methods[0]}/evaluate.json", "code/evaluate")
-        if digest not in known:
-            from mmts.kinds.measure._checked import check_facts
-
-            check_facts(config.datasets[name].measure)
-            done.append(digest)
-    remember(memory, known, done)
-
-
 def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     """Build the models of the grid once, where that can fail; not again until the plan changes.
 
     Returns whether any was built, which brings weights that were not here.
     """
+    import hashlib
+
     known, done = remembered(memory), []
     for name in config.grid.datasets:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
-        digest = plan.digest(*files)
+        text = "".join(plan.files[file] for file in files)
+        digest = hashlib.sha256(text.encode()).hexdigest()
         towers, streams = config.datasets[name].towers, config.datasets[name].streams
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
         if digest not in known and (towers.given or absent or streams):
@@ -99,8 +89,28 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
                 bring_frozen(towers)
             try_model(towers, config.datasets[name].train.head, streams)
             done.append(digest)
-    remember(memory, known, done)
+    if done:
+        remember(memory, [*known, *done])
     return bool(done)
+
+
+def try_measures(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Check what the measures of the grid say of themselves; not again until the plan changes."""
+    import hashlib
+
+    known, done = remembered(memory), []
+    for measure in (config.datasets[name].measure for name in config.grid.datasets):
+        text = (
+            f"{measure.model_dump_json()}{plan.files['report.json']}{plan.files['code/evaluate']}"
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.kinds.measure._checked import check_facts
+
+            check_facts(measure)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
 
 
 def remembered(memory: Path) -> list[str]:
@@ -113,15 +123,14 @@ def remembered(memory: Path) -> list[str]:
         return []
 
 
-def remember(memory: Path, known: list[str], done: list[str]) -> None:
-    """Add some to them, if there are any."""
+def remember(memory: Path, digests: list[str]) -> None:
+    """Keep the last ones."""
     import json
 
     from mmts.files import output_file
 
-    if done:
-        with output_file(memory) as work:
-            work.write_text(json.dumps([*known, *done][-100:]), encoding="utf-8")
+    with output_file(memory) as work:
+        work.write_text(json.dumps(digests[-1000:]), encoding="utf-8")
 
 
 def settings(

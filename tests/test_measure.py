@@ -181,6 +181,11 @@ def test_the_plan_tells_it(tmp_path: Path) -> None:
         said = project.run(plan, ok=False)
         assert f"error: mmts/kinds/measure/reciprocal_rank.py: {line}" in said
         assert "Traceback" not in said
+    path.write_text(text, encoding="utf-8")
+    assert "is fine" in project.run(plan)
+    path.write_text(text.replace('drawn = ("MRR",)', 'drawn = ("R@1",)'), encoding="utf-8")
+    said = project.run(plan, ok=False)  # although nothing would be measured anew
+    assert "reciprocal_rank.py: drawn has R@1, which is none; there are: MRR" in said
     path.write_text(text.replace("by_item = True", "by_item = True\n    default = True"))
     assert "is fine" in project.run(plan)  # the dataset names one
     project.set(datasets__my_pairs__evaluate={})
