@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mmts.embeddings import Embeddings, distinct
-from mmts.errors import InputError
+from mmts.errors import InputError, kind_file
 from mmts.passes import refuse_useless
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ UNKNOWN = -1
 """Of a caption that is not trained on and in no cluster of training captions: size 0, a tail."""
 NOISE = -1
 """The label of a caption that a clustering puts into no cluster."""
+FACTS = ("kind", "label", "column", "published", "k", "noise")
+"""What `numbered` says of a clustering, for the page."""
 BLOCK = 4096
 """Vectors whose distances are computed at once."""
 Ints = NDArray[np.int64]
@@ -100,6 +102,26 @@ def numbered(
     }
     return Clusters(
         table, None if centroids is None else centroids[order], {**about, **(facts or {})}
+    )
+
+
+def check_found(found: object, clustering: ClusteringKind, captions: pd.DataFrame) -> Clusters:
+    """Return what a clustering gave; InputError where it is no `Clusters` of these captions."""
+    wanted = ["caption_id", "cluster_id", "cluster_size"]
+    if not isinstance(found, Clusters):
+        problem = f"a {type(found).__name__}"
+    elif (
+        list(found.table) != wanted
+        or found.table["caption_id"].tolist() != captions["caption_id"].tolist()
+    ):
+        problem = f"a table that has not {', '.join(wanted)} of the {len(captions)} captions"
+    elif missing := [name for name in FACTS if name not in found.facts]:
+        problem = f"facts without {', '.join(missing)}"
+    else:
+        return found
+    raise InputError(
+        f"{kind_file(type(clustering).__module__)}: `cluster` gives {problem}; let it return "
+        "`numbered(self, captions, labels)` of mmts.cluster"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError, first_line, known, spelt
+from mmts.errors import InputError, KindFault, first_line, known, spelt
 from mmts.registry import KindError, Registry
 from mmts.settings.base import Settings
 
@@ -152,6 +152,8 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
         return f"{where}: {key} is missing; add it"
     if error["type"] == "value_error":
         raised = error["ctx"]["error"]
+        if isinstance(raised, KindFault):
+            return str(raised)
         problem = str(raised)
         of_value = problem.startswith("it is ")
         if isinstance(raised, KindError) and isinstance(value, dict):

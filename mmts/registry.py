@@ -9,14 +9,20 @@ new file, and a change of one kind changes what names it alone.
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
-from functools import cache
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
-from mmts.errors import InputError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from mmts.errors import InputError, KindFault, blamed, kind_file, known
 from mmts.settings.base import Settings
 
 K = TypeVar("K", bound=Settings)
@@ -72,26 +78,76 @@ class Registry(Generic[K]):
 
         Raises:
             KeyError: there is no such file.
-            InputError: the file has no `Kind`, one of another name, or one that lacks a fact which
-                the base class declares without a value.
+            KindFault: the file cannot be imported, or has no sound `Kind`.
         """
         if kind not in self.kinds:
             raise KeyError(kind)
-        found = getattr(import_module(self.module(kind)), "Kind", None)
-        file = f"{self.package.replace('.', '/')}/{kind}.py"
+        file = kind_file(self.module(kind))
+        with blamed(file), self._misspelt(file), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # `_check` tells what pydantic warns of
+            found = getattr(import_module(self.module(kind)), "Kind", None)
         if not (isinstance(found, type) and issubclass(found, self.base)):
-            raise InputError(f"{file} has no class Kind({self.base.__name__}); write one")
+            raise KindFault(f"{file} has no class Kind({self.base.__name__}); write one")
         named = get_args(found.model_fields[self.key].annotation)
         if named != (kind,):
             said = f"Literal[{', '.join(map(repr, named))}]" if named else "no Literal"
-            raise InputError(
+            raise KindFault(
                 f"{file}: {self.key} of its Kind is {said}; write Literal[{kind!r}], as the file "
                 "is named"
             )
-        for name in found.__class_vars__:
-            if not hasattr(found, name):
-                raise InputError(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
+        self._check(found, file)
         return found
+
+    @contextmanager
+    def _misspelt(self, file: str) -> Iterator[None]:
+        """Say which facts there are, where pydantic takes another for a setting."""
+        try:
+            yield
+        except PydanticUserError as error:
+            name = re.search("`(\\w+) = ", str(error))
+            if error.code != "model-field-missing-annotation" or name is None:
+                raise
+            problem = (
+                f"{name[1]} is no fact of {self.base.__name__}, and a setting needs a type; "
+                f"{known(name[1], sorted(self.base.__class_vars__))}"
+            )
+            raise InputError(problem).with_traceback(error.__traceback__) from None
+
+    def _check(self, found: type[K], file: str) -> None:
+        """Raise KindFault unless a `Kind` has all facts and methods that the base class wants."""
+        for name, fact in self._facts.items():
+            if name in found.model_fields:
+                raise KindFault(
+                    f"{file}: {name} is a fact, which has no type; write `{name} = ...`, without "
+                    "one"
+                )
+            if not hasattr(found, name):
+                raise KindFault(f"{file}: its Kind has no {name}; write `{name} = ...` into it")
+            value = getattr(found, name)
+            if isinstance(value, property):
+                continue
+            try:
+                fact.validate_python(value)
+            except ValidationError as error:
+                said = error.errors()[0]["msg"]
+                raise KindFault(
+                    f"{file}: {name} of its Kind is {reprlib.repr(value)}; "
+                    f"{said[0].lower()}{said[1:]}"
+                ) from None
+        if found.__abstractmethods__:
+            missing = ", ".join(sorted(found.__abstractmethods__))
+            raise KindFault(
+                f"{file}: its Kind lacks {missing}; write it as {self.base.__name__} describes it"
+            )
+
+    @cached_property
+    def _facts(self) -> dict[str, TypeAdapter[Any]]:
+        """What checks each fact of the base class."""
+        hints = get_type_hints(self.base, include_extras=True)
+        return {
+            name: TypeAdapter(get_args(hints[name])[0], config={"strict": True})
+            for name in sorted(self.base.__class_vars__)
+        }
 
     def optional(self, value: Any) -> K | None:
         """Return what `validated` does; None where there is none."""

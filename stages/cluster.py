@@ -16,6 +16,7 @@ def main(
     import numpy as np
 
     from mmts.captions_table import read_captions
+    from mmts.cluster import check_found
     from mmts.embeddings import check_embedded, read_embeddings
     from mmts.files import write_json
     from mmts.kinds.clustering import Clustering
@@ -29,13 +30,14 @@ def main(
         captions, embeddings = read_captions(folder), read_embeddings(embedded)
         check_embedded(captions, embedded, embeddings.caption_text, embeddings.vision)
         for name, clustering in plan.settings("clusterings", dict[str, Clustering]).items():
-            found = clustering.cluster(captions, embeddings)
+            found = check_found(clustering.cluster(captions, embeddings), clustering, captions)
             found.table.to_parquet(work / f"{name}.parquet", index=False)
             write_json(work / f"{name}.json", found.facts)
             if found.centroids is not None:
                 np.save(work / f"{name}.npy", found.centroids)
             size = found.table.groupby("cluster_id")["cluster_size"].first()
-            size, noise = size[range(k := found.facts["k"])], found.facts["noise"]
+            k, noise = found.facts["k"], found.facts["noise"]
+            size = size[list(range(k))]
             told = f"; {noise} are noise, each a cluster of its own" if noise else ""
             print(
                 f"{name}: {k} clusters of {size.min()} to {size.max()} training captions, median "

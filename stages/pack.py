@@ -24,6 +24,7 @@ def main(
     from mmts.planned import Planned
     from mmts.settings.prepared import Pack
     from mmts.shards import cluster_sizes, items, short_clips, write_clips, write_shards
+    from mmts.shards.items import try_streams
 
     folder = Path("data/captions") / dataset
     path = Path("data/cluster") / dataset / "default.parquet"
@@ -38,6 +39,7 @@ def main(
         captions, clusters = read_captions(folder), read_clusters(path, "run `dvc repro`")
         columns = [kind.column for kind in streams.values() if kind.column is not None]
         found, sizes = items(captions, clusters, columns), cluster_sizes(clusters)
+        try_streams(found[0], streams)
         if "start" in captions:
             manifest = write_clips(work, found, sizes, settings, kept, streams)
         else:

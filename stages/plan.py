@@ -29,9 +29,10 @@ def main(
     check_raw(found)
     fetch(found)
     plan = Plan(found, params, cache)
+    try_measures(found, plan, cache / "tried_measures.json")
     if try_models(found, plan, cache / "tried.json"):  # weights may have come
         plan = Plan(found, params, cache)
-    try_measures(found, plan, cache / "tried_measures.json")
+    try_methods(found, plan, cache / "tried_methods.json")
     changed = plan.write()
     grid = found.grid
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
@@ -108,6 +109,26 @@ def try_measures(config: "Config", plan: "Plan", memory: Path) -> None:
             from mmts.kinds.measure._checked import check_facts
 
             check_facts(measure)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
+
+
+def try_methods(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Compute the loss of each method of the grid once; not again until its kinds change."""
+    import hashlib
+    import json
+    from itertools import product
+
+    known, done = remembered(memory), []
+    for name, method in product(config.grid.datasets, config.grid.methods):
+        cell, kinds = config.cells[name, method], plan.files[f"{name}/{method}/train.json"]
+        text = f"{cell.model_dump_json()}{json.loads(kinds)['kinds']}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.training.ahead import try_method
+
+            try_method(cell)
             done.append(digest)
     if done:
         remember(memory, [*known, *done])

@@ -27,6 +27,9 @@ class Numbers(StreamKind):
             raise ValueError("it is empty")
         return np.frombuffer(data, np.uint8)
 
+    def encoder(self) -> Any:
+        raise NotImplementedError
+
 
 class Times(StreamKind):
     """Cut from the media: its name, and start and stop, of all clips in one call."""
@@ -38,6 +41,12 @@ class Times(StreamKind):
     def members(self, items: Sequence[Origin]) -> Iterable[bytes]:
         for item in items:
             yield f"{item.media} {item.start} {item.stop} of {len(items)}".encode()
+
+    def load(self, data: bytes, rng: Any) -> Any:
+        raise NotImplementedError
+
+    def encoder(self) -> Any:
+        raise NotImplementedError
 
 
 STREAMS: dict[str, StreamKind] = {"readings": Numbers(), "times": Times()}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from mmts import kmeans as module
-from mmts.cluster import UNKNOWN, Clusters, lsa, nearest, numbered
+from mmts.cluster import UNKNOWN, Clusters, check_found, lsa, nearest, numbered
 from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
 from mmts.kinds.clustering.column import Kind as ColumnClustering
@@ -333,3 +333,36 @@ def test_held_out_captions_take_the_nearest_centroid() -> None:
     assert found.tolist() == [0, 0, 1, 1, -1, 0, -1, 1, -1]  # 4 and 40 are too far from any
     found, _ = nearest([-1] * 5, captions, vectors, rows)
     assert found.tolist() == [-1] * 9
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda found: None, "a NoneType"),
+        (lambda found: found.table["cluster_id"].to_numpy(), "a ndarray"),
+        (lambda found: tuple(found), "a tuple"),
+        (
+            lambda found: found._replace(table=found.table[["caption_id", "cluster_id"]]),
+            "a table that has not caption_id, cluster_id, cluster_size of the 33 captions",
+        ),
+        (
+            lambda found: found._replace(table=found.table[::-1]),
+            "a table that has not caption_id, cluster_id, cluster_size of the 33 captions",
+        ),
+        (
+            lambda found: found._replace(facts={"kind": "x", "label": "y", "k": 1}),
+            "facts without column, published, noise",
+        ),
+    ],
+)
+def test_what_a_clustering_gives_is_looked_at(change: Any, problem: str) -> None:
+    captions, embeddings = made(SPLITS)
+    settings = kmeans(3)
+    found = cluster(settings, captions, embeddings)
+    assert check_found(found, settings, captions) is found
+    with pytest.raises(InputError) as told:
+        check_found(change(found), settings, captions)
+    assert str(told.value) == (
+        f"mmts/kinds/clustering/kmeans.py: `cluster` gives {problem}; let it return "
+        "`numbered(self, captions, labels)` of mmts.cluster"
+    )

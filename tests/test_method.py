@@ -213,9 +213,15 @@ class Labelled(Settings):
     odd: ClassVar[bool] = False
 
 
-@pytest.mark.parametrize("line", ["", "label: str = 'x'"])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "its Kind has no label; write `label = ...` into it"),
+        ("label: str = 'x'", "label is a fact, which has no type; write `label = ...`, without"),
+    ],
+)
 def test_a_kind_without_a_label_is_refused_when_it_is_loaded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, message: str
 ) -> None:
     """So in the stage `plan`, and not by the report after the training."""
     monkeypatch.setattr(registry, "__file__", str(tmp_path / "mmts/registry.py"))
@@ -231,9 +237,7 @@ def test_a_kind_without_a_label_is_refused_when_it_is_loaded(
     (folder / "named.py").write_text(f"{text.replace('plain', 'named')}    label = 'x'\n")
     things = registry.Registry("thing", package, Labelled)
     assert things.load("named").label == "x" and not things.load("named").odd
-    with pytest.raises(
-        InputError, match=r"plain\.py: its Kind has no label; write `label = \.\.\.`"
-    ):
+    with pytest.raises(InputError, match=rf"plain\.py: {re.escape(message)}"):
         things.load("plain")
 
 

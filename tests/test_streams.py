@@ -15,18 +15,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import webdataset
 
 from mmts.captions_table import read_captions
-from mmts.errors import InputError
+from mmts.errors import InputError, KindFault
 from mmts.files import read_json, write_json
 from mmts.kinds.stream import STREAMS as REGISTRY
-from mmts.kinds.stream import Origin, StreamKind, loaded
+from mmts.kinds.stream import Origin, loaded
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, items, write_clips, write_shards
-from mmts.shards.items import members
+from mmts.shards.items import members, try_streams
 from mmts.shards.stream import ShardStream
 from mmts.shards.streamed import StreamedReader
 from tests.making import write_table
@@ -413,8 +414,82 @@ def test_arrays_of_two_shapes_are_refused() -> None:
         loaded("x", Numbers(), [b"ab", b""], nothing)
 
 
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("f2", "float32"), ("f8", "float32"), (">f4", "float32"), ("g", "float32"),
+        ("i1", "int64"), ("u2", "int64"), (">i4", "int64"), ("i8", "int64"), ("u4", "int64"),
+        ("u1", "uint8"), ("?", "bool"),
+    ],
+)  # fmt: skip
+def test_arrays_come_in_types_that_models_take(given: str, taken: str) -> None:
+    class Typed(Numbers):
+        def load(self, data: bytes, rng: Any) -> Any:
+            return np.frombuffer(data, np.uint8).astype(given)
+
+    found = loaded("x", Typed(), [b"\0\1", b"\1\0"], [None, None])
+    assert found.dtype == np.dtype(taken) and found.tolist() == [[0, 1], [1, 0]]
+    assert torch.from_numpy(found).tolist() == [[0, 1], [1, 0]]
+
+
+class Encoded(Numbers):
+    """Numbers with an encoder; an array and features as the test wants them."""
+
+    array: Any
+    features: Any
+    dim: int = 5
+
+    def load(self, data: bytes, rng: Any) -> Any:
+        return np.array(self.array)
+
+    def encoder(self) -> Any:
+        features = self.features
+
+        class Encoder(torch.nn.Module):
+            dim = self.dim
+
+            def forward(self, arrays: torch.Tensor) -> Any:
+                return features(arrays)
+
+        return Encoder()
+
+
+LINEAR = torch.nn.Linear(2, 5)
+
+
+@pytest.mark.parametrize(
+    ("array", "features", "message"),
+    [
+        ([], LINEAR, "stream x: numbers loads an array of no numbers; its `load` must give num"),
+        (["a"], LINEAR, "stream x: numbers loads an array of <U1; its `load` must give numbers"),
+        ([1j], LINEAR, "stream x: numbers loads an array of complex128; its `load` must give"),
+        ([[1], [1, 2]], LINEAR, "stream x: numbers cannot load a member of 2 bytes (setting an"),
+        ([1.0], LINEAR, "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x1 and 2x5)"),
+        ([1, 2], LINEAR, "RuntimeError: "),
+        (
+            [1.0, 2.0], torch.nn.Linear(2, 6),
+            "stream x: its encoder gives features of shape [2, 6] for 2 items, but its `dim` is "
+            "5; let it give [2, 5]",
+        ),
+        ([1.0, 2.0], lambda arrays: LINEAR(arrays)[0], "stream x: its encoder gives features of "),
+        ([1.0, 2.0], lambda arrays: (arrays, None), "AttributeError: 'tuple' object has no att"),
+    ],
+)  # fmt: skip
+def test_a_stream_is_tried_before_packing(array: Any, features: Any, message: str) -> None:
+    item = Item("s", "train", "m", "m.png", 1, "", None, None, [], [], [], {}, {"readings": [1, 2]})
+    try_streams(item, {"x": Encoded(array=[1.0, 2.0], features=LINEAR)})
+    with pytest.raises(KindFault) as told:
+        try_streams(item, {"x": Encoded(array=array, features=features)})
+    assert re.match(rf"tests/test_streams\.py( line \d+)?: {re.escape(message)}", str(told.value))
+
+
+def test_one_without_a_column_is_not_tried() -> None:
+    item = Item("s", "train", "m", "m.png", 1, "", None, None, [], [], [], {}, {})
+    try_streams(item, {"times": STREAMS["times"]})
+
+
 def test_a_kind_without_media_or_column_is_a_mistake() -> None:
-    class Bad(StreamKind):
+    class Bad(Numbers):
         kind: str = "bad"
         extension = "../x"
 

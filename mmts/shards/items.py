@@ -10,8 +10,8 @@ import pandas as pd
 
 from mmts.captions_table import STREAM, stream_columns
 from mmts.columns import plain
-from mmts.errors import InputError, in_short
-from mmts.kinds.stream import Origin, StreamKind
+from mmts.errors import InputError, blamed, in_short, kind_file
+from mmts.kinds.stream import Origin, StreamKind, encoded, encoders, loaded
 
 LISTS = ("verb_class", "noun_classes", "sentence", "groups")
 """Optional columns of the captions table; a sample's JSON has a list of their values."""
@@ -121,6 +121,25 @@ def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[byte
             f"stream {name}: its kind {kind.kind} gave {given} members for {len(found)} items of "
             f"{found[0].media}; let it give one each"
         )
+
+
+def try_streams(item: Item, streams: Mapping[str, StreamKind]) -> None:
+    """Pack, load and encode the streams of an item that are made of a column.
+
+    Raises:
+        InputError: one cannot be packed of it; or it names the file of a kind whose `load` or
+            encoder fails.
+    """
+    for name, kind in streams.items():
+        if kind.column is None:  # it would take its time
+            continue
+        (data,) = members(name, kind, [item])
+        with blamed(kind_file(type(kind).__module__)):
+            import torch
+
+            arrays = torch.from_numpy(loaded(name, kind, [data, data], [None, None]))
+            with torch.no_grad():
+                encoded(name, encoders({name: kind})[name].eval(), arrays)
 
 
 def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:

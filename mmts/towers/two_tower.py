@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError
-from mmts.kinds.stream import StreamKind, encoders
+from mmts.kinds.stream import StreamKind, encoded, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.freezing import freeze, frozen_norms
@@ -138,7 +138,7 @@ class TwoTower(Model):
         """Return the rows; two towers have no context."""
         features = self.vision(streams[self.main])
         if self.beside:
-            others = (encoder(streams[name]) for name, encoder in self.beside.items())
+            others = (encoded(n, encoder, streams[n]) for n, encoder in self.beside.items())
             features = torch.cat([features, *others], dim=1)
         return Encoded(_unit(self.vision_head(features)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ class Guess(RerankKind):
     kind: Literal["guess"] = "guess"
     candidates: int = 7
     label = "<guessing>"
+
+    def score(self, *_: Any) -> Any:
+        raise NotImplementedError
 
 
 def with_reranking(cell: Cell) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import PlainValidator
@@ -36,6 +37,7 @@ class ClusteringKind(Settings):
         """Whether it is the paper's, so that rows of the paper's tables may be of it."""
         return False
 
+    @abstractmethod
     def cluster(self, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
         """Return the clusters, most simply as `mmts.cluster.numbered` labels.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -113,10 +114,12 @@ class MeasureKind(Settings):
             )
 
     @property
+    @abstractmethod
     def overall(self) -> Columns:
         """The columns of the table of all queries."""
         raise NotImplementedError
 
+    @abstractmethod
     def values(self, search: Search, scores: Scores) -> dict[str, Both]:
         """Return a number of each query, by column of queries.parquet.
 
@@ -124,6 +127,7 @@ class MeasureKind(Settings):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def numbers(self, queries: Mapping[str, Any]) -> dict[str, NDArray[np.float64]]:
         """Return the numbers of each query whose means are the metrics, by metric.
 
@@ -157,6 +161,7 @@ class MeasureKind(Settings):
             own = np.arange(len(search.items)) == search.owner[query]
         return own
 
+    @abstractmethod
     def answered(self, query: Mapping[str, Any]) -> str:
         """Return how well a query was answered in words, from its row of queries.parquet."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
@@ -31,6 +32,7 @@ class ModulatorKind(Settings):
     def check(self, method: Method) -> None:
         """Raise ValueError if the method cannot have this modulator."""
 
+    @abstractmethod
     def build(
         self, method: Method, scheduled: ScheduledShift, *,
         cluster_id: Tensor, first: Tensor, dim: int, epoch_steps: int,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import PlainValidator
@@ -29,6 +30,7 @@ class ObjectiveKind(Settings):
     """Whether it takes `group=`, and computes the rows of a rank on that rank alone. Others see the
     batch of all ranks on each."""
 
+    @abstractmethod
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the objective.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 
+from mmts.errors import KindFault, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Positive, Settings
 
@@ -30,6 +31,13 @@ class RerankKind(Settings):
     """Best answers to each query that get a new score; all, where there are fewer."""
     label: ClassVar[str]
     """What it ranks by, as the page says it after "by"."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> RerankKind:
+        if type(self).score is RerankKind.score and type(self).rescore is RerankKind.rescore:
+            file = kind_file(type(self).__module__)
+            raise KindFault(f"{file}: its Kind has neither score nor rescore; write score")
+        return self
 
     def score(
         self, model: Any, search: Search, first: ProductScores,

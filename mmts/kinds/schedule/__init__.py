@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
+from abc import abstractmethod
+from numbers import Real
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 
-from mmts.errors import InputError
+from mmts.errors import InputError, KindFault, blamed, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -30,6 +33,7 @@ class ScheduleKind(Settings):
         """Whether it is that of the paper, so that its rows are those of TS."""
         return False
 
+    @abstractmethod
     def value(self, step: float, *, alpha: float, period: float) -> float:
         """Return the base of tau at a step, a number in [-alpha/2, alpha/2].
 
@@ -63,9 +67,17 @@ class ScheduleKind(Settings):
 
     def check(self, alpha: float, total_steps: int) -> None:
         """Raise InputError where a value is outside of [-alpha/2, alpha/2] in a training."""
-        period = self.period(total_steps)
+        file = kind_file(type(self).__module__)
+        with blamed(file):
+            period = self.period(total_steps)
         for step in (end * n / PROBED for end in (total_steps, period) for n in range(PROBED)):
-            value = self.value(step, alpha=alpha, period=period)
+            with blamed(file):
+                value = self.value(step, alpha=alpha, period=period)
+            if not isinstance(value, Real):
+                raise KindFault(
+                    f"{file}: `value` of the schedule {self.kind} gives {reprlib.repr(value)}; let "
+                    "it give a number"
+                )
             if not abs(value) <= alpha / 2 * (1 + 1e-9):
                 raise InputError(
                     f"the schedule {self.kind} has the value {value:.6g} at step {step:g} of "

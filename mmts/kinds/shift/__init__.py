@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import PlainValidator
@@ -23,6 +24,7 @@ class ShiftKind(Settings):
     paper: ClassVar[bool] = False
     """Whether it is that of the paper, so that its rows are those of ICS."""
 
+    @abstractmethod
     def place(
         self, size: NDArray[np.float64], *, size_min: float, size_max: float,
         sizes: NDArray[np.float64] | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -47,6 +48,7 @@ class SourceKind(Settings):
         paths = [] if self.fixed else list(self.named())
         return bool(paths) and all(path.startswith("/") for path in paths)
 
+    @abstractmethod
     def read(self, raw: Path, work: Path, final: Path) -> SourceRows:
         """Return the rows of the captions table.
 

@@ -7,19 +7,20 @@ by stock tools, and reaches the model as one array an item.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import Field, PlainValidator, model_validator
 
-from mmts.errors import InputError
+from mmts.errors import InputError, KindFault, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Settings, Text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 IMAGE, FRAMES, FEATURES = "image", "frames", "features"
 """What the models call the stream that every item has: the picture, the frames of the clip, or what
@@ -55,12 +56,15 @@ class StreamKind(Settings):
     """Its name in tables and figures."""
 
     @model_validator(mode="after")
-    def _ending(self) -> StreamKind:
+    def _complete(self) -> StreamKind:
         if not ENDING.fullmatch(self.extension):
             raise ValueError(
                 f"the extension of {self.kind} is {self.extension!r}; use lower-case letters and "
                 "digits, such as wav"
             )
+        if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
+            file = kind_file(type(self).__module__)
+            raise KindFault(f"{file}: its Kind has neither pack nor members; write pack")
         return self
 
     def pack(self, value: Any) -> bytes:
@@ -79,10 +83,12 @@ class StreamKind(Settings):
         """
         return (self.pack(item.value) for item in items)
 
+    @abstractmethod
     def load(self, data: bytes, rng: np.random.Generator | None) -> NDArray[Any]:
         """Return the array of an item; ValueError if the data is none.
 
-        All arrays of a batch must be of one shape and type.
+        All arrays of a batch must be of one shape and type. The encoder gets floats as float32, and
+        whole numbers as int64, but for uint8.
 
         Args:
             data: what was stored.
@@ -90,6 +96,7 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def encoder(self) -> nn.Module:
         """Return what reads the stream in the two-tower model.
 
@@ -117,6 +124,33 @@ def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
                 "is how many features it has"
             )
     return nn.ModuleDict(found)
+
+
+def encoded(name: str, encoder: nn.Module, arrays: Tensor) -> Tensor:
+    """Return the features of a stream, [N, dim]; InputError where the encoder gives others.
+
+    Args:
+        name: of the stream, for errors.
+        encoder: of `encoders`.
+        arrays: of some items, [N, ...].
+    """
+    features: Tensor = encoder(arrays)
+    shape, wanted = list(features.shape), [len(arrays), encoder.dim]
+    if shape != wanted:
+        raise InputError(
+            f"stream {name}: its encoder gives features of shape {shape} for {len(arrays)} items, "
+            f"but its `dim` is {encoder.dim}; let it give {wanted}"
+        )
+    return features
+
+
+def _as_models_take_it(array: NDArray[Any]) -> NDArray[Any]:
+    """Floats as float32, and whole numbers as int64; bytes, as of pictures, stay bytes."""
+    import numpy as np
+
+    if array.dtype.kind == "f":
+        return array.astype(np.float32)
+    return array if array.dtype in (np.uint8, np.bool_) else array.astype(np.int64)
 
 
 def loaded(
@@ -147,11 +181,13 @@ def loaded(
                 f"stream {name}: {kind.kind} cannot load a member of {len(member):,} bytes "
                 f"({error}); mend it, and run `dvc repro`"
             ) from None
-        if array.dtype.kind not in "biuf":
+        if array.dtype.kind not in "biuf" or not array.size:
+            found = array.dtype if array.size else "no numbers"
             raise InputError(
-                f"stream {name}: {kind.kind} loads an array of {array.dtype}; its `load` must give "
+                f"stream {name}: {kind.kind} loads an array of {found}; its `load` must give "
                 "numbers"
             )
+        array = _as_models_take_it(array)
         first = arrays[0] if arrays else array
         if (array.shape, array.dtype) != (first.shape, first.dtype):
             raise InputError(

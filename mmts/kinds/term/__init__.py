@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -26,6 +27,7 @@ class TermKind(Settings):
     label: ClassVar[str]
     """Its name in tables and figures."""
 
+    @abstractmethod
     def build(self, model: Model) -> Function:
         """Return the term: a function or module that takes a `LossInput` and returns a scalar.
 

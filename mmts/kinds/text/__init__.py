@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import PlainValidator
+from pydantic import PlainValidator, model_validator
 
+from mmts.errors import KindFault, kind_file
 from mmts.registry import Registry
 from mmts.settings.base import Settings, Text
 
@@ -28,6 +29,14 @@ class TextKind(Settings):
     """`random`, or which weights it starts from."""
     frozen: bool
     """A frozen tower is run once, in `embed`; a trainable one in every step."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> TextKind:
+        for name in ("build", "make_tokenizer") if self.tokens else ():
+            if getattr(type(self), name) is getattr(TextKind, name):
+                file = kind_file(type(self).__module__)
+                raise KindFault(f"{file}: its Kind lacks {name}; write it as TextKind describes it")
+        return self
 
     @property
     def models(self) -> tuple[str, ...]:

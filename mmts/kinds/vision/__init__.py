@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator
@@ -38,6 +39,7 @@ class VisionKind(Settings):
         """Files, folders, packages and hub ids that it is built of, for the plan."""
         return () if self.weights == "random" else (self.weights,)
 
+    @abstractmethod
     def build(self, shape: Shape | None = None) -> Tower:
         """Return the tower: [N, 3, H, W] pictures, or [N, T, 3, H, W] clips, to [N, dim].
 
