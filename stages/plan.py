@@ -29,6 +29,7 @@ def main(
     check_raw(found)
     fetch(found)
     plan = Plan(found, params, cache)
+    try_measures(found, plan, cache / "tried_measures.json")
     if try_models(found, plan, cache / "tried.json"):  # weights may have come
         plan = Plan(found, params, cache)
     try_methods(found, plan, cache / "tried_methods.json")
@@ -92,6 +93,25 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     if done:
         remember(memory, [*known, *done])
     return bool(done)
+
+
+def try_measures(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Check what the measures of the grid say of themselves; not again until the plan changes."""
+    import hashlib
+
+    known, done = remembered(memory), []
+    for measure in (config.datasets[name].measure for name in config.grid.datasets):
+        text = (
+            f"{measure.model_dump_json()}{plan.files['report.json']}{plan.files['code/evaluate']}"
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.kinds.measure._checked import check_facts
+
+            check_facts(measure)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
 
 
 def try_methods(config: "Config", plan: "Plan", memory: Path) -> None:

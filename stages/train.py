@@ -158,6 +158,7 @@ def train_seed(
     from mmts.training.loop import train
     from mmts.training.prepared import prepare
     from mmts.training.signals import GracefulStop, deaf
+    from mmts.training.validation import rehearse
 
     how, towers = plan.settings("method", Method), plan.settings("towers", Towers)
     settings, data = plan.settings("train", Train), Path("data")
@@ -198,6 +199,8 @@ def train_seed(
                     manifest = read_manifest(data / "shards" / dataset)
                     line = short_clips(manifest, towers.vision.frames)
                     print(line, end="\n" if line else "")
+                if ready.held_out is not None:
+                    rehearse(ready.held_out)
                 work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))
         trained = train(

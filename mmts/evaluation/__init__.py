@@ -76,14 +76,14 @@ def evaluate(
         with threadpool_limits(1):  # its products are small beside what waiting threads would cost
             first = search.scores(vision, text)
             scores: Scores = first.held() if measure.held else first
-            values = measure.values(search, scores)
+            values = measure.measured(search, scores)
             metrics[source] = _metrics(measure, search, queries, values, settings)
             _add(queries, values, "")
             retrievals += examples(source, measure, search, scores, settings)
         if settings.rerank is not None:
             again = reranked(settings.rerank, model, search, first, scores)
             with threadpool_limits(1):
-                values = measure.values(search, again)
+                values = measure.measured(search, again)
                 found = _metrics(measure, search, queries, values, settings)
             metrics[source] |= {f"{RERANK}{key}": value for key, value in found.items()}
             _add(queries, values, RERANK)
@@ -136,7 +136,7 @@ def _metrics(
     of = {name: np.concatenate(both) for name, both in values.items()}
     at = len(search.captions)
     found = group_metrics(
-        {m: Both(numbers[:at], numbers[at:]) for m, numbers in measure.numbers(of).items()},
+        {m: Both(numbers[:at], numbers[at:]) for m, numbers in measure.of_queries(of).items()},
         groups := query_groups(queries, search),
         key=measure.key, totals=measure.totals,
         items=Both(search.owner, np.arange(len(search.items))) if measure.by_item else None,

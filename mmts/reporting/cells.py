@@ -90,6 +90,12 @@ class Cell:
         return {name: name for name in (self.objective, *self.terms)}
 
     @property
+    def validated_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each number of the validation split."""
+        columns = {name: f"val_{name}" for name in self.measure.validated}
+        return {name: column for name, column in columns.items() if column in self.curves}
+
+    @property
     def modulator(self) -> type[ModulatorKind]:
         """What gave its tau."""
         return MODULATORS.load(self.run["modulator"])

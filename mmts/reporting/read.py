@@ -16,14 +16,13 @@ from mmts.embeddings import check_embedded, read_texts
 from mmts.errors import InputError, first_line
 from mmts.files import read_parquet
 from mmts.kinds.measure import MeasureKind
+from mmts.kinds.measure._checked import ROUNDING
 from mmts.method import MAX_TAU
 from mmts.reporting.facts import REMEDY
 
 CURVES = ("step", "epoch", "loss", "tau_min", "tau_mean", "tau_max")
 """What curves.csv must have, beside what is measured and each loss term."""
 TAUS = ["tau_min", "tau_mean", "tau_max"]
-ROUNDING = 1e-6
-"""How far a share may lie outside of 0..1."""
 LARGEST = 1e39
 """Of a number of curves.csv, in magnitude: float32 has none above it."""
 

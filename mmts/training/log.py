@@ -10,9 +10,9 @@ from typing import Any
 
 COLUMNS = (
     "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
-    "val_t2v_R@1", "val_v2t_R@1", "val_rsum", "val_mAP", "val_nDCG",
 )  # fmt: skip
-"""Columns that every log has; others, such as those of further loss terms, follow."""
+"""Columns that every log has. Those of further loss terms and of the measure follow, in the order
+in which they come."""
 
 
 class RunLog:
@@ -33,8 +33,8 @@ class RunLog:
     ) -> None:
         if kind is None:
             with open(self._folder / "curves.csv", "w", newline="", encoding="utf-8") as file:
-                further = {name for row in self._rows for name in row}.difference(COLUMNS)
-                writer = csv.DictWriter(file, [*COLUMNS, *sorted(further)])
+                columns = dict.fromkeys([*COLUMNS, *(name for row in self._rows for name in row)])
+                writer = csv.DictWriter(file, list(columns))
                 writer.writeheader()
                 writer.writerows(self._rows)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from mmts.errors import InputError
 from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.kinds.measure._checked import check_values
+from mmts.metrics.scores import ProductScores
 from mmts.search import Search
 from mmts.towers.model import Model
 from mmts.towers.threads import of_encoding, threads
@@ -14,18 +17,45 @@ from mmts.training.batches import vision_batches
 from mmts.training.loading import deaths_told
 from mmts.training.pairs import Pairs
 
+REHEARSED = 256
+"""Captions that are measured before the training."""
+
 
 def validate(
     model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int
 ) -> dict[str, float]:
     """Numbers of the validation split by its measure, keys under `val/`."""
     vision, text = encode_split(model, pairs, device, batch_size, workers)
-    measure = measure_of(pairs)
-    every = Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions)))
-    search = Search(pairs, every.items, every.captions[measure.captions(every)])
+    measure, search = measure_of(pairs), _searched(pairs)
     first = search.scores(vision, text)
-    values = measure.values(search, first.held() if measure.held else first)
+    values = measure.measured(search, first.held() if measure.held else first)
     return {f"val/{key}": value for key, value in measure.means(values).items()}
+
+
+def rehearse(pairs: Pairs) -> None:
+    """Measure features drawn at random, before a training that the measure could not validate.
+
+    Raises:
+        InputError: what the measure gives is wrong.
+    """
+    measure, rng = measure_of(pairs), np.random.default_rng(0)
+    captions = _searched(pairs).captions[:REHEARSED]
+    if not len(captions):
+        return
+    some = Search(pairs, np.unique(pairs.owner[captions]), captions)
+    drawn = [rng.standard_normal((len(n), 8), np.float32) for n in (some.items, some.captions)]
+    first = ProductScores(*(of / np.linalg.norm(of, axis=1, keepdims=True) for of in drawn))
+    try:
+        found = measure.values(some, first.held() if measure.held else first)
+    except InputError:  # of this part alone, such as a query whose right answers are outside of it
+        return
+    measure.means(check_values(measure, found, some))
+
+
+def _searched(pairs: Pairs) -> Search:
+    """All items, and those captions that the measure takes."""
+    every = Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions)))
+    return Search(pairs, every.items, every.captions[measure_of(pairs).captions(every)])
 
 
 def measure_of(pairs: Pairs) -> MeasureKind:

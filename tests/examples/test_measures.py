@@ -142,6 +142,9 @@ def test_another_measure_is_one_file(project: Project) -> None:
     folder = project.folder / "data/train/my_pairs/info_nce/0"
     logged = pd.read_csv(folder / "curves.csv")["val_MRR"].dropna()
     assert logged.iloc[-1] == json.loads((folder / "metrics.json").read_text())["val/MRR/avg"]
+    plotted = pd.read_csv(project.folder / "results/validation.csv")
+    assert set(plotted["name"]) == {"MRR"} and set(plotted["method"]) == set(METHODS)
+    assert logged.iloc[-1] in plotted["value"].tolist()
     text, page = results(project)
     head, _, *lines = table_rows(text, "All queries")
     assert head[2:] == [

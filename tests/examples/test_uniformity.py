@@ -37,7 +37,7 @@ def test_the_log_has_its_value(project: Project) -> None:
 
 def test_curves_and_plots_have_it(project: Project) -> None:
     terms = pd.read_csv(project.folder / "results/terms.csv")
-    by_method = terms.groupby("method")["term"].unique().map(list).to_dict()
+    by_method = terms.groupby("method")["name"].unique().map(list).to_dict()
     assert by_method["info_nce_uniform"] == ["info_nce", "uniformity"]
     assert by_method["info_nce"] == by_method["info_nce_mmts"] == ["info_nce"]
     assert "uniformity" in pd.read_csv(project.folder / "results/curves.csv")

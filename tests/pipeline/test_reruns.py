@@ -356,7 +356,7 @@ def test_the_plots_hold_every_cell(project: Project) -> None:
     page = (project.folder / "dvc_plots/index.html").read_text(encoding="utf-8")
     for cell in ("info_nce/0", "info_nce_mmts/0"):
         assert cell in page
-    for title in ("training loss", "mean tau of the batch", "validation rsum"):
+    for title in ("training loss", "mean tau of the batch", "validation", "t2v_R@1"):
         assert title in page
 
 

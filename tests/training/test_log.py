@@ -18,7 +18,7 @@ def test_a_row_a_step(tmp_path: Path) -> None:
         log.point(10, 1, **{"val_t2v_R@1": 0.5})
         log.point(12, 1, val_rsum=2.0)
     found = rows(tmp_path)
-    assert list(found[0]) == list(COLUMNS)
+    assert list(found[0]) == [*COLUMNS, "val_t2v_R@1", "val_rsum"]
     assert [row["step"] for row in found] == ["0", "10", "12"]
     assert [row["loss"] for row in found] == ["1.5", "1.25", ""]
     assert [row["val_t2v_R@1"] for row in found] == ["", "0.5", ""]
@@ -28,10 +28,10 @@ def test_a_row_a_step(tmp_path: Path) -> None:
 def test_further_names_are_further_columns(tmp_path: Path) -> None:
     """Of loss terms, and of what else is measured in validation."""
     with RunLog(tmp_path) as log:
-        log.point(0, 0, loss=3.0, info_nce=2.5, uniformity=5.0)
+        log.point(0, 0, loss=3.0, uniformity=5.0, info_nce=2.5)
         log.point(1, 0, val_accuracy=0.5)
     first, second = rows(tmp_path)
-    assert list(first) == [*COLUMNS, "info_nce", "uniformity", "val_accuracy"]
+    assert list(first) == [*COLUMNS, "uniformity", "info_nce", "val_accuracy"]
     assert first["uniformity"] == "5.0" and first["val_accuracy"] == ""
     assert second["val_accuracy"] == "0.5" and second["loss"] == ""
 

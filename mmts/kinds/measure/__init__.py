@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import PlainValidator
 
+from mmts.errors import InputError
 from mmts.registry import Registry
 from mmts.settings.base import Settings
 
@@ -107,8 +108,6 @@ class MeasureKind(Settings):
             graded: whether they have graded relevancy.
         """
         if self.graded and not graded:
-            from mmts.errors import InputError
-
             raise InputError(
                 f"evaluate.measure is {self.kind}, but the captions have no graded relevancy (verb "
                 "and noun classes); name another measure, or none"
@@ -122,7 +121,10 @@ class MeasureKind(Settings):
 
     @abstractmethod
     def values(self, search: Search, scores: Scores) -> dict[str, Both]:
-        """Return a number of each query, by column of queries.parquet."""
+        """Return a number of each query, by column of queries.parquet.
+
+        It is refused if it is not within the bounds of its `Column`.
+        """
         raise NotImplementedError
 
     @abstractmethod
@@ -171,15 +173,27 @@ class MeasureKind(Settings):
 
     # --- what follows of it -----------------------------------------------------------------------
 
+    def measured(self, search: Search, scores: Scores) -> dict[str, Both]:
+        """Return what `values` does; InputError where that is not what `columns` says."""
+        from mmts.kinds.measure._checked import check_values
+
+        return check_values(self, self.values(search, scores), search)
+
+    def of_queries(self, queries: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float64]]:
+        """Return what `numbers` does; InputError where that is no number of each query."""
+        from mmts.kinds.measure._checked import check_numbers
+
+        return check_numbers(self, self.numbers(queries), len(next(iter(queries.values()))))
+
     def means(self, values: Mapping[str, Both]) -> dict[str, float]:
         """Return the means over all queries, and the totals, by key.
 
         Args:
-            values: what `values` gave.
+            values: what `measured` gave.
         """
         found, parts = {}, {}
         for direction in DIRECTIONS:
-            numbers = self.numbers({name: getattr(of, direction) for name, of in values.items()})
+            numbers = self.of_queries({name: getattr(of, direction) for name, of in values.items()})
             for metric, of_query in numbers.items():
                 parts[metric, direction] = mean = float(of_query.mean())
                 found[self.key(metric, direction)] = mean
@@ -217,12 +231,18 @@ def default_measure(graded: bool) -> MeasureKind:
 
     Args:
         graded: whether captions have graded relevancy.
+
+    Raises:
+        InputError: there is none, or more than one.
     """
-    for kind in MEASURES.kinds:
-        found = MEASURES.load(kind)
-        if found.default and found.graded == graded:
-            return found(kind=kind)
-    raise LookupError(f"no file of {MEASURES.package} has default = True and graded = {graded}")
+    loaded = {kind: MEASURES.load(kind) for kind in MEASURES.kinds}
+    found = [kind for kind, of in loaded.items() if of.default and of.graded == graded]
+    if len(found) != 1:
+        raise InputError(
+            f"{', '.join(found) or 'none'} of mmts/kinds/measure has default = True and graded = "
+            f"{graded}; it must be one file"
+        )
+    return loaded[found[0]](kind=found[0])
 
 
 MEASURES = Registry("measure", "mmts.kinds.measure", MeasureKind)
