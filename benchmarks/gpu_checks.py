@@ -20,8 +20,9 @@ from mmts.settings.towers import Towers
 from mmts.settings.training import Head, Train
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
-from mmts.training.distributed import GlobalLoss, World
+from mmts.training.distributed import World
 from mmts.training.step import Stepper
+from mmts.training.tau_and_loss import TauAndLoss
 
 ROWS, DIM = 1100, 64  # several blocks of the losses, the last one short
 PAIRS, TOKENS, VOCABULARY = 32, 12, 100
@@ -97,19 +98,21 @@ def _step(device: torch.device, **settings: Any) -> tuple[Tensor, list[Tensor]]:
     head = Head(dim=32)
     model = TwoTower(TOWERS, head, {"vocabulary": VOCABULARY}).to(device).train()
     batch = Batch(
-        torch.randint(256, (PAIRS, 3, 64, 64), dtype=torch.uint8),
+        {"image": torch.randint(256, (PAIRS, 3, 64, 64), dtype=torch.uint8)},
         torch.randint(VOCABULARY, (PAIRS, TOKENS)),
         torch.arange(PAIRS) % 2, torch.arange(PAIRS),
     ).to(device)  # fmt: skip
     shifts = pd.DataFrame({"cluster_id": [0, 1], "shift": [0.1, 0.2]})
-    loss = GlobalLoss(
-        info_nce, ScheduledShift(shifts, alpha=0.04, period=10), World(0, 1, device, None), 0.1
+    losses = TauAndLoss(
+        info_nce, ScheduledShift(shifts, alpha=0.04, period=10), World(0, 1, device, None)
     )
     train = Train(epochs=1, batch_size=PAIRS, learning_rate=1e-4, weight_decay=0.0, head=head,
                   **settings)  # fmt: skip
-    stepped = Stepper(model, loss, train)(0, batch, 0.0)
+    stepper = Stepper(model, losses, train)
+    _, terms = losses(0, batch, stepper.encode(batch))
+    stepper.optimise(terms["loss"], 0, 0.0)
     slopes = [p.grad for p in model.parameters()]
-    return stepped.loss.cpu(), [g.cpu() for g in slopes if g is not None]
+    return terms["loss"].detach().cpu(), [g.cpu() for g in slopes if g is not None]
 
 
 def _off(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:

@@ -17,7 +17,6 @@ from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.towers import Towers
 from mmts.settings.training import Augment, Head, Train
 from mmts.shards import ShardReader
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import Plan, load_batches
@@ -82,7 +81,7 @@ def packed(folder: Path, size: int, sizes: Sizes) -> ShardReader:
 def pairs_of(case: Case, reader: ShardReader) -> Pairs:
     """What the model of a case takes."""
     captions = [caption for sample in reader.samples for caption in sample["captions"]]
-    tokenizer = text_tokenizer(case.towers.text, lambda: captions)
+    tokenizer = case.towers.text.make_tokenizer(lambda: captions)
     return Pairs(
         reader, vision_rows=None, encode_text=lambda texts, _: encode(tokenizer, texts),
         image_size=case.towers.vision.image_size,

@@ -35,10 +35,10 @@ def calls(folder: Path, size: int, pictures: int, batch: int) -> dict[str, Call]
     files = [reader.image_bytes(n) for n in range(pictures)]
 
     def ours() -> Tensor:
-        return last(pairs.inputs(numbers) for numbers in mine)
+        return last(pairs.streams(numbers)["image"] for numbers in mine)
 
     def crops() -> Tensor:
-        return last(pairs.inputs(numbers, numbers) for numbers in mine)
+        return last(pairs.streams(numbers, numbers)["image"] for numbers in mine)
 
     def stock(*decoders: Any) -> Call:
         def read() -> Tensor:

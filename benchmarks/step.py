@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from mmts.training.batch import Batch
     from mmts.training.step import Stepper
+    from mmts.training.tau_and_loss import TauAndLoss
 
 NUMBER, FIXED, MMTS = "a plain number", "fixed by the modulator", "MM-TS"
 FORMS = (NUMBER, FIXED, MMTS)
@@ -53,7 +54,7 @@ def main(
         pairs = made(batch)
         steppers = {form: stepper(objective, form) for form in FORMS}
         took = timed(steppers, pairs, rounds)
-        call = modulator_call(steppers[MMTS], pairs)
+        call = modulator_call(steppers[MMTS][1], pairs)
         middle = {form: float(np.median(took[form])) for form in FORMS}
         for form in FORMS:
             low, adds, high = interval(took[MMTS] / took[form] - 1)
@@ -90,19 +91,20 @@ def made(batch: int) -> Batch:
 
     torch.manual_seed(0)
     vision, text = (torch.randn(batch, DIMS[side]) for side in ("vision", "text"))
-    return Batch(vision, text, torch.randint(CLUSTERS, (batch,)), torch.arange(batch))
+    return Batch({"features": vision}, text, torch.randint(CLUSTERS, (batch,)), torch.arange(batch))
 
 
-def stepper(objective: str, form: str) -> Stepper:
-    """One that trains the default run's heads; all start from the same weights."""
+def stepper(objective: str, form: str) -> tuple[Stepper, TauAndLoss]:
+    """What trains the default run's heads; all start from the same weights."""
     import torch
 
     from mmts.losses import info_nce, max_margin
     from mmts.settings.towers import Towers
     from mmts.settings.training import Head, Train
     from mmts.towers.two_tower import TwoTower
-    from mmts.training.distributed import GlobalLoss, World
+    from mmts.training.distributed import World
     from mmts.training.step import Stepper
+    from mmts.training.tau_and_loss import TauAndLoss
 
     frozen = {"weights": "unused", "frozen": True}
     towers = Towers.model_validate({
@@ -115,7 +117,8 @@ def stepper(objective: str, form: str) -> Stepper:
     model = TwoTower(towers, head, DIMS).train()
     loss = {"info_nce": info_nce, "max_margin": max_margin}[objective]
     world = World(0, 1, torch.device("cpu"), None)
-    return Stepper(model, GlobalLoss(loss, modulator(form, TAU[objective]), world, 0.1), settings)
+    losses = TauAndLoss(loss, modulator(form, TAU[objective]), world)
+    return Stepper(model, losses, settings), losses
 
 
 def modulator(form: str, tau: float) -> Any:
@@ -139,7 +142,7 @@ def modulator(form: str, tau: float) -> Any:
 
 
 def timed(
-    steppers: dict[str, Stepper], pairs: Batch, rounds: int
+    steppers: dict[str, tuple[Stepper, TauAndLoss]], pairs: Batch, rounds: int
 ) -> dict[str, NDArray[np.float64]]:
     """CPU seconds of each form in each round, [rounds]; a tenth of the rounds warms up."""
     import time
@@ -150,22 +153,25 @@ def timed(
     took = {form: np.empty(warm + rounds) for form in steppers}
     for number in range(warm + rounds):
         for form in rng.permutation(list(steppers)):
+            one, losses = steppers[form]
             start = time.process_time()
-            steppers[form](number, pairs, 1e-3)
+            _, terms = losses(number, pairs, one.encode(pairs))
+            one.optimise(terms["loss"], number, 1e-3)
             took[form][number] = time.process_time() - start
     return {form: seconds[warm:] for form, seconds in took.items()}
 
 
-def modulator_call(stepper: Stepper, pairs: Batch, calls: int = 2000) -> float:
+def modulator_call(losses: TauAndLoss, pairs: Batch, calls: int = 2000) -> float:
     """Median CPU seconds of the modulator alone."""
     import statistics
     import time
 
-    call: Callable[..., Any] = stepper.loss.modulator
+    call: Callable[..., Any] = losses.modulator
+    vision = pairs.streams["features"]
     seconds = []
     for number in range(calls):
         start = time.process_time()
-        call(number, pairs, pairs.vision, pairs.text)
+        call(number, pairs, vision, pairs.text)
         seconds.append(time.process_time() - start)
     return statistics.median(seconds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,11 +15,12 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS, SPLITS
+from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS, SPLITS, STREAM, stream_columns
+from mmts.columns import plain
 from mmts.errors import InputError
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings.sources import Captions, Split
-from mmts.sources import CAPTION_BYTES, MISSING, SourceRows, read_source
+from mmts.sources import CAPTION_BYTES, MISSING, SourceRows
 from mmts.sources.coverage import coverage, known_missing
 from mmts.sources.names import shown
 
@@ -44,7 +46,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     Args:
         settings: `datasets.<name>.captions`.
         raw: data/raw/<dataset>.
-        work, final: see `mmts.sources.read_source`.
+        work, final: see `mmts.kinds.source.SourceKind.read`.
 
     Raises:
         InputError: a duplicate id, too many bad pictures, too few of a source's listed images, or
@@ -56,7 +58,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     may_lack = set(SPLITS)
     reader = MediaReader()
     for name, source in settings.sources.items():
-        found = read_source(source, raw, work, final)
+        found = source.read(raw, work, final)
         facts[name] = {
             "kind": source.kind,
             "publishable": found.publishable,
@@ -88,13 +90,14 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     classes = [column for column in rows.columns if column.startswith("class_")]
     rows[classes] = rows[classes].fillna("")
     optional = [column for column in OPTIONAL_COLUMNS if column in rows]
-    for column in optional:
+    streams = stream_columns(rows)
+    for column in (*optional, *streams):
         lacking = rows.loc[rows[column].isna(), "source"]
         if not lacking.empty:
             raise InputError(
                 f"source {lacking.iloc[0]} has no {column}, others have; make them two datasets"
             )
-    rows = rows[[*COLUMNS, *optional, *classes]]
+    rows = rows[[*COLUMNS, *optional, *classes, *streams]]
     check_ids(rows)
     for split in SPLITS:
         if split not in may_lack and not (rows["split"] == split).any():
@@ -147,6 +150,8 @@ def clean(
     if "caption_id" not in good:
         nth = good.groupby("sample_id", sort=False).cumcount().astype(str)
         good["caption_id"] = good["sample_id"] + "#" + nth
+    for column in stream_columns(good):
+        good[column] = as_json(good, column, name)
     lost = rows[reason != ""]
     return good, pd.DataFrame(
         {
@@ -158,6 +163,35 @@ def clean(
         },
         columns=list(DROPPED_COLUMNS),
     )
+
+
+def as_json(rows: pd.DataFrame, column: str, source: str) -> list[str]:
+    """Return the values of a stream's column as JSON.
+
+    Raises:
+        InputError: a value is missing or none that JSON can say, or two rows of an item differ.
+    """
+    told: list[str] = []
+    of_item: dict[str, tuple[int, str]] = {}
+    for row, item, value in zip(rows.index, rows["sample_id"], rows[column], strict=True):
+        where, named = f"source {source} row {row}", column.removeprefix(STREAM)
+        try:
+            text = json.dumps(value, allow_nan=False, default=plain)
+        except (RecursionError, TypeError, ValueError):
+            text = "null"
+        if text == "null":
+            raise InputError(
+                f"{where}: {named} of {shown(item)} is {shown(plain(value))}; a stream needs a "
+                "text, a finite number or a list of them in each row"
+            )
+        first, known = of_item.setdefault(item, (row, text))
+        if text != known:
+            raise InputError(
+                f"{where}: {named} of {shown(item)} is {text[:100]}, but {known[:100]} in row "
+                f"{first}; give all rows of an item one value"
+            )
+        told.append(text)
+    return told
 
 
 def unusable_captions(captions: pd.Series) -> pd.Series:
@@ -195,15 +229,24 @@ def check_untorn(rows: pd.DataFrame) -> None:
 def merge_identical(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with files of identical bytes made one media item, the first of them.
 
-    Two items with one picture could not be told apart in retrieval, and ties count against both.
+    Two items with one picture could not be told apart in retrieval, and ties count against both. By
+    other values in the columns of streams they can.
     """
     known = rows["media_sha256"] != ""
-    first = rows[known].drop_duplicates("media_sha256").set_index("media_sha256")
+    content = contents(rows)
+    first = rows[known].assign(content=content).drop_duplicates("content").set_index("content")
     merged = {
-        name: rows["media_sha256"].map(first[name]).where(known, rows[name])
-        for name in ("sample_id", "media")
+        name: content.map(first[name]).where(known, rows[name]) for name in ("sample_id", "media")
     }
     return rows.assign(**merged)
+
+
+def contents(rows: pd.DataFrame) -> pd.Series:
+    """Return what tells media items apart: their bytes, and what their streams are made of."""
+    found = rows["media_sha256"].copy()
+    for name in stream_columns(rows):
+        found += rows[name]
+    return found
 
 
 def assign_splits(rows: pd.DataFrame, settings: Mapping[str, Split]) -> pd.DataFrame:
@@ -249,12 +292,15 @@ def _drawn_split(name: str, split: Split) -> str:
 def repeats(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how many held-out pictures have the same bytes as another picture.
 
+    Pictures with other values in the columns of streams can be told apart, and do not count.
+
     Returns:
         An entry for each pair of splits with such pictures: `split` (val or test), `also_in` (an
         earlier split, or the same), `pictures` of `split` that are repeats, `of` how many, and
         `example`, the sample_id of one of them and of a picture with the same bytes.
     """
     pictures = rows.loc[rows["media_sha256"] != ""].drop_duplicates("sample_id")
+    pictures = pictures.assign(media_sha256=contents(pictures))
     found = []
     for at, split in enumerate(SPLITS):
         held_out = pictures[pictures["split"] == split]

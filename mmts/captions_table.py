@@ -9,7 +9,8 @@ annotations only), `media_bytes`, `media_sha256` (empty for videos), then where 
 - `sentence`: whether the caption is searched for and searched among; without the column all are;
 - `groups` (a list): names of groups of queries that `evaluate` reports apart;
 
-and any `class_<name>`.
+and any `class_<name>` and `stream_<name>`: what a stream is made of (`datasets.<name>.streams`), as
+JSON, the same for all captions of an item.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ COLUMNS = (
     "source", "split", "sample_id", "caption_id", "caption", "media", "media_bytes", "media_sha256",
 )  # fmt: skip
 OPTIONAL_COLUMNS = ("start", "stop", "verb_class", "noun_classes", "sentence", "groups")
+STREAM = "stream_"
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "number",
     "verb_class": "whole", "noun_classes": "list", "sentence": "bool", "groups": "list",
@@ -38,9 +40,15 @@ def read_captions(folder: Path) -> pd.DataFrame:
     path = folder / "captions.parquet"
     rows = read_parquet(path, "run `dvc repro`")
     wanted = {name: KINDS[name] for name in KINDS if name in COLUMNS or name in rows}
+    wanted |= dict.fromkeys(stream_columns(rows), "text")
     check_columns(rows, wanted, path, "run `dvc repro -sf captions`")
     odd = ~rows["split"].isin(SPLITS)
     if odd.any() or rows["caption_id"].duplicated().any():
         problem = f"split {rows['split'][odd].iloc[0]!r}" if odd.any() else "a caption_id twice"
         raise InputError(f"{path} has {problem}; run `dvc repro -sf captions`")
     return rows
+
+
+def stream_columns(rows: pd.DataFrame) -> list[str]:
+    """Return the names of the columns that streams are made of."""
+    return [name for name in rows.columns if str(name).startswith(STREAM)]

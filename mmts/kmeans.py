@@ -1,4 +1,4 @@
-"""K-Means on more vectors than should be copied: Lloyd's algorithm over a memory-mapped file."""
+"""K-Means, by scikit-learn, or by Lloyd's algorithm on more vectors than should be copied."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmts.passes import Numbers, Passes, Rows, Vectors
+from mmts.errors import InputError
+from mmts.passes import Numbers, Passes, Rows, Vectors, refuse_useless
 
+SCIKIT_LEARN_BYTES = 2**28
+"""Of distinct training vectors: scikit-learn, which copies them, clusters up to so many."""
 START_ROWS = 256
 """k-means++ looks at a sample: so many vectors a cluster, but at most an eighth of all."""
 MAX_ITERATIONS = 300
@@ -26,6 +29,68 @@ class Fit(NamedTuple):
     inertia: float
     iterations: int
     algorithm: str
+
+
+def fit(vectors: Vectors, train_rows: Rows, k: int, seed: int, starts: int) -> Fit:
+    """Fit on the distinct training vectors, weighted by how often each occurs.
+
+    scikit-learn fits up to SCIKIT_LEARN_BYTES of them, and `streamed` more.
+
+    Args:
+        vectors: [U, D] distinct vectors.
+        train_rows: for each training caption its row of `vectors`.
+        k: clusters.
+        seed: of the starts.
+        starts: the one with the lowest inertia is kept.
+
+    Returns:
+        Labels are those of every row of `vectors`.
+
+    Raises:
+        InputError: fewer than k training vectors differ, or a number is not finite or too large.
+    """
+    refuse_useless(vectors)
+    weight = np.bincount(train_rows, minlength=len(vectors))
+    used = np.flatnonzero(weight)
+    weight = weight[used]
+    _refuse_too_few(vectors, used, k)
+    if len(used) * vectors[0].nbytes > SCIKIT_LEARN_BYTES:
+        return streamed(vectors, used, weight, k, seed=seed, starts=starts)
+    return _scikit_learn(vectors, used, weight, k, seed=seed, starts=starts)
+
+
+def _refuse_too_few(vectors: Vectors, used: Rows, k: int) -> None:
+    """InputError where fewer than k training vectors differ; looks at no more than it needs."""
+    different: set[bytes] = set()
+    for row in used:
+        different.add((vectors[row] + 0.0).tobytes())  # + 0.0: no negative zero
+        if len(different) == k:
+            return
+    raise InputError(
+        f"k is {k} but the training split has {len(different)} distinct captions; lower k under "
+        "`clusterings`"
+    )
+
+
+def _scikit_learn(
+    vectors: Vectors,
+    used: Rows,
+    weight: Rows,
+    k: int,
+    *,
+    seed: int,
+    starts: int,
+) -> Fit:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    model = KMeans(k, n_init=starts, random_state=seed)
+    with threadpool_limits(1):  # several threads add up in an order of chance
+        model.fit(vectors[used], sample_weight=weight.astype(np.float64))
+        labels = model.predict(vectors).astype(np.int64)
+    labels[used] = model.labels_
+    centroids = model.cluster_centers_.astype(np.float32)
+    return Fit(labels, centroids, float(model.inertia_), model.n_iter_, "scikit-learn")
 
 
 def streamed(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmts.kinds import MODULATORS, Modulator, Objective
+from mmts.kinds.modulator import MODULATORS, Modulator
+from mmts.kinds.objective import Objective
+from mmts.kinds.schedule import Schedule
+from mmts.kinds.shift import Shift
+from mmts.kinds.term import Terms
 from mmts.settings.base import Name, Settings
 
 MAX_TAU = 1e6
 """Of any number in a temperature or margin: with a larger one float32 would not do."""
 Tau = Annotated[float, Field(ge=0, le=MAX_TAU)]
+STEPS = 10_000
+"""Of a training for which the range of a schedule is tried; how many there will be is not known."""
 
 
 def _shift(value: Any) -> Any:
@@ -49,8 +55,8 @@ class ShiftSettings(Settings):
     """Shift of the smallest cluster. shift_min = shift_max is one tau for all."""
     shift_max: Tau
     """Shift of the largest cluster."""
-    shift_mapping: Literal["linear", "log", "rank"] = "linear"
-    """How sizes map to the range: linear in the size (Eq. 6), in its logarithm, or in its rank."""
+    shift: Shift = None
+    """How sizes map to the range; None where it has no width."""
     clustering: Clusterings = UsedClusterings()
 
 
@@ -58,8 +64,8 @@ class Method(ShiftSettings):
     """An objective and what gives its tau (the temperature, or the margin for max_margin).
 
     `mmts.config` makes it of an entry of `methods` and the numbers of a dataset. With the modulator
-    `scheduled` it is, by Eq. 6-8, tau_i(step) = alpha cos(2 pi step / period) / 2 +
-    shift(cluster_i).
+    `scheduled` it is, by Eq. 6-8, tau_i(step) = schedule(step) + shift(cluster_i), where the
+    schedule is alpha cos(2 pi step / period) / 2, or another one.
     """
 
     objective: Objective
@@ -67,11 +73,11 @@ class Method(ShiftSettings):
         default_factory=lambda: MODULATORS.load("scheduled").model_validate({})
     )
     alpha: Tau
-    """Peak-to-peak range of the cosine; 0 for none."""
-    oscillations: Annotated[float, Field(gt=0, le=1e6)] = 5.0
-    """Oscillations over the whole training: period = total steps / oscillations."""
-    update_every: Literal["step", "epoch"] = "step"
-    """When the cosine moves on."""
+    """Peak-to-peak range of the schedule; 0 for none."""
+    schedule: Schedule = None
+    """How the base moves; None where there is none."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind."""
     relevancy_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Pairs of a relevancy above it are no negatives; needs clustering.relevancy."""
 
@@ -95,7 +101,19 @@ class Method(ShiftSettings):
                 f"shift_min {self.shift_min:.6g} is above shift_max {self.shift_max:.6g}; raise "
                 "shift_max or lower shift_min"
             )
+        if self.shift is None and self.shift_min < self.shift_max:
+            raise ValueError(
+                f"shift_min {self.shift_min:.6g} and shift_max {self.shift_max:.6g} differ, but "
+                "the method has no shift: add one, such as `shift: linear`"
+            )
+        if self.schedule is None and self.alpha:
+            raise ValueError(
+                f"alpha is {self.alpha:.6g}, but the method has no schedule: add one, such as "
+                "`schedule: cosine`"
+            )
         _check_lowest(self)
+        if self.schedule is not None:
+            self.schedule.check(self.alpha, total_steps=STEPS)
         self.modulator.check(self)
         return self
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 
-from mmts.errors import InputError, first_line, known, spelt
-from mmts.registry import Registry
+from mmts.errors import InputError, KindFault, first_line, known, spelt
+from mmts.registry import KindError, Registry
 from mmts.settings.base import Settings
 
 T = TypeVar("T", bound=Settings)
@@ -135,7 +135,7 @@ def tried(model: type[T], values: Any, places: Places, where: str) -> tuple[T | 
 
 def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -> str:
     """What is wrong with one key."""
-    location = _without_tags(error["loc"], values)
+    location = _in_file(error["loc"], values)
     key = next(
         join(places[location[:n]], ".".join(map(spelt, location[n:])))
         for n in range(len(location), -1, -1)
@@ -146,20 +146,18 @@ def _line(model: type[T], values: Any, places: Places, where: str, error: Any) -
         return f"{where}: {key.removesuffix('.[key]')} is no name; {_message(error)}"
     if error["type"] == "extra_forbidden":
         moved = next((told for old, told in MOVED if re.fullmatch(old, key)), None)
-        names = known(location[-1], _fields_at(model, location[:-1], values))
-        return f"{where}: {key} is not a setting; {moved or names}"
+        told = f"; {moved}" if moved else _other(model, location, values)
+        return f"{where}: {key} is not a setting{told}"
     if error["type"] == "missing":
         return f"{where}: {key} is missing; add it"
-    if error["type"].startswith("union_tag"):
-        tag = str(error["ctx"].get("tag", "missing"))
-        named = not isinstance(_value_at(values, location), dict)  # a name is short for its kind
-        kinds = known(tag, [_kind(member) for member in _members_at(model, location, values)])
-        return f"{where}: {key}{'' if named else '.kind'} is {tag}; {kinds}"
     if error["type"] == "value_error":
-        problem = str(error["ctx"]["error"])
+        raised = error["ctx"]["error"]
+        if isinstance(raised, KindFault):
+            return str(raised)
+        problem = str(raised)
         of_value = problem.startswith("it is ")
-        if of_value and isinstance(value, dict):  # what a registry says of a kind
-            key = places.get((*location, "kind"), f"{key}.kind")
+        if isinstance(raised, KindError) and isinstance(value, dict):
+            key = places.get((*location, raised.key), f"{key}.{raised.key}")
         place = f"{where}: {key}" if key else where
         return place + (problem[2:] if of_value else f": {problem}")
     shown = "null" if value is None else _SHORT.repr(value)
@@ -209,76 +207,68 @@ def _message(error: Any) -> str:
     return message.replace("valid tuple", "list, such as [a, b]")
 
 
-def _without_tags(location: tuple[int | str, ...], values: Any) -> tuple[str, ...]:
-    """pydantic's location as keys of the file: without the tag that it adds at a union."""
-    node, found, fresh = values, [], True
+def _in_file(location: tuple[int | str, ...], values: Any) -> tuple[str, ...]:
+    """pydantic's location as keys of the file: no further than a name that is short for more."""
+    node, found = values, []
     for step in location:
         if isinstance(node, str):
-            break  # a name that is short for a mapping
-        if fresh and isinstance(node, dict) and node.get("kind") == step:
-            fresh = False  # the tag stands once, before a key that may have the same name
-            continue
+            break
         found.append(str(step))
-        is_key = isinstance(node, dict) and step in node
-        is_item = isinstance(node, (list, tuple)) and step in range(len(node))
-        if is_key or is_item:
-            node, fresh = node[step], True
+        node = _item(node, str(step))
     return tuple(found)
 
 
-def _value_at(values: Any, location: tuple[str, ...]) -> Any:
-    """What the file has at `location`."""
-    for part in location:
-        values = values[int(part)] if isinstance(values, (list, tuple)) else values[part]
-    return values
+def _item(node: Any, part: str) -> Any:
+    """The value of a key or the item of a number; None where there is none."""
+    if isinstance(node, dict):
+        return node.get(part)
+    is_item = isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node)
+    return node[int(part)] if is_item else None
 
 
-def _members_at(
-    model: type[Settings], location: tuple[str, ...], values: Any
-) -> list[type[Settings]]:
-    """The settings classes that may stand at `location`: one, or the members of a union."""
+def _other(model: type[Settings], location: tuple[str, ...], values: Any) -> str:
+    """What to say of a key that is no setting: the settings, or the kinds that have this one."""
     annotation: Any = model
-    for depth, part in enumerate(location):
-        members = _members(annotation)
-        if members:
-            owner = _of_kind(members, _value_at(values, location[:depth]))
-            annotation = _annotation(owner, part)
-        else:
-            if get_origin(annotation) is Annotated:
-                annotation = get_args(annotation)[0]
-            of_items = 0 if get_origin(annotation) is tuple else -1  # of a mapping, its values
-            annotation = get_args(annotation)[of_items]
-    return _members(annotation)
+    node, *_, name = values, *location
+    for part in location[:-1]:
+        annotation, node = _inside(annotation, node, part), _item(node, part)
+    owner, registry = _settings(annotation, node), _registry(annotation)
+    assert owner is not None
+    others = ""
+    if registry is not None:
+        having = [kind for kind in registry.kinds if name in registry.load(kind).model_fields]
+        others = f" of {node[registry.key]}, but of {', '.join(having)}" if having else ""
+    return f"{others}; {known(name, owner.model_fields)}"
 
 
-def _annotation(owner: type[Settings], name: str) -> Any:
-    """The type of a field; of one with a registry, the registry."""
-    field = owner.model_fields[name]
-    return next((m for m in field.metadata if isinstance(m, Registry)), field.annotation)
+def _inside(annotation: Any, node: Any, part: str) -> Any:
+    """The type of a field, or of an item of a list or mapping; of kinds, their registry."""
+    owner = _settings(annotation, node)
+    if owner is not None:
+        field = owner.model_fields[part]
+        return next((m for m in field.metadata if isinstance(m, Registry)), field.annotation)
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    of_items = 0 if get_origin(annotation) is tuple else -1  # of a mapping, its values
+    return get_args(annotation)[of_items]
 
 
-def _members(annotation: Any) -> list[type[Settings]]:
-    if isinstance(annotation, Registry):
-        return [annotation.load(kind) for kind in annotation.kinds]
+def _settings(annotation: Any, node: Any) -> type[Settings] | None:
+    """The class of the settings that stand where `annotation` does; None if they are no such."""
+    registry = _registry(annotation)
+    if registry is not None:
+        return registry.load(node if isinstance(node, str) else node[registry.key])
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     found = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
-    return [m for m in found if isinstance(m, type) and issubclass(m, Settings)]
+    return next((m for m in found if isinstance(m, type) and issubclass(m, Settings)), None)
 
 
-def _of_kind(members: list[type[Settings]], value: Any) -> type[Settings]:
-    return next(m for m in members if len(members) == 1 or _kind(m) == value["kind"])
-
-
-def _fields_at(model: type[Settings], location: tuple[str, ...], values: Any) -> list[str]:
-    """The settings that may stand at `location`; of a union those of the value's `kind`."""
-    members = _members_at(model, location, values)
-    return list(_of_kind(members, _value_at(values, location)).model_fields)
-
-
-def _kind(model: type[Settings]) -> str:
-    kind: str = get_args(model.model_fields["kind"].annotation)[0]
-    return kind
+def _registry(annotation: Any) -> Registry[Any] | None:
+    if isinstance(annotation, Registry):
+        return annotation
+    found = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
+    return next((m for m in found if isinstance(m, Registry)), None)
 
 
 def join(left: str, right: str) -> str:

@@ -14,7 +14,7 @@ A JSON has the `settings`, resolved, and what stands behind the names in them: `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,24 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds import MODULATORS, OBJECTIVES, TEXT_TOWERS, VISION_TOWERS
+from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.measure import MEASURES
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import RERANKS
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
+from mmts.kinds.source import SOURCES
+from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import TERMS
+from mmts.kinds.text import TEXT_TOWERS, TextKind
+from mmts.kinds.vision import VISION_TOWERS, VisionKind
 from mmts.method import Method, ShiftSettings
 from mmts.planned import PLAN, Files
 from mmts.registry import Registry
 from mmts.sealed import sha256_file
 from mmts.settings.base import NO_RESULT
 from mmts.settings.dataset import Dataset
-from mmts.settings.towers import OUTSIDE, TextTower, VisionTower
-from mmts.sources import MODULES
 
 Json = dict[str, Any]
 STAGES = ("captions", "embed", "cluster", "shift", "pack", "train", "evaluate", "report")
@@ -40,18 +49,40 @@ STAMP = "run/params.json"
 """The digest of the params.yaml that the plan is of."""
 
 
-def _modules(*registries: Registry) -> list[str]:
-    return [registry.module(kind) for registry in registries for kind in registry.kinds]
-
-
+REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
+    SOURCES: ("captions",),
+    CLUSTERINGS: ("cluster",),
+    VISION_TOWERS: ("embed", "train", "evaluate"),
+    TEXT_TOWERS: ("embed", "train", "evaluate"),
+    STREAMS: ("pack", "train", "evaluate", "report"),
+    SHIFTS: ("shift", "train", "report"),
+    OBJECTIVES: ("train", "report"),
+    MODULATORS: ("train", "report"),
+    SCHEDULES: ("train", "report"),
+    TERMS: ("train", "report"),
+    MEASURES: ("train", "evaluate", "report"),
+    RERANKS: ("evaluate", "report"),
+}
+"""All registries, and the stages that load kinds of each."""
 LOADED_BY_NAME = {
-    "captions": sorted(set(MODULES.values())),
-    "embed": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "train": _modules(OBJECTIVES, MODULATORS, VISION_TOWERS, TEXT_TOWERS),
-    "evaluate": _modules(VISION_TOWERS, TEXT_TOWERS),
-    "report": _modules(OBJECTIVES),
+    stage: [
+        module for registry, by in REGISTRIES.items() if stage in by for module in registry.modules
+    ]
+    for stage in STAGES
 }
 """Modules that a stage imports by their names in settings."""
+
+
+def kinds_in(value: Any) -> Iterator[str]:
+    """Yield the modules of the kinds that settings name."""
+    if isinstance(value, BaseModel):
+        if isinstance(value, tuple(registry.base for registry in REGISTRIES)):
+            yield type(value).__module__
+        value = dict(value)
+    for inner in value.values() if isinstance(value, Mapping) else ():
+        yield from kinds_in(inner)
+    for inner in value if isinstance(value, tuple) else ():
+        yield from kinds_in(inner)
 
 
 def split(settings: BaseModel) -> tuple[Json, Json]:
@@ -100,12 +131,14 @@ class Plan:
         for (name, method), cell in config.cells.items():
             self._add_cell(name, method, cell)
         grid = config.grid
-        kinds = {config.cells[d, m].objective.kind for d in grid.datasets for m in grid.methods}
+        shown = [config.cells[d, m] for d in grid.datasets for m in grid.methods]
+        datasets = [config.datasets[name] for name in grid.datasets]
+        judges = [(d.streams, d.measure, d.evaluate) for d in datasets]
         self._add(
             "report.json",
             {
                 "settings": {"grid": _plain(grid), "report": _plain(config.report)},
-                "kinds": self._kinds(OBJECTIVES.module(kind) for kind in sorted(kinds)),
+                "kinds": self._kinds(*shown, *judges, words=True),
             },
         )
         self._files.remember()
@@ -146,8 +179,15 @@ class Plan:
             listed |= code.others.get(module, {})
         self._add(f"run/code/{stage}.json", listed)
 
-    def _kinds(self, modules: Iterable[str]) -> Json:
-        return {name: self._code.digest(self._code.closure([name])) for name in modules}
+    def _kinds(self, *settings: Any, words: bool = False) -> Json:
+        """Digests of the code of the kinds that settings name.
+
+        `words`: with what only people read, for stages that write it.
+        """
+        return {
+            name: self._code.digest(self._code.closure([name]), wordless="" if words else name)
+            for name in sorted(set(kinds_in(settings)))
+        }
 
     def _add_dataset(self, name: str, dataset: Dataset) -> None:
         pack, free_pack = split(dataset.pack)
@@ -163,14 +203,14 @@ class Plan:
                 "packages": {
                     package: version
                     for source in sources.values()
-                    for package, version in package_versions(source.kind).items()
+                    for package, version in package_versions(source.packages).items()
                 },
                 "files": {
                     str(path): self._files.sha256(path)
                     for source in sources.values()
-                    for path in files_outside(source, Path("data/raw") / name)
+                    for path in files_outside(source.named(), Path("data/raw") / name)
                 },
-                "kinds": self._kinds(sorted({MODULES[s.kind] for s in sources.values()})),
+                "kinds": self._kinds(dataset.captions),
             },
         )
         vision, text = dataset.towers.vision, dataset.towers.text
@@ -192,35 +232,45 @@ class Plan:
             },
         )
         self._add(
-            f"{name}/cluster.json", {"settings": {"clusterings": _plain(dataset.clusterings)}}
+            f"{name}/cluster.json",
+            {
+                "settings": {"clusterings": _plain(dataset.clusterings)},
+                "kinds": self._kinds(dataset.clusterings, words=True),
+            },
         )
-        self._add(f"{name}/pack.json", {"settings": {"pack": pack}})
+        streams = _plain(dataset.streams)
+        self._add(
+            f"{name}/pack.json",
+            {
+                "settings": {"pack": pack, "streams": streams},
+                "kinds": self._kinds(dataset.streams),
+            },
+        )
         of_shift = set(ShiftSettings.model_fields)
-        methods = {
-            method: self._config.cells[name, method].model_dump(mode="json", include=of_shift)
+        cells = {
+            method: self._config.cells[name, method]
             for method in self._config.grid.methods
             if (name, method) in self._config.cells
         }
-        self._add(f"{name}/shift.json", {"settings": {"methods": methods}})
+        methods = {m: cell.model_dump(mode="json", include=of_shift) for m, cell in cells.items()}
+        self._add(
+            f"{name}/shift.json",
+            {
+                "settings": {"methods": methods},
+                "kinds": self._kinds(*(cell.shift for cell in cells.values())),
+            },
+        )
 
-    def _behind(self, *towers: VisionTower | TextTower) -> Json:
+    def _behind(self, *towers: VisionKind | TextKind) -> Json:
         """What stands behind the names of towers, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
-            packages |= package_versions(tower.name)
-            for spec in (tower.weights, getattr(tower, "tokenizer", None)):
-                if tower.name in OUTSIDE and not Path(str(spec)).is_file():
-                    continue  # the package's, whose version is known
-                if spec is not None and spec != "random":
-                    sentence = tower.name == "sentence"
-                    weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
-        kinds = [
-            (VISION_TOWERS if isinstance(tower, VisionTower) else TEXT_TOWERS).module(tower.name)
-            for tower in towers
-            if tower.name != "sentence"
-        ]
-        return {"weights": weights, "packages": packages, "kinds": self._kinds(kinds)}
+            packages |= package_versions(tower.packages)
+            sentence = isinstance(tower, TextKind) and not tower.tokens
+            for spec in tower.models:
+                weights[spec] = model_fingerprint(spec, self._files, sentence=sentence)
+        return {"weights": weights, "packages": packages, "kinds": self._kinds(*towers)}
 
     def _add_cell(self, name: str, method: str, cell: Method) -> None:
         dataset, seeds = self._config.datasets[name], list(self._config.grid.seeds)
@@ -229,23 +279,32 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind = self._behind(*trained)
-        kinds = (OBJECTIVES.module(cell.objective.kind), MODULATORS.module(cell.modulator.kind))
+        behind, streams = self._behind(*trained), dataset.streams
+        measure = dataset.measure
+        without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
             f"{name}/{method}/train.json",
             {
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "streams": _plain(streams),
                     "train": train,
+                    "measure": measure.model_dump(mode="json", exclude=measure.not_validated),
                     "seeds": seeds,
                 },
                 **behind,
-                "kinds": {**behind["kinds"], **self._kinds(kinds)},
+                "kinds": {
+                    **behind["kinds"],
+                    **self._kinds(without_shift, dataset.train, streams, measure),
+                },
             },
         )
-        evaluate, _ = split(dataset.evaluate)
+        evaluate = split(dataset.evaluate)[0] | {"measure": _plain(measure)}
         self._add(
             f"{name}/{method}/evaluate.json",
-            {"settings": {"evaluate": evaluate, "seeds": seeds}, "kinds": behind["kinds"]},
+            {
+                "settings": {"evaluate": evaluate, "seeds": seeds},
+                "kinds": {**behind["kinds"], **self._kinds(dataset.evaluate, streams, measure)},
+            },
         )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mmts.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class Schedule(Protocol):
+    """What gives the base temperature at a step, in [-alpha/2, alpha/2], as `tau_base` does."""
+
+    def __call__(self, step: float, *, alpha: float, period: float) -> float:
+        """The base temperature."""
+        ...
 
 
 def tau_base(step: float, *, alpha: float, period: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,8 +13,9 @@ from mmts.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mmts.kinds.shift import ShiftKind
+
 Floats = NDArray[np.float64]
-Mapping = Literal["linear", "log", "rank"]
 
 
 def cluster_shift(
@@ -24,7 +25,7 @@ def cluster_shift(
     size_max: float,
     shift_min: float,
     shift_max: float,
-    mapping: Mapping = "linear",
+    mapping: str | ShiftKind = "linear",
     sizes: ArrayLike | None = None,
 ) -> float | Floats:
     """Shift of clusters with `cluster_size` samples, linear in the size (Eq. 6, arXiv 2603.08202).
@@ -43,7 +44,7 @@ def cluster_shift(
         cluster_size: samples in the cluster, a number or an array of any shape.
         size_min, size_max: smallest and largest cluster of the training split.
         shift_min, shift_max: sh- and sh+ of the paper, in units of tau.
-        mapping: linear (Eq. 6), log or rank.
+        mapping: linear (Eq. 6), log or rank, or another of `mmts.kinds.shift`.
         sizes: of all training clusters; only `rank` needs them. A size between two of them is
             interpolated.
 
@@ -52,14 +53,15 @@ def cluster_shift(
 
     Raises:
         InputError: a size outside [size_min, size_max], shift_min > shift_max, a value that is
-            not finite, an unknown mapping, or sizes that it cannot use.
+            not finite, an unknown mapping, sizes that it cannot use, or a mapping that leaves the
+            range.
     """
     size = np.asarray(cluster_size, dtype=np.float64)
     _check(size, size_min, size_max, shift_min, shift_max)
     if size_max > size_min:
         place = _place(size, size_min, size_max, mapping, sizes)
         shift = place * (shift_max - shift_min) + shift_min
-        shift = np.where(size == size_max, shift_max, shift)
+        shift = np.where(place > 1 - 1e-12, shift_max, shift)
     else:
         if shift_max > shift_min:
             warnings.warn(
@@ -91,42 +93,30 @@ def _check(
 
 
 def _place(
-    size: Floats, size_min: float, size_max: float, mapping: str, sizes: ArrayLike | None
-) -> Floats:
-    """Where a cluster stands between the smallest (0) and the largest (1)."""
-    if mapping == "linear":
-        return (size - size_min) / (size_max - size_min)
-    if mapping == "log":
-        if size_min <= 0:
-            raise InputError(f"size_min is {size_min}; mapping log needs sizes above 0")
-        place: Floats = np.log(size / size_min) / np.log(size_max / size_min)
-        return place
-    if mapping == "rank":
-        return _rank(size, size_min, size_max, sizes)
-    raise InputError(f"mapping is {mapping!r}; there are: linear, log, rank")
+    size: Floats, size_min: float, size_max: float, mapping: str | ShiftKind,
+    sizes: ArrayLike | None,
+) -> Floats:  # fmt: skip
+    """Where a cluster stands between shift_min (0) and shift_max (1)."""
+    from mmts.kinds.shift import SHIFTS
 
-
-def _rank(size: Floats, size_min: float, size_max: float, sizes: ArrayLike | None) -> Floats:
-    """Mean rank of the clusters of each size, the smallest's at 0 and the largest's at 1."""
-    if sizes is None:
-        raise InputError("mapping rank needs sizes, those of all training clusters; give them")
-    known, counts = np.unique(np.asarray(sizes, dtype=np.float64), return_counts=True)
-    if not len(known) or known[0] != size_min or known[-1] != size_max:
-        ends = f"{known[0]:g}..{known[-1]:g}" if len(known) else "empty"
+    if not isinstance(mapping, SHIFTS.base) and mapping not in SHIFTS.kinds:
+        raise InputError(f"mapping is {mapping!r}; there are: {', '.join(SHIFTS.kinds)}")
+    kind = SHIFTS.validated(mapping)
+    known = None if sizes is None else np.asarray(sizes, dtype=np.float64)
+    place = np.asarray(kind.place(size, size_min=size_min, size_max=size_max, sizes=known))
+    outside = ~((place >= -1e-9) & (place <= 1 + 1e-9))
+    if outside.any():
         raise InputError(
-            f"sizes are {ends}, but size_min and size_max are {size_min:g} and {size_max:g}; give "
-            "those of the same clustering"
+            f"the shift {kind.kind} puts a cluster at {place[outside][0]:.6g}; mend its `place`, "
+            "which must be from 0 (shift_min) to 1 (shift_max)"
         )
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    place: Floats = np.interp(
-        size, known, (mean_rank - mean_rank[0]) / (mean_rank[-1] - mean_rank[0])
-    )
     return place
 
 
 def shift_table(
-    clusters: pd.DataFrame, *, shift_min: float, shift_max: float, mapping: Mapping = "linear"
-) -> pd.DataFrame:
+    clusters: pd.DataFrame, *, shift_min: float, shift_max: float,
+    mapping: str | ShiftKind = "linear",
+) -> pd.DataFrame:  # fmt: skip
     """The shift table of one clustering: a row a cluster that has training rows.
 
     Args:

@@ -16,11 +16,11 @@ def main(
     import numpy as np
 
     from mmts.captions_table import read_captions
-    from mmts.cluster import UNKNOWN, cluster
+    from mmts.cluster import check_found
     from mmts.embeddings import check_embedded, read_embeddings
     from mmts.files import write_json
+    from mmts.kinds.clustering import Clustering
     from mmts.planned import Planned
-    from mmts.settings.prepared import Clustering
 
     folder, embedded = Path("data/captions") / dataset, Path("data/embed") / dataset
     with (
@@ -30,16 +30,18 @@ def main(
         captions, embeddings = read_captions(folder), read_embeddings(embedded)
         check_embedded(captions, embedded, embeddings.caption_text, embeddings.vision)
         for name, clustering in plan.settings("clusterings", dict[str, Clustering]).items():
-            found = cluster(clustering, captions, embeddings)
+            found = check_found(clustering.cluster(captions, embeddings), clustering, captions)
             found.table.to_parquet(work / f"{name}.parquet", index=False)
             write_json(work / f"{name}.json", found.facts)
             if found.centroids is not None:
                 np.save(work / f"{name}.npy", found.centroids)
-            trained = found.table[found.table["cluster_id"] != UNKNOWN]
-            size = trained.groupby("cluster_id")["cluster_size"].first()
+            size = found.table.groupby("cluster_id")["cluster_size"].first()
+            k, noise = found.facts["k"], found.facts["noise"]
+            size = size[list(range(k))]
+            told = f"; {noise} are noise, each a cluster of its own" if noise else ""
             print(
-                f"{name}: {found.facts['k']} clusters of {size.min()} to {size.max()} training "
-                f"captions, median {size.median():g}"
+                f"{name}: {k} clusters of {size.min()} to {size.max()} training captions, median "
+                f"{size.median():g}{told}"
             )
 
 

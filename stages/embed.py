@@ -20,11 +20,10 @@ def main(
     from mmts.embed_tokens import embed_tokens
     from mmts.embeddings import distinct
     from mmts.files import cache_folder, write_json
+    from mmts.kinds.text import TextTower
+    from mmts.kinds.vision import VisionTower
     from mmts.planned import Planned
     from mmts.settings.prepared import Embed
-    from mmts.settings.towers import TextTower, VisionTower
-    from mmts.towers.build import text_tower, vision_tower
-    from mmts.towers.texts import text_tokenizer
     from mmts.towers.tokens import vocabulary_size
 
     folder, cache = Path("data/captions") / dataset, cache_folder("vectors")
@@ -45,9 +44,9 @@ def main(
         np.save(work / "text.npy", text.vectors)
         np.save(work / "caption_text.npy", rows)
         captions[["caption_id", "sample_id"]].to_parquet(work / "ids.parquet", index=False)
-        if tower is not None and tower.name != "sentence":
-            tokenizer = text_tokenizer(tower, list)
-            words = text_tower(tower, vocabulary_size(tokenizer))
+        if tower is not None and tower.tokens:
+            tokenizer = tower.make_tokenizer(list)
+            words = tower.build(vocabulary_size(tokenizer))
             own = embed_tokens(texts, words, tokenizer, tower, settings.batch_size, cache)
             np.save(work / "text_features.npy", own.vectors)
             facts["text_tower"] = loaded(tower.weights, own.fingerprint, words.revision)
@@ -57,7 +56,7 @@ def main(
             facts["text_tower"] = loaded(tower.weights, own.fingerprint)
         if vision is not None:
             media = captions.drop_duplicates("sample_id")
-            encoder = vision_tower(vision)
+            encoder = vision.build()
             seen = embed_pictures(media, encoder, vision, cache)
             np.save(work / "vision.npy", seen.vectors)
             facts["vision_tower"] = loaded(vision.weights, seen.fingerprint, encoder.revision)

@@ -1,6 +1,7 @@
-"""Stage `evaluate`: a trained cell -> recalls or mAP and nDCG, with intervals (test split).
+"""Stage `evaluate`: a trained cell -> recalls or another measure, with intervals (test split).
 
-`python -m stages.evaluate mir` is no stage: it takes anybody's scores on EPIC-KITCHENS-100.
+`python -m stages.evaluate recall`, and `mir` for EPIC-KITCHENS-100, are no stages: they take
+anybody's scores.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ def main(
     method: Annotated[str, typer.Option(help="A name under `methods` in params.yaml.")],
 ) -> None:
     """Evaluate each seed on the test split, on which no other stage fits or selects."""
-    from mmts.evaluation import evaluate, summary
+    from mmts.evaluation import evaluate
     from mmts.files import require, write_json
     from mmts.kept import Kept
     from mmts.planned import Planned
@@ -39,24 +40,26 @@ def main(
             kept = Kept(plan, cell, [*others, require(trained / str(seed), "run `dvc repro`")])
             with kept.turn(seed):
                 if not kept.has(seed):
-                    model, towers, tokenizer = load_model(trained / str(seed))
+                    model, towers, tokenizer, streams = load_model(trained / str(seed))
                     if opened is None or tokenizer is not None:
-                        opened = Inputs(data, dataset, towers).pairs("test", tokenizer)
+                        inputs = Inputs(data, dataset, towers, streams=streams)
+                        opened = inputs.pairs("test", tokenizer)
                     pairs = opened
                     vision, text = encode_split(
                         model.to(device), pairs, device, settings.batch_size, settings.workers
                     )
                     sizes = pairs.shards.cluster_size
-                    found = evaluate(vision.numpy(), text.numpy(), pairs, sizes, settings)
+                    found = evaluate(vision.numpy(), text.numpy(), pairs, sizes, settings, model)
                     with kept.new(seed) as work:
                         plan.check()
+                        write_json(work / "measure.json", found.judges)
                         write_json(work / "metrics.json", found.metrics)
                         write_json(work / "retrievals.json", found.retrievals)
                         found.queries.to_parquet(work / "queries.parquet", index=False)
-                    for source, metrics in found.metrics.items():
-                        print(f"seed {seed}, {source}: {summary(metrics)}")
+                    for source in found.metrics:
+                        print(f"seed {seed}, {source}: {found.told(source)}")
             kept.put(seed, folder / str(seed))
 
 
 if __name__ == "__main__":
-    run(main, mir="stages.mir")
+    run(main, mir="stages.mir", recall="stages.recall")

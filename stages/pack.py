@@ -1,4 +1,4 @@
-"""Stage `pack`: pictures or clips, captions and cluster IDs -> WebDataset shards."""
+"""Stage `pack`: pictures or clips, streams, captions and cluster IDs -> WebDataset shards."""
 
 from typing import Annotated
 
@@ -20,9 +20,11 @@ def main(
     from mmts.captions_table import read_captions
     from mmts.clusters import read_clusters
     from mmts.files import cache_folder, read_parquet
+    from mmts.kinds.stream import Stream
     from mmts.planned import Planned
     from mmts.settings.prepared import Pack
     from mmts.shards import cluster_sizes, items, short_clips, write_clips, write_shards
+    from mmts.shards.items import try_streams
 
     folder = Path("data/captions") / dataset
     path = Path("data/cluster") / dataset / "default.parquet"
@@ -33,12 +35,15 @@ def main(
     ):
         kept = cache_folder("pack") / dataset / plan.digest[:16]
         settings = plan.settings("pack", Pack)
+        streams = plan.settings("streams", dict[str, Stream])
         captions, clusters = read_captions(folder), read_clusters(path, "run `dvc repro`")
-        found, sizes = items(captions, clusters), cluster_sizes(clusters)
+        columns = [kind.column for kind in streams.values() if kind.column is not None]
+        found, sizes = items(captions, clusters, columns), cluster_sizes(clusters)
+        try_streams(found[0], streams)
         if "start" in captions:
-            manifest = write_clips(work, found, sizes, settings, kept)
+            manifest = write_clips(work, found, sizes, settings, kept, streams)
         else:
-            manifest = write_shards(work, found, sizes, settings)
+            manifest = write_shards(work, found, sizes, settings, streams)
     shutil.rmtree(kept, ignore_errors=True)
     tars = f" and {len(manifest['tars'])} tars in place" if "tars" in manifest else ""
     print(f"{len(manifest['shards'])} shards{tars}: {manifest['samples']}")

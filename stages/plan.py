@@ -10,7 +10,6 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.config import Config
     from mmts.plan import Plan
-    from mmts.settings.sources import Source
 
 
 def main(
@@ -30,8 +29,10 @@ def main(
     check_raw(found)
     fetch(found)
     plan = Plan(found, params, cache)
+    try_measures(found, plan, cache / "tried_measures.json")
     if try_models(found, plan, cache / "tried.json"):  # weights may have come
         plan = Plan(found, params, cache)
+    try_methods(found, plan, cache / "tried_methods.json")
     changed = plan.write()
     grid = found.grid
     cells = len(grid.datasets) * len(grid.methods) * len(grid.seeds)
@@ -52,25 +53,12 @@ def check_raw(config: "Config") -> None:
         raw = Path("data/raw") / name
         if raw.exists() or raw.with_name(f"{name}.dvc").exists():  # DVC brings the latter
             continue
-        if not all(elsewhere(source) for source in config.datasets[name].captions.sources.values()):
+        if not all(s.elsewhere for s in config.datasets[name].captions.sources.values()):
             raise InputError(
                 f"{raw} is not there; put the files of datasets.{name}.captions.sources into it, "
                 "or name them by absolute paths"
             )
         raw.mkdir(parents=True)
-
-
-def elsewhere(source: "Source") -> bool:
-    """Return whether all files of a source are named, and by absolute paths."""
-    if source.kind not in ("cc3m", "coco", "flickr30k", "table"):
-        return False
-    found, left = [], [source.model_dump()]
-    while left:
-        for key, value in left.pop().items():
-            left += [value] if isinstance(value, dict) else []
-            if value is not None and key in ("captions", "images", "image_root", "path", "tsv"):
-                found.append(str(value))
-    return bool(found) and all(path.startswith("/") for path in found)
 
 
 def fetch(config: "Config") -> None:
@@ -87,33 +75,83 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     Returns whether any was built, which brings weights that were not here.
     """
     import hashlib
-    import json
 
-    from mmts.files import output_file
-
-    try:
-        known = list(json.loads(memory.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        known = []
-    done = []
+    known, done = remembered(memory), []
     for name in config.grid.datasets:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
         text = "".join(plan.files[file] for file in files)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        towers = config.datasets[name].towers
+        towers, streams = config.datasets[name].towers, config.datasets[name].streams
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        if digest not in known and (towers.given or absent):
+        if digest not in known and (towers.given or absent or streams):
             from mmts.towers.ahead import bring_frozen, try_model
 
             if absent:
                 bring_frozen(towers)
-            if towers.given:
-                try_model(towers, config.datasets[name].train.head)
+            try_model(towers, config.datasets[name].train.head, streams)
             done.append(digest)
     if done:
-        with output_file(memory) as work:
-            work.write_text(json.dumps([*known, *done][-100:]), encoding="utf-8")
+        remember(memory, [*known, *done])
     return bool(done)
+
+
+def try_measures(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Check what the measures of the grid say of themselves; not again until the plan changes."""
+    import hashlib
+
+    known, done = remembered(memory), []
+    for measure in (config.datasets[name].measure for name in config.grid.datasets):
+        text = (
+            f"{measure.model_dump_json()}{plan.files['report.json']}{plan.files['code/evaluate']}"
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.kinds.measure._checked import check_facts
+
+            check_facts(measure)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
+
+
+def try_methods(config: "Config", plan: "Plan", memory: Path) -> None:
+    """Compute the loss of each method of the grid once; not again until its kinds change."""
+    import hashlib
+    import json
+    from itertools import product
+
+    known, done = remembered(memory), []
+    for name, method in product(config.grid.datasets, config.grid.methods):
+        cell, kinds = config.cells[name, method], plan.files[f"{name}/{method}/train.json"]
+        text = f"{cell.model_dump_json()}{json.loads(kinds)['kinds']}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if digest not in known and digest not in done:
+            from mmts.training.ahead import try_method
+
+            try_method(cell)
+            done.append(digest)
+    if done:
+        remember(memory, [*known, *done])
+
+
+def remembered(memory: Path) -> list[str]:
+    """Return the digests of what was tried before."""
+    import json
+
+    try:
+        return list(json.loads(memory.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def remember(memory: Path, digests: list[str]) -> None:
+    """Keep the last ones."""
+    import json
+
+    from mmts.files import output_file
+
+    with output_file(memory) as work:
+        work.write_text(json.dumps(digests[-1000:]), encoding="utf-8")
 
 
 def settings(

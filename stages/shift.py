@@ -32,7 +32,7 @@ def main(
                 tables[settings.clustering.shift],
                 shift_min=settings.shift_min,
                 shift_max=settings.shift_max,
-                mapping=settings.shift_mapping,
+                mapping=settings.shift or "linear",
             )
             (work / name).mkdir()
             table.to_parquet(work / name / "shift.parquet", index=False)

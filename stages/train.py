@@ -1,7 +1,7 @@
 """Stage `train`: a dataset and a method -> a trained model and its curves for each seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.kept import Kept
     from mmts.planned import Planned
+    from mmts.towers.two_tower import TwoTower
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.loop import Trained
     from mmts.training.prepared import Prepared
@@ -142,6 +143,8 @@ def train_seed(
     from contextlib import ExitStack
 
     from mmts.files import cache_folder
+    from mmts.kinds.measure import Measure
+    from mmts.kinds.stream import Stream
     from mmts.method import Method
     from mmts.settings.towers import Towers
     from mmts.settings.training import Train
@@ -155,9 +158,11 @@ def train_seed(
     from mmts.training.loop import train
     from mmts.training.prepared import prepare
     from mmts.training.signals import GracefulStop, deaf
+    from mmts.training.validation import rehearse
 
     how, towers = plan.settings("method", Method), plan.settings("towers", Towers)
     settings, data = plan.settings("train", Train), Path("data")
+    streams = plan.settings("streams", dict[str, Stream])
     stop = GracefulStop(begun=False)
     with ExitStack() as stack:
         world = stack.enter_context(joined(pick_device(settings.device)))
@@ -167,8 +172,13 @@ def train_seed(
             return
         stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
-            data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world
-        )
+            data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
+            streams,
+        )  # fmt: skip
+        measure = plan.settings("measure", Measure)
+        measure.check(ready.pairs.classes_of is not None)
+        if ready.held_out is not None:
+            ready.held_out.measure = measure
         found = world.from_first(
             lambda: facts(
                 plan.content, plan.code, kept.inputs,
@@ -185,15 +195,19 @@ def train_seed(
         with world.processes.together():
             if world.first:
                 print(f"global batch {settings.batch_size}, processes: {world.size}")
-                if towers.vision.clip_length is not None:
+                if towers.vision.frames is not None:
                     manifest = read_manifest(data / "shards" / dataset)
-                    line = short_clips(manifest, towers.vision.clip_length)
+                    line = short_clips(manifest, towers.vision.frames)
                     print(line, end="\n" if line else "")
+                if ready.held_out is not None:
+                    rehearse(ready.held_out)
                 work = stack.enter_context(kept.new(seed))
                 log = stack.enter_context(RunLog(work))
         trained = train(
             ready.model, ready.objective, ready.modulator, ready.pairs, ready.held_out, settings,
             seed, log, how.relevancy_threshold, world, keeper, resume, stop,
+            by_row=how.objective.by_row and how.modulator.by_row, name=how.objective.kind,
+            terms=ready.terms,
         )  # fmt: skip
         with world.processes.together():
             if work is not None:
@@ -203,11 +217,15 @@ def train_seed(
                 save(work, how, towers, settings, ready, trained, world.size, about)
         trained.stop_if_asked()
     if world.first:
-        finish(keeper, trained, cache_folder("speed") / dataset / method / f"{seed}.json", stop)
+        finish(
+            keeper, ready, trained, cache_folder("speed") / dataset / method / f"{seed}.json", stop
+        )
     deaf()  # all is done: the code of a signal would have DVC train it again
 
 
-def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "GracefulStop") -> None:
+def finish(
+    keeper: "Checkpoints", ready: "Prepared", trained: "Trained", path: Path, stop: "GracefulStop"
+) -> None:  # fmt: skip
     """Do what is left to do when the outputs are there; `path` is that of the speed."""
     import sys
 
@@ -223,9 +241,8 @@ def finish(keeper: "Checkpoints", trained: "Trained", path: Path, stop: "Gracefu
         except (OSError, InputError) as error:  # the run is complete: not for this to fail
             print(f"warning: no speed of this run is kept: {error}", file=sys.stderr)
     fast = "" if trained.speed is None else f", {speed.told(trained.speed)}"
-    print(
-        f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{validation(trained.metrics)}"
-    )
+    said = validation(ready, trained.metrics)
+    print(f"{trained.total_steps} steps in {trained.seconds:.1f} s{fast}{said}")
 
 
 def save(
@@ -237,8 +254,10 @@ def save(
     from mmts.training.build import period
     from mmts.training.saved import save_model, save_state
 
-    save_model(work, trained.model, towers, train.head, ready.dims, ready.tokenizer)
-    save_state(work, ready.objective, ready.modulator)
+    model = cast("TwoTower", trained.model)
+    save_model(work, model, towers, train.head, ready.dims, ready.tokenizer, ready.pairs.beside)
+    terms = {f"term-{name}": term for name, (_, term) in ready.terms.items()}
+    save_state(work, {"objective": ready.objective, "modulator": ready.modulator, **terms})
     write_json(work / "metrics.json", trained.metrics)
     write_json(work / "run.json", about | {
         "epochs": train.epochs, "batch_size": train.batch_size // processes,
@@ -247,17 +266,16 @@ def save(
     })  # fmt: skip
 
 
-def validation(metrics: dict[str, float]) -> str:
+def validation(ready: "Prepared", metrics: dict[str, float]) -> str:
     """The end of the last line: the validation metrics, or that there are none."""
-    from mmts.metrics.recall import to_percent
+    from mmts.training.validation import measure_of
 
-    names = {"val/rsum": "rsum", "val/mAP/avg": "mAP", "val/nDCG/avg": "nDCG"}
-    found = [
-        f"{name} {to_percent(key) * metrics[key]:.1f}"
-        for key, name in names.items()
-        if key in metrics
-    ]
-    return f", validation {', '.join(found)}" if found else ", no validation split"
+    if ready.held_out is None or not metrics:
+        return ", no validation split"
+    measure = measure_of(ready.held_out)
+    found = {name: f"val/{measure.validated[name]}" for name in measure.drawn}
+    told = (f"{name} {measure.percent(metrics, key)}" for name, key in found.items())
+    return f", validation {', '.join(told)}"
 
 
 if __name__ == "__main__":

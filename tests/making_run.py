@@ -56,7 +56,7 @@ class SmallRun:
     def step(self) -> None:
         data = torch.rand(8, 4) + random.random() + float(np.random.rand())
         ids = torch.randperm(16)[:8]
-        batch = Batch(data, data, torch.zeros_like(ids), ids, caption=torch.randperm(20)[:8])
+        batch = Batch({}, data, torch.zeros_like(ids), ids, caption=torch.randperm(20)[:8])
         rows = nn.functional.normalize(self.model(data), dim=1)
         tau = self.modulator(self.done, batch, rows, rows.flip(1))
         loss = self.objective(rows, rows.flip(1), tau, index=batch.ids)

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPConfig, CLIPModel
 
+from mmts.kinds.text import TextTower
+from mmts.kinds.vision import VisionTower
 from mmts.towers.convert import convert
+from mmts.towers.tower import Shape, Tower
 from tests.making import COLOURS, SHAPES
 from tests.towers.test_convert import checkpoint, published, towers
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORDS = ("!", "a", "one", *COLOURS, *SHAPES, "<unk>")
+
+
+def vision_tower(settings: VisionTower, shape: Shape | None = None) -> Tower:
+    found: Tower = settings.build(shape)
+    return found
+
+
+def text_tower(settings: TextTower, vocabulary: int, shape: Shape | None = None) -> Tower:
+    found: Tower = settings.build(vocabulary, shape)
+    return found
+
+
+def text_tokenizer(settings: TextTower, captions: Callable[[], Iterable[str]]) -> Tokenizer:
+    found: Tokenizer = settings.make_tokenizer(captions)
+    return found
 
 
 def write_converted(folder: Path, family: str = "avion") -> Path:

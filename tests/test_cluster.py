@@ -4,11 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmts import cluster as module
-from mmts.cluster import UNKNOWN, cluster, lsa
+from mmts import kmeans as module
+from mmts.cluster import UNKNOWN, Clusters, check_found, lsa, nearest, numbered
 from mmts.embeddings import Embeddings, distinct
 from mmts.errors import InputError
-from mmts.settings.prepared import ColumnClustering, KMeansClustering
+from mmts.kinds.clustering.column import Kind as ColumnClustering
+from mmts.kinds.clustering.kmeans import Kind as KMeansClustering
+
+
+def cluster(settings: Any, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
+    found: Clusters = settings.cluster(captions, embeddings)
+    return found
+
 
 CENTRES = np.array([[10.0, 0], [0, 10], [-10, 0]])
 
@@ -229,7 +236,10 @@ def test_classes_of_a_column() -> None:
         ColumnClustering(kind="column", column="noun"), captions, embeddings
     )
     assert centroids is None
-    assert facts == {"kind": "column", "k": 3, "column": "noun", "labels": ["n1", "n2", "n0"]}
+    assert facts == {
+        "kind": "column", "label": "classes", "column": "noun", "published": True, "k": 3,
+        "noise": 0, "labels": ["n1", "n2", "n0"],
+    }  # fmt: skip
     number = captions["class_noun"].map({"n1": 0, "n2": 1, "n0": 2, "unseen": UNKNOWN})
     assert table["cluster_id"].tolist() == number.tolist()
     size = {0: 13, 1: 9, 2: 6, UNKNOWN: 0}
@@ -258,3 +268,101 @@ def test_a_training_row_without_a_class() -> None:
         cluster(ColumnClustering(kind="column", column="noun"), captions, embeddings)
     assert "1 training rows have no class" in str(failure.value)
     assert captions["caption_id"][1] in str(failure.value)
+
+
+# --- labels of any clustering ------------------------------------------------------------------
+
+
+def of_labels(labels: Any, splits: str = "") -> Clusters:
+    """The clusters of labels; `splits` has a letter a caption, of train or test."""
+    splits = splits or "t" * len(labels)
+    captions = pd.DataFrame({"caption_id": [f"c{n}" for n in range(len(splits))]})
+    captions["split"] = [{"t": "train", "x": "test"}[letter] for letter in splits]
+    return numbered(kmeans(2), captions, labels)
+
+
+def test_labels_are_numbered_from_the_largest_and_noise_last() -> None:
+    found = of_labels([5, -1, 2, 2, 5, 2, -1, 9])
+    assert found.table["cluster_id"].tolist() == [1, 3, 0, 0, 1, 0, 4, 2]
+    assert found.table["cluster_size"].tolist() == [2, 1, 3, 3, 2, 3, 1, 1]
+    assert (found.facts["k"], found.facts["noise"]) == (3, 2)
+    assert [str(t) for t in found.table.dtypes[1:]] == ["int32", "int64"]
+
+
+def test_other_splits_make_no_cluster() -> None:
+    """Neither as noise nor with a label that no training caption has, and they do not count."""
+    found = of_labels([0, 1, 1, 0, 0, 7, -1, -1], "tttxxxxt")
+    assert found.table["cluster_id"].tolist() == [1, 0, 0, 1, 1, UNKNOWN, UNKNOWN, 2]
+    assert found.table["cluster_size"].tolist() == [1, 2, 2, 1, 1, 0, 0, 1]
+    assert (found.facts["k"], found.facts["noise"]) == (2, 1)
+
+
+def test_centroids_follow_their_labels() -> None:
+    captions = pd.DataFrame({"caption_id": ["a", "b", "c"], "split": "train"})
+    centroids = np.array([[1.0], [2.0], [3.0]], np.float32)
+    found = numbered(kmeans(2), captions, [0, 2, 2], centroids, {"more": 1})
+    assert found.centroids is not None and found.centroids.tolist() == [[3.0], [1.0]]
+    assert found.facts["more"] == 1 and found.facts["label"] == "K-Means"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([-1, -1, -1], "takes each of the 3 training captions for noise; change its settings"),
+        ([0, 1], r"labels of shape \[2\] for 3 captions"),
+        ([[0], [1], [1]], r"labels of shape \[3, 1\] for 3 captions"),
+        ([0.0, 1.0, 1.0], "labels of type float64; a clustering gives whole numbers"),
+        ([0, np.nan, 1], "labels of type float64"),
+        (["a", "b", "c"], "labels of type <U1"),
+        ([True, False, True], "labels of type bool"),
+        ([0, -2, 1], "gave caption 1 the label -2"),
+    ],
+)
+def test_odd_labels(labels: Any, message: str) -> None:
+    with pytest.raises(InputError, match=f"^the clustering kmeans .*{message}"):
+        of_labels(labels, "ttt")
+
+
+def test_held_out_captions_take_the_nearest_centroid() -> None:
+    captions = pd.DataFrame({"split": ["train"] * 5 + ["test"] * 4})
+    vectors = np.array([[0], [2], [10], [12], [30], [1], [4], [10.5], [40]], np.float32)
+    rows = np.arange(9)
+    found, centroids = nearest([0, 0, 1, 1, 2], captions, vectors, rows)
+    assert found.tolist() == [0, 0, 1, 1, 2, 0, 0, 1, 2] and centroids.tolist() == [[1], [11], [30]]
+    found, centroids = nearest([0, 0, 1, 1, -1], captions, vectors, rows)
+    assert found.tolist() == [0, 0, 1, 1, -1, 0, -1, 1, -1]  # 4 and 40 are too far from any
+    found, _ = nearest([-1] * 5, captions, vectors, rows)
+    assert found.tolist() == [-1] * 9
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda found: None, "a NoneType"),
+        (lambda found: found.table["cluster_id"].to_numpy(), "a ndarray"),
+        (lambda found: tuple(found), "a tuple"),
+        (
+            lambda found: found._replace(table=found.table[["caption_id", "cluster_id"]]),
+            "a table that has not caption_id, cluster_id, cluster_size of the 33 captions",
+        ),
+        (
+            lambda found: found._replace(table=found.table[::-1]),
+            "a table that has not caption_id, cluster_id, cluster_size of the 33 captions",
+        ),
+        (
+            lambda found: found._replace(facts={"kind": "x", "label": "y", "k": 1}),
+            "facts without column, published, noise",
+        ),
+    ],
+)
+def test_what_a_clustering_gives_is_looked_at(change: Any, problem: str) -> None:
+    captions, embeddings = made(SPLITS)
+    settings = kmeans(3)
+    found = cluster(settings, captions, embeddings)
+    assert check_found(found, settings, captions) is found
+    with pytest.raises(InputError) as told:
+        check_found(change(found), settings, captions)
+    assert str(told.value) == (
+        f"mmts/kinds/clustering/kmeans.py: `cluster` gives {problem}; let it return "
+        "`numbered(self, captions, labels)` of mmts.cluster"
+    )

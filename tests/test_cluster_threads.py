@@ -10,9 +10,9 @@ import pytest
 from sklearn.decomposition import TruncatedSVD
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from mmts.cluster import Clusters, cluster, lsa
+from mmts.cluster import Clusters, lsa
 from mmts.embeddings import Embeddings
-from mmts.settings.prepared import KMeansClustering
+from mmts.kinds.clustering.kmeans import Kind as KMeansClustering
 
 ROWS = 2000
 
@@ -39,7 +39,7 @@ def test_clusters_are_the_same_for_any_number_of_threads(features: Literal["text
     found: list[Clusters] = []
     for threads in (1, 2, 3):
         with threadpool_limits(threads):
-            found.append(cluster(settings, captions, embeddings))
+            found.append(settings.cluster(captions, embeddings))
             assert {pool["num_threads"] for pool in threadpool_info()} == {threads}
     for other in found[1:]:
         pd.testing.assert_frame_equal(found[0].table, other.table)

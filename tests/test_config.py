@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
 SOURCE = f"{TINY}.captions.sources.pairs"
 OBJECTIVE = "methods.base.objective"
+MEASURE = f"{TINY}.evaluate.measure"
 NUMBERS = f"{TINY}.temperature"
 
 
@@ -83,7 +84,11 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         # out of range
         (f"{TINY}.captions.max_bad_share", 1.0, "is 1.0; it should be less than 1"),
         (f"{TINY}.captions.sources", {}, "at least 1 item"),
-        (f"{TINY}.towers.vision.name", "resnet50", "is 'resnet50'; .*'small_cnn'"),
+        (
+            f"{TINY}.towers.vision.name",
+            "resnet50",
+            r"is 'resnet50'; did you mean resnet\? .*, small_c",
+        ),
         (f"{TINY}.train.augment", {"magnitude": 9}, "magnitude is 9 but ops is 0"),
         (f"{TINY}.train.augment", {"crop_area": [0.5]}, r"\.1 is missing; add it"),
         (f"{TINY}.train.augment", {"crop_area": [0.9, 0.5]}, "begins at 0.9, above"),
@@ -91,10 +96,23 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (OBJECTIVE, {}, r"\.kind is missing; there are: arctanh, cyclip, info_nce"),
         ("methods.base.modulator", {"kind": "tempnt"}, r"\.kind is 'tempnt'; did you me"),
         (OBJECTIVE, 3, "is 3; write a name, or a mapping with `kind`"),
+        (MEASURE, "recal", r"is 'recal'; did you mean recall\? there are: multi_instance, recall"),
+        (
+            MEASURE,
+            {"kind": "recall", "ks": [5, 1]},
+            r"\.ks is \[5, 1\]; write rising numbers, each",
+        ),
+        (MEASURE, {"kind": "recall", "ks": [0]}, r"\.ks\.0 is 0; it should be greater than 0"),
+        (MEASURE, {"kind": "recall", "k": 5}, r"\.k is not a setting; did you mean ks\?"),
+        (
+            f"{TINY}.evaluate.rerank",
+            "match",
+            "is 'match'; there is none yet: write a file in mmts/",
+        ),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
-        ("methods.base.schedule", "sine", "is 'sine'; it should be 'cosine'"),
-        ("methods.base.shift", "square", "is 'square'; it should be 'linear', 'log' or 'rank'"),
+        ("methods.base.schedule", "sine", r"is 'sine'; did you mean cosine\? there are: cosine"),
+        ("methods.base.shift", "square", "is 'square'; there are: linear, log, rank"),
         ("methods.base.schedule", {"kind": "cosine", "oscillations": 0}, r"\.oscillations is 0"),
         # missing
         (f"{TINY}.captions", ..., "is missing; add it"),
@@ -166,10 +184,10 @@ def test_a_setting_that_is_called_like_its_kind(tmp_path: Path) -> None:
 
 def test_an_unknown_kind_lists_those_that_exist(tmp_path: Path) -> None:
     found = refusal(tmp_path, {f"{SOURCE}.kind": "tabel"})
-    assert found.startswith(f"{SOURCE}.kind is tabel; did you mean table? there are: ")
+    assert found.startswith(f"{SOURCE}.kind is 'tabel'; did you mean table? there are: ")
     assert all(kind in found for kind in ("openmoji", "table", "flickr8k"))
     found = refusal(tmp_path, {f"{TINY}.clusterings.kinds.kind": ...})
-    assert found == f"{TINY}.clusterings.kinds.kind is missing; there are: kmeans, column"
+    assert found == f"{TINY}.clusterings.kinds.kind is missing; there are: column, kmeans"
 
 
 VIDEO = {
@@ -189,22 +207,23 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
 @pytest.mark.parametrize(
     ("side", "tower", "message"),
     [
-        ("vision", VIDEO | {"clip_length": None}, ": clip_length is missing; video_vit takes"),
+        ("vision", VIDEO | {"clip_length": None}, ".clip_length is missing; add it"),
         ("vision", VIDEO | {"clip_length": 0}, ".clip_length is 0; it should be greater than 0"),
         ("vision", VIDEO | {"frozen": True, "weights": "x"}, ": frozen is true; features of clips"),
-        ("vision", VIDEO | {"shape": {}, "weights": "x"}, ": shape is set; it belongs to video"),
-        ("vision", PICTURES | {"shape": {}}, ": shape is set; it belongs to video"),
+        ("vision", VIDEO | {"shape": {}, "weights": "x"}, ": shape is set; it belongs to `weights"),
+        ("vision", PICTURES | {"shape": {}},
+         ".shape is not a setting of small_cnn, but of clip_vision, divided_vit, video_vit, vit"),
         ("vision", VIDEO | {"name": "clip_frames"}, ": weights is random; clip_frames starts from"),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "drop_path": 0.1},
-         ": drop_path is set; clip_frames has none: leave it out"),
+         ".drop_path is not a setting of clip_frames, but of divided_vit, video_vit; there a"),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "patch_dropout": 0.1},
-         ": patch_dropout is set; clip_frames has none: leave it out"),
+         ".patch_dropout is not a setting of clip_frames, but of video_vit; there are: name, w"),
         ("vision", VIDEO | {"name": "divided_vit", "patch_dropout": 0.1},
-         ": patch_dropout is set; divided_vit needs all patches: leave it out"),
-        ("vision", PICTURES | {"clip_length": 4}, ": clip_length is set; small_cnn takes pictures"),
+         ".patch_dropout is not a setting of divided_vit, but of video_vit; there are: name, w"),
+        ("vision", PICTURES | {"clip_length": 4}, ".clip_length is not a setting of small_cnn, "),
         ("vision", PICTURES | {"gradient_checkpointing": True},
-         ": gradient_checkpointing is set; small_cnn has none: leave it out"),
-        ("vision", PICTURES | {"drop_path": 0.1}, ": drop_path is set; small_cnn has none"),
+         ".gradient_checkpointing is not a setting of small_cnn, but of clip_frames, clip_vis"),
+        ("vision", PICTURES | {"drop_path": 0.1}, ".drop_path is not a setting of small_cnn, "),
         ("vision", VIDEO | {"drop_path": 1.0}, ".drop_path is 1.0; it should be less than 1"),
         ("vision", VIDEO | {"patch_dropout": -0.1}, ".patch_dropout is -0.1; it should be greater"),
         ("vision", VIDEO | {"image_size": 40},
@@ -220,22 +239,22 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
          ".shape: width 10 is no multiple of heads 4; change one of them"),
         ("text", CLIP_TEXT | {"shape": {"context": 3}}, ".shape.context is 3; it should be"),
         ("text", {"name": "small_transformer", "weights": "random", "frozen": False,
-                  "tokenizer": "x"}, ": tokenizer is set; it belongs to clip_text and distil"),
+                  "tokenizer": "x"}, ".tokenizer is not a setting of small_transformer, but of "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True, "shape": {}},
-         ": shape is set; it belongs to clip_text and distilbert and "),
+         ".shape is not a setting of sentence, but of clip_text, distilbert; there are: "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True,
-                  "gradient_checkpointing": True}, ": gradient_checkpointing is set; it belongs"),
-        ("vision", RESNET | {"weights": "x", "depth": 50}, ": depth is set; it belongs to resnet"),
-        ("vision", PICTURES | {"depth": 50}, ": depth is set; it belongs to resnet"),
+                  "gradient_checkpointing": True}, ".gradient_checkpointing is not a setting o"),
+        ("vision", RESNET | {"weights": "x", "depth": 50}, ": depth is set; it belongs to `weigh"),
+        ("vision", PICTURES | {"depth": 50}, ".depth is not a setting of small_cnn, but of resnet"),
         ("vision", RESNET | {"depth": 49}, ".depth is 49; "),
-        ("vision", RESNET | {"shape": {}}, ": shape is set; it belongs to video"),
-        ("vision", RESNET | {"clip_length": 4}, ": clip_length is set; resnet takes pictures"),
-        ("vision", RESNET | {"drop_path": 0.1}, ": drop_path is set; resnet has none"),
+        ("vision", RESNET | {"shape": {}}, ".shape is not a setting of resnet, but of clip_vision"),
+        ("vision", RESNET | {"clip_length": 4}, ".clip_length is not a setting of resnet, but of"),
+        ("vision", RESNET | {"drop_path": 0.1}, ".drop_path is not a setting of resnet, but of d"),
         ("vision", RESNET | {"name": "vit", "shape": {"dim": 9}}, ": shape.dim is set; the"),
         ("vision", RESNET | {"name": "vit", "image_size": 40},
          ": image_size 40 is no multiple of shape.patch_size 16; change one of them"),
         ("vision", RESNET | {"name": "clip_vision", "image_size": 40}, ": image_size 40 is no"),
-        ("text", BERT | {"pooling": None}, ": pooling is missing; set it to cls or mean"),
+        ("text", BERT | {"pooling": None}, ".pooling is missing; add it"),
         ("text", BERT | {"pooling": "max"}, ".pooling is "),
         ("text", BERT | {"weights": "x", "shape": {}}, ": shape is set; it belongs to `weights: r"),
         ("text", BERT | {"shape": {"dim": 9}}, ": shape.dim is set; the features of distilbert"),
@@ -243,14 +262,14 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("text", BERT | {"shape": {"context": 9}, "max_tokens": 10},
          ": max_tokens 10 is above shape.context 9; lower it"),
         ("text", BERT | {"max_tokens": 3}, ".max_tokens is 3; "),
-        ("vision", RESNET | {"name": "timm"}, ": model is missing; name a model of timm"),
-        ("vision", RESNET | {"model": "x"}, ": model is set; it belongs to timm and open_clip"),
-        ("text", CLIP_TEXT | {"model": "x"}, ": model is set; it belongs to timm and open_clip"),
-        ("text", CLIP_TEXT | {"name": "open_clip", "model": "x"}, ": tokenizer is missing; open_c"),
-        ("text", CLIP_TEXT | {"name": "open_clip", "tokenizer": "y"}, ": model is missing; name a"),
+        ("vision", RESNET | {"name": "timm"}, ".model is missing; add it"),
+        ("vision", RESNET | {"model": "x"}, ".model is not a setting of resnet, but of open_clip"),
+        ("text", CLIP_TEXT | {"model": "x"}, ".model is not a setting of clip_text, but of op"),
+        ("text", CLIP_TEXT | {"name": "open_clip", "model": "x"}, ".tokenizer is missing; add it"),
+        ("text", CLIP_TEXT | {"name": "open_clip", "tokenizer": "y"}, ".model is missing; add it"),
         ("text", CLIP_TEXT | {"name": "open_clip", "model": "x", "tokenizer": "y", "shape": {}},
-         ": shape is set; that of open_clip follows from model: leave it out"),
-        ("text", CLIP_TEXT | {"pooling": "cls"}, ": pooling is set; it belongs to distilbert"),
+         ".shape is not a setting of open_clip, but of clip_text, distilbert; there are: "),
+        ("text", CLIP_TEXT | {"pooling": "cls"}, ".pooling is not a setting of clip_text, but of "),
         ("text", {"name": "small_transformer", "weights": "x", "frozen": False},
          ": a small_transformer starts from `weights: random` and `frozen: false`"),
         ("text", {"name": "sentence", "weights": "x", "frozen": False},
@@ -399,10 +418,12 @@ def test_switches_choose_among_the_numbers_of_the_dataset(tmp_path: Path) -> Non
     ):
         found = cell(tmp_path, {f"methods.base.{key}": value for key, value in switches.items()})
         assert (found.alpha, found.shift_min, found.shift_max) == wanted
-        assert found.shift_mapping == switches.get("shift", "linear")
+        for key in ("schedule", "shift"):
+            kind = getattr(found, key)
+            assert (kind and kind.kind) == switches.get(key)
     moved = {"kind": "cosine", "oscillations": 2, "update_every": "epoch"}
     found = cell(tmp_path, {"methods.base.schedule": moved})
-    assert (found.oscillations, found.update_every) == (2.0, "epoch")
+    assert found.schedule.model_dump() == moved
     margin = cell(tmp_path, {}, "mmts")
     assert (margin.alpha, margin.shift_min, margin.shift_max) == (0.1, 0.1, 0.3)
 
@@ -820,13 +841,15 @@ def test_the_numbers_of_params_yaml(own: Any, where: tuple[str, str]) -> None:
     found = own.cell(*where)
     numbers = (found.alpha, found.shift_min, found.shift_max)
     assert numbers == pytest.approx((PAPER | OURS)[where], rel=1e-12)
-    assert found.oscillations == 5.0
-    assert found.update_every == ("epoch" if where[1] == "info_nce_ts_epoch" else "step")
+    assert (found.alpha > 0) == (found.schedule is not None)
+    if found.schedule is not None:
+        assert found.schedule.oscillations == 5.0
+        assert found.schedule.paper == (where[1] != "info_nce_ts_epoch")
 
 
 def test_the_methods_of_params_yaml(own: Any) -> None:
     for switch, wanted in (("log", "log"), ("rank", "rank"), ("mmts", "linear")):
-        assert own.cell("cc3m", f"info_nce_{switch}").shift_mapping == wanted
+        assert own.cell("cc3m", f"info_nce_{switch}").shift.kind == wanted
     for name, clustering in (("mmts", "default"), ("mmts_verb", "verb"),
                              ("mmts_verb_noun", "verb_noun")):  # fmt: skip
         assert own.cell("ek100", f"max_margin_{name}").clustering.shift == clustering

@@ -15,13 +15,15 @@ from mmts.embed import (
 )
 from mmts.embeddings import distinct, read_embeddings
 from mmts.errors import InputError
+from mmts.kinds.vision import VISION_TOWERS
 from mmts.media import MediaFacts, decode_image, square
-from mmts.settings.towers import VisionTower
 from mmts.towers.tower import Tower
 from mmts.vector_cache import VectorCache
 from tests.making import picture, write_picture, write_sentence_model
 
 TEXTS = ["a red ball", "the blue box of one", "a", "NA", "", "a red ball", "white cone 7", "שלום"]
+
+SMALL = {"name": "small_cnn", "weights": "x", "frozen": True, "image_size": 16}
 
 
 @pytest.fixture
@@ -186,7 +188,7 @@ def table(paths: list[Path]) -> pd.DataFrame:
 def test_pictures(tmp_path: Path) -> None:
     files = [write_picture(tmp_path / f"{n}.png", n % 11) for n in range(22)]
     paths = table(files)
-    settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
+    settings = VISION_TOWERS.validated(SMALL)
     tower = Mean()
     found = embed_pictures(paths, tower, settings, tmp_path / "cache")
     assert found.computed == 11 and tower.seen == 12  # and the probe
@@ -206,7 +208,7 @@ def test_pictures_that_are_read_otherwise_are_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = table([write_picture(tmp_path / f"{n}.png", n) for n in range(3)])
-    settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
+    settings = VISION_TOWERS.validated(SMALL)
     before = embed_pictures(paths, Mean(), settings, tmp_path / "cache")
     monkeypatch.setattr("mmts.embed.square", lambda image, size: 255 - square(image, size))
     after = embed_pictures(paths, Mean(), settings, tmp_path / "cache")
@@ -260,7 +262,7 @@ def test_pictures_that_have_changed_are_refused(tmp_path: Path, change: str) -> 
         data = bytearray(files[1].read_bytes())
         data[-20] ^= 1
         files[1].write_bytes(data)
-    settings = VisionTower(name="small_cnn", weights="x", frozen=True, image_size=16)
+    settings = VISION_TOWERS.validated(SMALL)
     problem = (
         "it was there in the captions" if change == "gone" else "has changed since the captions"
     )

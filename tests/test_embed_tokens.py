@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from mmts.embed_tokens import embed_tokens
-from mmts.settings.towers import TextTower
-from mmts.towers.build import text_tower
+from mmts.kinds.text import TEXT_TOWERS
 from mmts.towers.distilbert import DistilBert
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
+from tests.making_towers import text_tokenizer, text_tower
 from tests.making_transformers import write_distilbert
 
 TEXTS = ["a red ball", "one", "", "a red ball", "a white cone a white cone", "a"]
@@ -38,7 +37,7 @@ def test_each_distinct_caption_once(
 
     def run(texts: list[str], **changes: Any) -> Any:
         seen.clear()
-        settings = TextTower.model_validate({**tree, **changes})
+        settings = TEXT_TOWERS.validated({**tree, **changes})
         tokenizer = text_tokenizer(settings, list)
         tower = text_tower(settings, vocabulary_size(tokenizer))
         return embed_tokens(texts, tower, tokenizer, settings, 2, cache), tower.eval(), tokenizer
@@ -65,7 +64,9 @@ def test_a_few_captions_are_tokenised_at_once(
     tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_distilbert(tmp_path)
-    settings = TextTower(name="distilbert", weights=str(folder), frozen=True, pooling="mean")
+    settings = TEXT_TOWERS.validated(
+        {"name": "distilbert", "weights": str(folder), "frozen": True, "pooling": "mean"}
+    )
     tokenizer = text_tokenizer(settings, list)
     tower = text_tower(settings, vocabulary_size(tokenizer))
     texts = [*TEXTS, *(f"{n} cones" + n % 5 * " a" for n in range(30))]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmts.evaluation import Evaluation, evaluate, summary
+from mmts.evaluation import Evaluation, evaluate
+from mmts.kinds.measure import default_measure
 from mmts.settings.training import Evaluate
 from mmts.training.pairs import Pairs
 from tests.metrics import mir_reference
@@ -138,7 +139,7 @@ def test_the_keys(found: Evaluation) -> None:
     wanted = own | {f"{group}/{key}" for group in GROUP_NAMES for key in own}
     assert {source: set(of) for source, of in found.metrics.items()} == {"a": wanted, "b": wanted}
     a = {"mAP/avg": 0.5391, "mAP/v2t": 0.588, "mAP/t2v": 0.4899, "nDCG/avg": 0.67349}
-    assert summary(a) == "mAP 53.9 (v2t 58.8, t2v 49.0), nDCG 67.3"
+    assert default_measure(graded=True).summary(a) == "mAP 53.9 (v2t 58.8, t2v 49.0), nDCG 67.3"
 
 
 def test_captions_that_are_no_sentences_do_not_matter(cell: Any, found: Evaluation) -> None:

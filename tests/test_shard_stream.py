@@ -66,7 +66,7 @@ def test_every_sample_as_it_was_packed(kind: str, shards: Path, server: str) -> 
     stream = ShardStream(bases[kind], "train", seed=0, buffer=5)
     reader = ShardReader(shards, "train")
     wanted = {s["sample_id"]: (s, reader.image_bytes(n)) for n, s in enumerate(reader.samples)}
-    found = {s.said["sample_id"]: (s.said, s.media) for s in stream}
+    found = {s.said["sample_id"]: (s.said, s.members["image"]) for s in stream}
     assert found == wanted and stream.samples == 23
     assert {s.shard for s in stream} == {stream.remote.url(name) for name in stream.digests}
 
@@ -135,7 +135,7 @@ def test_no_member_is_unpickled(tmp_path: Path) -> None:
         add(tar, "b.cls.jpg", b"of no listed ending")
     facts = {path.name: {"split": "train"}}
     found = list(ShardStream(str(tmp_path), "train", seed=0, shards=facts))
-    assert found == [Streamed(str(path), "a", {"captions": ["x"]}, b"a picture")]
+    assert found == [Streamed(str(path), "a", {"captions": ["x"]}, {"image": b"a picture"})]
     assert not harm.exists()
     with pytest.raises(webdataset.autodecode.DecodingError):
         list(webdataset.WebDataset(str(path), shardshuffle=False).decode())

@@ -112,7 +112,7 @@ def test_the_bytes_of_tarfile(tmp_path: Path, sizes: list[int]) -> None:
     ):
         for n, size in enumerate(sizes):
             data = rng.bytes(size)
-            shard.add_sample(f"{n:08d}", one, data, "jpg")
+            shard.add_sample(f"{n:08d}", one, {"jpg": data})
             for ending, content in (("jpg", data), ("json", sample_json(one))):
                 member = tarfile.TarInfo(f"{n:08d}.{ending}")
                 member.size, member.mode = len(content), 0o644

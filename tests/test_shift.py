@@ -1,5 +1,6 @@
 import math
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmts.errors import InputError
+from mmts.kinds.shift import ShiftKind
 from mmts.shift import cluster_shift, shift_table
 from tests import reference
 
@@ -168,10 +170,42 @@ def test_one_size_is_the_middle_in_every_mapping(mapping: str) -> None:
         np.testing.assert_allclose(of_sizes([5, 5, 5], mapping, 0.1, 0.3), [0.2] * 3)
 
 
+class Falling(ShiftKind):
+    """The other way round: the smallest cluster gets shift_max."""
+
+    kind: Literal["falling"] = "falling"
+    label = "falling"
+
+    def place(self, size: Any, *, size_min: float, size_max: float, sizes: Any) -> Any:
+        return (size_max - size) / (size_max - size_min)
+
+
+class Beyond(Falling):
+    """One that leaves its range."""
+
+    kind: Literal["beyond"] = "beyond"  # type: ignore[assignment]
+
+    def place(self, size: Any, *, size_min: float, size_max: float, sizes: Any) -> Any:
+        return 1 + size / size_max - size_min / size_max
+
+
+def test_a_mapping_may_fall() -> None:
+    found = cluster_shift([1, 2, 5], size_min=1, size_max=5, shift_min=0.03, shift_max=0.46,
+                          mapping=Falling())  # fmt: skip
+    assert found == pytest.approx([0.46, 0.3525, 0.03])
+    assert cluster_shift(1, size_min=1, size_max=5, shift_min=0.03, shift_max=0.46,
+                         mapping=Falling()) == 0.46  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         ({"mapping": "sqrt"}, "mapping is 'sqrt'; there are: linear, log, rank"),
+        ({"mapping": 3}, "mapping is 3; there are: linear, log, rank"),
+        (
+            {"mapping": Beyond()},
+            "the shift beyond puts a cluster at 1.36364; mend its `place`",
+        ),
         ({"mapping": "log", "size_min": 0}, "size_min is 0; mapping log needs sizes above 0"),
         ({"mapping": "rank"}, "mapping rank needs sizes"),
         ({"mapping": "rank", "sizes": []}, "sizes are empty"),

@@ -1,45 +1,29 @@
-"""What recalls and multi-instance metrics share: a row a query, and examples of retrievals."""
+"""A row a query, the groups that queries belong to, and examples of retrievals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from mmts.kinds.measure import MeasureKind
+from mmts.metrics.groups import groups_of_names, groups_of_parts
 from mmts.metrics.longtail import item_cluster, parts_of_clusters
+from mmts.metrics.scores import Both, Scores, top_k
+from mmts.search import Search
 from mmts.settings.training import Evaluate
-from mmts.training.pairs import Pairs
 
-Rows = NDArray[np.float32]
-Ints = NDArray[np.int64]
 TOP = 5  # answers of an example
 
 
-class Answer(NamedTuple):
-    """One of the first answers to a query: the row of an item or of a caption, and its score.
-
-    facts: what else retrievals.json says of it.
-    """
-
-    row: int
-    score: float
-    facts: dict[str, Any]
-
-
-def query_table(
-    source: str, items: Ints, captions: Ints, pairs: Pairs, cluster_size: dict[int, int]
-) -> pd.DataFrame:
+def query_table(source: str, search: Search, cluster_size: dict[int, int]) -> pd.DataFrame:
     """A row a query with its cluster and part; t2v first.
 
     A caption has its own cluster, an item the most frequent one of its captions. A cluster without
     training rows is tail.
-
-    Args:
-        items, captions: the queries, as rows of `pairs`.
     """
+    pairs, items, captions = search.pairs, search.items, search.captions
     parts = parts_of_clusters(cluster_size)
     sample_ids = [pairs.sample_ids[i] for i in items]
     cluster_id = pairs.cluster_id.tolist()
@@ -59,37 +43,62 @@ def query_table(
     )
 
 
-def examples(
-    source: str, items: Ints, captions: Ints, pairs: Pairs, settings: Evaluate,
-    answers: Callable[[str, int], Iterable[Answer]],
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The first answers to some queries; the same queries for every method and seed.
+def query_groups(queries: pd.DataFrame, search: Search) -> dict[str, Both]:
+    """Head, medium and tail, then the groups that the samples name, by name.
 
-    Args:
-        items, captions: the queries, as rows of `pairs`.
-        answers: (direction, row of the query) -> its first answers, the best first.
+    The groups of a media item are those of its first caption.
     """
+    part, at = queries["part"].tolist(), len(search.captions)
+    names = [
+        own
+        for sample in search.pairs.shards.samples
+        for own in sample.get("groups", [[]] * len(sample["captions"]))
+    ]
+    first = search.pairs.first[search.items]
+    of_texts, of_items = ([names[c] for c in rows] for rows in (search.captions, first))
+    return {**groups_of_parts(part[:at], part[at:]), **groups_of_names(of_texts, of_items)}
+
+
+def examples(
+    source: str, measure: MeasureKind, search: Search, scores: Scores, settings: Evaluate
+) -> list[dict[str, Any]]:
+    """The first answers to some queries; the same queries for every method and seed."""
+    pairs, items, captions = search.pairs, search.items, search.captions
     rng = np.random.default_rng(settings.seed)
     count = min(settings.examples, len(items), len(captions))
-    owner = pairs.owner
     shown = []
-    for c in rng.choice(captions, count, replace=False):
+    for c in rng.choice(len(captions), count, replace=False):
         top = [
-            {"id": pairs.sample_ids[i], "sample_id": pairs.sample_ids[i],
-             "score": round(score, 4), **facts}
-            for i, score, facts in answers("t2v", c)
-        ]  # fmt: skip
-        query = pairs.caption_ids[c], pairs.sample_ids[owner[c]], pairs.captions[c]
+            {"id": (name := pairs.sample_ids[items[n]]), "sample_id": name, **facts}
+            for n, facts in _answers(measure, search, scores, "t2v", c)
+        ]
+        caption = captions[c]
+        sample_id = pairs.sample_ids[pairs.owner[caption]]
+        query = pairs.caption_ids[caption], sample_id, pairs.captions[caption]
         shown.append(_example(source, "t2v", *query, top))
-    for i in rng.choice(items, count, replace=False):
+    for i in rng.choice(len(items), count, replace=False):
         top = [
-            {"id": pairs.caption_ids[c], "text": pairs.captions[c],
-             "sample_id": pairs.sample_ids[owner[c]], "score": round(score, 4), **facts}
-            for c, score, facts in answers("v2t", i)
+            {"id": pairs.caption_ids[captions[n]], "text": pairs.captions[captions[n]],
+             "sample_id": pairs.sample_ids[pairs.owner[captions[n]]], **facts}
+            for n, facts in _answers(measure, search, scores, "v2t", i)
         ]  # fmt: skip
-        sample_id = pairs.sample_ids[i]
+        sample_id = pairs.sample_ids[items[i]]
         shown.append(_example(source, "v2t", sample_id, sample_id, sample_id, top))
     return shown
+
+
+def _answers(
+    measure: MeasureKind, search: Search, scores: Scores, direction: str, query: int
+) -> list[tuple[int, dict[str, Any]]]:
+    """Places of the first answers to a query, and what retrievals.json says of each."""
+    (of_query,) = getattr(scores, direction)(slice(query, query + 1))
+    gains = measure.gains(search, direction, query)
+    found = []
+    for n in top_k(of_query, gains, TOP):
+        facts = {"score": round(float(of_query[n]), 4), "match": bool(gains[n] == 1)}
+        relevancy = {"relevancy": round(float(gains[n]), 4)} if measure.graded else {}
+        found.append((int(n), facts | relevancy))
+    return found
 
 
 def _example(

@@ -18,25 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
-from mmts.metrics.recall import as_numpy
 from mmts.metrics.relevancy import relevancy
+from mmts.metrics.scores import MatrixScores, Scores, as_numpy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
+    "Ids",
     "PerQuery",
     "Values",
     "mean_average_precision",
     "means",
     "ndcg",
     "per_query",
+    "query_values",
     "relevancy",
 ]
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 BLOCK = 64  # queries whose scores are copied at a time
+SHAPES = (
+    "similarity is {} and relevancy {}; both must be [V, T], a row a video and a column a "
+    "sentence, at least one of each"
+)
 
 
 class PerQuery(NamedTuple):
@@ -44,6 +50,13 @@ class PerQuery(NamedTuple):
 
     v2t: Floats
     t2v: Floats
+
+
+class Ids(NamedTuple):
+    """Names of the queries: v2t are the V clips, t2v the T sentences."""
+
+    v2t: Sequence[str]
+    t2v: Sequence[str]
 
 
 class Values(NamedTuple):
@@ -54,7 +67,7 @@ class Values(NamedTuple):
 
 
 def mean_average_precision(
-    similarity: Array | Tensor, relevancy: Array | Tensor
+    similarity: Array | Tensor | Scores, relevancy: Array | Tensor
 ) -> dict[str, float]:
     """Multi-instance mAP, which sums graded relevancy (EPIC-KITCHENS-100, arXiv 2006.13256).
 
@@ -64,7 +77,8 @@ def mean_average_precision(
     number, never a higher one.
 
     Args:
-        similarity: [V, T], the score of each video with each sentence.
+        similarity: [V, T], the score of each video with each sentence; or scores of another kind,
+            `mmts.metrics.scores`.
         relevancy: [V, T] in [0, 1].
 
     Returns:
@@ -79,7 +93,7 @@ def mean_average_precision(
     )
 
 
-def ndcg(similarity: Array | Tensor, relevancy: Array | Tensor) -> dict[str, float]:
+def ndcg(similarity: Array | Tensor | Scores, relevancy: Array | Tensor) -> dict[str, float]:
     """Normalised discounted cumulative gain, cut per query (EPIC-KITCHENS-100, arXiv 2006.13256).
 
     Of a query with k items of relevancy above 0: the sum of relevancy / log2(rank + 1) over its
@@ -90,7 +104,7 @@ def ndcg(similarity: Array | Tensor, relevancy: Array | Tensor) -> dict[str, flo
     return means(_all_have(_values(similarity, relevancy, [_ndcg])[0], "of relevancy above 0"))
 
 
-def per_query(similarity: Array | Tensor, relevancy: Array | Tensor) -> Values:
+def per_query(similarity: Array | Tensor | Scores, relevancy: Array | Tensor) -> Values:
     """Average precision and nDCG of every query, both from one sort; `means` averages them.
 
     Arguments and errors as in `mean_average_precision`. The values of a direction are what
@@ -99,6 +113,29 @@ def per_query(similarity: Array | Tensor, relevancy: Array | Tensor) -> Values:
     found = Values(*_values(similarity, relevancy, [_average_precision, _ndcg]))
     _all_have(found.average_precision, "of relevancy 1")
     return found
+
+
+def query_values(similarity: Array | Tensor | Scores, relevancy: Floats, ids: Ids) -> Values:
+    """Average precision and nDCG of every query, as `per_query`.
+
+    Args:
+        similarity: [V, T].
+        relevancy: [V, T] in [0, 1].
+        ids: what an error calls a query without an item of relevancy 1.
+
+    Raises:
+        InputError: as `mean_average_precision`.
+    """
+    for axis, (direction, names) in enumerate(ids._asdict().items()):
+        without = np.flatnonzero(relevancy.max(axis=1 - axis) < 1)
+        if len(without):
+            others = f" (so have {len(without) - 1:,} others of {len(names):,})"
+            raise InputError(
+                f"{direction} query {names[without[0]]} has no {('sentence', 'clip')[axis]} of "
+                f"relevancy 1, one of the same verb and nouns{others if len(without) > 1 else ''}; "
+                "put back what is missing, or leave the query out"
+            )
+    return per_query(similarity, relevancy)
 
 
 def means(values: PerQuery) -> dict[str, float]:
@@ -123,36 +160,45 @@ Metric = Callable[[_Query, Floats], float]
 
 
 def _values(
-    similarity: Array | Tensor, relevancy: Array | Tensor, metrics: Sequence[Metric]
+    similarity: Array | Tensor | Scores, relevancy: Array | Tensor, metrics: Sequence[Metric]
 ) -> list[PerQuery]:
     """Each metric of every query, NaN where a query has nothing relevant."""
-    scores, gains = as_numpy(similarity), as_numpy(relevancy)
-    if scores.ndim != 2 or scores.shape != gains.shape or not scores.size:
-        raise InputError(
-            f"similarity is {scores.shape} and relevancy {gains.shape}; both must be [V, T], "
-            "a row a video and a column a sentence, at least one of each"
-        )
-    for name, array in (("similarity", scores), ("relevancy", gains)):
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"{name} is {array.dtype}; it must hold real numbers")
-    v2t = np.empty((len(metrics), len(scores)))
-    t2v = np.empty((len(metrics), scores.shape[1]))
-    discount = 1 / np.log2(np.arange(max(scores.shape)) + 2.0)
-    for values, similar, relevant in ((v2t, scores, gains), (t2v, scores.T, gains.T)):
-        for start in range(0, len(similar), BLOCK):
-            own, gain = _rows(similar, start), _rows(relevant, start)
+    gains = as_numpy(relevancy)
+    if not isinstance(similarity, Scores):
+        similarity = _matrix(similarity, gains)
+    if (similarity.items, similarity.captions) != gains.shape:
+        raise InputError(SHAPES.format((similarity.items, similarity.captions), gains.shape))
+    if gains.dtype.kind not in "fiub":
+        raise InputError(f"relevancy is {gains.dtype}; it must hold real numbers")
+    v2t = np.empty((len(metrics), similarity.items))
+    t2v = np.empty((len(metrics), similarity.captions))
+    discount = 1 / np.log2(np.arange(max(gains.shape)) + 2.0)
+    for values, scores, relevant in (
+        (v2t, similarity.v2t, gains),
+        (t2v, similarity.t2v, gains.T),
+    ):
+        for start in range(0, len(relevant), BLOCK):
+            part = slice(start, start + BLOCK)
+            own, gain = _rows(scores(part)), _rows(relevant[part])
             if values is v2t:  # which reads every entry once
-                _check_block(own, gain, start)
+                _check_block(gain, start)
             for row, query in enumerate(map(_query, -own, gain), start):
                 values[:, row] = [metric(query, discount) for metric in metrics]
     return [PerQuery(*pair) for pair in zip(v2t, t2v, strict=True)]
 
 
-def _rows(matrix: Array, start: int) -> Array:
+def _matrix(similarity: Array | Tensor, gains: Array) -> MatrixScores:
+    found = as_numpy(similarity)
+    if found.ndim != 2 or found.shape != gains.shape or not found.size:
+        raise InputError(SHAPES.format(found.shape, gains.shape))
+    return MatrixScores(found)
+
+
+def _rows(block: Array) -> Array:
     """A copy of a block of rows, in float32 where that holds them exactly, else in float64."""
-    small = matrix.dtype.kind == "f" and matrix.itemsize <= 4
-    block = matrix[start : start + BLOCK].astype(np.float32 if small else np.float64, order="K")
-    return np.ascontiguousarray(block)  # in two steps, since a copy that transposes is slow
+    small = block.dtype.kind == "f" and block.itemsize <= 4
+    copy = block.astype(np.float32 if small else np.float64, order="K")
+    return np.ascontiguousarray(copy)  # in two steps, since a copy that transposes is slow
 
 
 def _query(far: Array, gains: Array) -> _Query:
@@ -189,13 +235,7 @@ def _ndcg(query: _Query, discount: Floats) -> float:
     return min(float(gained / ideal), 1.0)  # rounding may pass 1
 
 
-def _check_block(scores: Array, gains: Floats, start: int) -> None:
-    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
-        row, column = np.argwhere(~np.isfinite(scores))[0]
-        raise InputError(
-            f"similarity[{start + row}, {column}] is {scores[row, column]}; "
-            "every score must be a finite number"
-        )
+def _check_block(gains: Floats, start: int) -> None:
     if not (gains.min() >= 0 and gains.max() <= 1):
         row, column = np.argwhere(~((gains >= 0) & (gains <= 1)))[0]
         raise InputError(

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
+from mmts.metrics.scores import BLOCK, ProductScores, Scores, as_numpy
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
 KS = (1, 5, 10)
-BLOCK = 1024  # queries whose similarities are in memory at a time
+"""The cut-offs of rsum."""
 
 
 class Ranks(NamedTuple):
@@ -53,37 +54,56 @@ def retrieval_recall(
 
 
 def rsum(recalls: Mapping[str, float]) -> float:
-    """Return the sum of recalls in percent points: from 0 to 600 for R@1, R@5, R@10 both ways."""
-    return 100 * sum(recalls.values())
+    """Return the sum of R@1, R@5 and R@10 both ways in percent points, 0 to 600.
 
+    Args:
+        recalls: of `retrieval_recall`; those at other cut-offs do not count.
 
-def to_percent(key: str) -> float:
-    """Return the factor that turns a metric into percent points.
-
-    Recalls, mAP and nDCG are fractions, in files too; `rsum` and its bounds have percent points.
+    Raises:
+        InputError: one of the six is not there.
     """
-    return 1.0 if "rsum" in key.split("/") else 100.0
+    keys = [f"{direction}/R@{k}" for direction in Ranks._fields for k in KS]
+    missing = [key for key in keys if key not in recalls]
+    if missing:
+        raise InputError(
+            f"rsum is the sum of {', '.join(keys)}, but {missing[0]} is not among the recalls; "
+            "compute it too"
+        )
+    return 100 * sum(recalls[key] for key in keys)
 
 
 def retrieval_ranks(
     vision: Array | Tensor, text: Array | Tensor, text_owner: Array | Tensor | Sequence[int]
 ) -> Ranks:
     """Rank of the best right answer of every query; arguments as in `retrieval_recall`."""
-    v, t, owner = _checked(vision, text, text_owner)
-    t2v = np.empty(len(t), dtype=np.int64)
-    for start in range(0, len(t), BLOCK):
+    return ranks_of(ProductScores(vision, text), text_owner)
+
+
+def ranks_of(scores: Scores, text_owner: Array | Tensor | Sequence[int]) -> Ranks:
+    """Rank of the best right answer of every query, by scores of any kind.
+
+    Args:
+        scores: of V media items and T captions.
+        text_owner: [T], the media item that caption j describes.
+
+    Raises:
+        InputError: an owner out of range, an item without caption.
+    """
+    owner = _checked(text_owner, scores)
+    t2v = np.empty(scores.captions, dtype=np.int64)
+    for start in range(0, scores.captions, BLOCK):
         part = slice(start, start + BLOCK)
-        scores = t[part] @ v.T
+        block = scores.t2v(part)
         own = owner[part]
-        right = scores[np.arange(len(own)), own]
-        t2v[part] = (scores >= right[:, None]).sum(axis=1)  # counts the right answer itself: rank 1
-    v2t = np.empty(len(v), dtype=np.int64)
-    for start in range(0, len(v), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(v)))
-        scores = v[rows] @ t.T
-        mine = owner[None, :] == rows[:, None]
-        best = np.where(mine, scores, -np.inf).max(axis=1)
-        v2t[rows] = 1 + ((scores >= best[:, None]) & ~mine).sum(axis=1)
+        right = block[np.arange(len(own)), own]
+        t2v[part] = (block >= right[:, None]).sum(axis=1)  # counts the right answer itself: rank 1
+    v2t = np.empty(scores.items, dtype=np.int64)
+    for start in range(0, scores.items, BLOCK):
+        part = slice(start, start + BLOCK)
+        block = scores.v2t(part)
+        mine = owner[None, :] == np.arange(start, start + len(block))[:, None]
+        best = np.where(mine, block, -np.inf).max(axis=1)
+        v2t[part] = 1 + ((block >= best[:, None]) & ~mine).sum(axis=1)
     return Ranks(t2v, v2t)
 
 
@@ -96,54 +116,21 @@ def recall_at(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
     }
 
 
-def top_k(
-    query: Array, answers: Array, right: NDArray[np.bool_], k: int
-) -> tuple[NDArray[np.int64], Array]:
-    """Rows of the k answers most similar to one query, best first, and their similarities.
-
-    Args:
-        query: [D]. answers: [A, D].
-        right: [A], which answers are right; of equal ones they come last, as in the ranks.
-    """
-    scores = answers @ query
-    order = np.lexsort((right, -scores))[:k]
-    return order, scores[order]
-
-
-def as_numpy(values: Any) -> Array:
-    """A NumPy view or copy of an array, a tensor or a sequence."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() and values.itemsize < 4 else values
-        return np.asarray(values.numpy())
-    return np.asarray(values)
-
-
-def _checked(vision: Any, text: Any, text_owner: Any) -> tuple[Array, Array, NDArray[np.int64]]:
-    v, t, owner = as_numpy(vision), as_numpy(text), as_numpy(text_owner)
-    if v.ndim != 2 or t.ndim != 2 or v.shape[1] != t.shape[1]:
-        raise InputError(f"vision is {v.shape} and text {t.shape}; they must be [V, D] and [T, D]")
-    if owner.shape != (len(t),):
+def _checked(text_owner: Any, scores: Scores) -> NDArray[np.int64]:
+    owner = as_numpy(text_owner)
+    if owner.shape != (scores.captions,):
         raise InputError(
-            f"text_owner has shape {owner.shape}; it must be [{len(t)}], one a caption"
+            f"text_owner has shape {owner.shape}; it must be [{scores.captions}], one a caption"
         )
-    if not len(v) or not len(t):
-        raise InputError(f"vision has {len(v)} rows and text {len(t)}; both need at least one")
     if not np.issubdtype(owner.dtype, np.integer):
         raise InputError(f"text_owner is {owner.dtype}; it must hold whole numbers")
-    out = (owner < 0) | (owner >= len(v))
+    out = (owner < 0) | (owner >= scores.items)
     if out.any():
         row = int(out.argmax())
         raise InputError(
-            f"text_owner[{row}] is {owner[row]}; it must be a row of vision, 0..{len(v) - 1}"
+            f"text_owner[{row}] is {owner[row]}; it must be a row of vision, 0..{scores.items - 1}"
         )
-    for name, array in (("vision", v), ("text", t)):
-        bad = ~np.isfinite(array).all(axis=1)
-        if bad.any():
-            raise InputError(
-                f"{name} row {int(bad.argmax())} holds NaN or infinity; no rank is possible"
-            )
-    alone = np.bincount(owner, minlength=len(v)) == 0
+    alone = np.bincount(owner, minlength=scores.items) == 0
     if alone.any():
         raise InputError(f"vision row {int(alone.argmax())} has no caption; drop it or add one")
-    return v, t, owner.astype(np.int64)
+    return owner.astype(np.int64)

@@ -21,8 +21,6 @@ class LearnableTau(nn.Module):
     the parameter itself, so that the gradient can bring it back. It wants no weight decay.
     """
 
-    by_row = True  # the tau of a row needs no other row
-
     def __init__(self, tau: float, *, scale_max: float = 100.0) -> None:
         """
         Args:

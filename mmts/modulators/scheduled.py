@@ -1,4 +1,4 @@
-"""Cosine schedule plus cluster shift: MM-TS and its parts."""
+"""Schedule plus cluster shift: MM-TS and its parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError
-from mmts.schedule import per_sample_tau, tau_base
+from mmts.schedule import Schedule, per_sample_tau, tau_base
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,22 +25,24 @@ class ScheduledShift(nn.Module):
     The shift of a cluster_id is looked up in a buffer, which moves to the device with the module.
     """
 
-    by_row = True  # the tau of a row needs no other row
-
     shift_of: Tensor
 
-    def __init__(self, shifts: pd.DataFrame, *, alpha: float, period: float, hold: int = 1) -> None:
+    def __init__(
+        self, shifts: pd.DataFrame, *, alpha: float, period: float, hold: int = 1,
+        schedule: Schedule = tau_base,
+    ) -> None:  # fmt: skip
         """
         Args:
             shifts: the shift table, columns `cluster_id` and `shift`.
             alpha, period: see `mmts.schedule.tau_base`.
             hold: steps between two moves of the base temperature.
+            schedule: gives the base temperature; the cosine, or a function like it.
         """
         super().__init__()
-        tau_base(0, alpha=alpha, period=period)
+        tau_base(0, alpha=alpha, period=period)  # checks the numbers
         if hold < 1:
             raise InputError(f"hold is {hold}; it must be a number of steps >= 1")
-        self.alpha, self.period, self.hold = alpha, period, hold
+        self.alpha, self.period, self.hold, self.schedule = alpha, period, hold, schedule
         ids = torch.from_numpy(shifts["cluster_id"].to_numpy().astype("int64"))
         if not len(ids) or ids.min() < 0 or len(set(ids.tolist())) < len(ids):
             raise InputError("cluster_id of the shift table must be different numbers >= 0")
@@ -61,6 +63,15 @@ class ScheduledShift(nn.Module):
             )
 
     def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:
-        """tau of each sample of the batch, [N] float32."""
-        base = tau_base(step - step % self.hold, alpha=self.alpha, period=self.period)
+        """Return tau of each sample of the batch, [N] float32.
+
+        Raises:
+            InputError: the schedule leaves its range.
+        """
+        base = self.schedule(step - step % self.hold, alpha=self.alpha, period=self.period)
+        if not abs(base) <= self.alpha / 2 * (1 + 1e-9):
+            raise InputError(
+                f"the schedule has the value {base:.6g} at step {step}, outside of [-alpha/2, "
+                f"alpha/2] with alpha {self.alpha:g}; mend its `value`"
+            )
         return per_sample_tau(base, self.shift_of[batch.cluster_id])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mmts.kinds import quantity
-from mmts.metrics.recall import to_percent
-from mmts.reporting.measure import Measure, measure_of
+from mmts.kinds.measure import MeasureKind
+from mmts.kinds.modulator import MODULATORS, ModulatorKind
+from mmts.kinds.objective import quantity
+from mmts.kinds.rerank import RerankKind
+from mmts.kinds.schedule import SCHEDULES, ScheduleKind
+from mmts.kinds.shift import SHIFTS, ShiftKind
+
+RERANK = "rerank/"
+"""Start of keys of metrics.json, and of columns of queries.parquet, after re-ranking."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,20 @@ class Source:
     """How many images of each split the source lists without a caption."""
 
 
+@dataclass(frozen=True)
+class Clustering:
+    """A named clustering, see `mmts.kinds.clustering`."""
+
+    label: str
+    """Its name on the page."""
+    column: str = ""
+    """The class column that it is by; empty where there is none."""
+    published: bool = False
+    """Whether it is the paper's."""
+    noise: int = 0
+    """Training captions that it put into no cluster."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cell:
     """One trained and evaluated model: a dataset, a method and a seed."""
@@ -45,6 +66,11 @@ class Cell:
     retrievals: Path
     vision: str
     """The vision tower's name."""
+    measure: MeasureKind
+    rerank: RerankKind | None = None
+    """What metrics and queries under `rerank/` were scored by."""
+    streams: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each stream beside the pictures or clips, by name."""
 
     @property
     def objective(self) -> str:
@@ -52,9 +78,48 @@ class Cell:
         return str(self.run["objective"])
 
     @property
-    def measure(self) -> Measure:
-        """What it was measured by."""
-        return measure_of(next(iter(self.metrics.values())))
+    def terms(self) -> dict[str, float]:
+        """The weights of the loss terms beside the objective, by kind."""
+        return {name: float(term["weight"]) for name, term in self.run.get("terms", {}).items()}
+
+    @property
+    def term_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each loss term, the objective among them."""
+        if not self.terms:
+            return {self.objective: "loss"}
+        return {name: name for name in (self.objective, *self.terms)}
+
+    @property
+    def validated_columns(self) -> dict[str, str]:
+        """The column of curves.csv that has each number of the validation split."""
+        columns = {name: f"val_{name}" for name in self.measure.validated}
+        return {name: column for name, column in columns.items() if column in self.curves}
+
+    @property
+    def modulator(self) -> type[ModulatorKind]:
+        """What gave its tau."""
+        return MODULATORS.load(self.run["modulator"])
+
+    @property
+    def schedule(self) -> ScheduleKind | None:
+        """How its tau moved by the formula; None where that did not move."""
+        return SCHEDULES.optional(self.run["schedule"]) if self.run["alpha"] > 0 else None
+
+    @property
+    def shift(self) -> ShiftKind | None:
+        """What its shifts went by; None where all clusters had the same."""
+        apart = self.run["shift_min"] < self.run["shift_max"]
+        return SHIFTS.optional(self.run["shift"]) if apart else None
+
+    def after_reranking(self) -> Cell:
+        """Return the cell with the numbers that it has after re-ranking."""
+        metrics = {
+            source: {k.removeprefix(RERANK): v for k, v in of.items() if k.startswith(RERANK)}
+            for source, of in self.metrics.items()
+        }
+        again = {f"{RERANK}{name}": name for name in self.measure.columns}
+        queries = self.queries.drop(columns=list(self.measure.columns)).rename(columns=again)
+        return replace(self, metrics=metrics, queries=queries, rerank=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +127,8 @@ class Dataset:
     """All that the report shows of one dataset.
 
     `captions` is captions.parquet with `cluster_id` and `cluster_size` of the default
-    clustering and `vector`, the caption's row of `vectors` (a .npy file). `columns`
-    has the class column of each clustering by one; `class_sizes`, by column, the training rows of
-    each class, the largest first.
+    clustering and `vector`, the caption's row of `vectors` (a .npy file). `class_sizes` has, by
+    column of the clusterings by one, the training rows of each class, the largest first.
     """
 
     name: str
@@ -75,7 +139,7 @@ class Dataset:
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     shifts: Mapping[str, pd.DataFrame]
-    columns: Mapping[str, str]
+    clusterings: Mapping[str, Clustering]
     class_sizes: Mapping[str, NDArray[np.int64]]
     unused: Mapping[str, int]
     """Rows of the sources that were dropped, and clips that were lost, by the kind of reason."""
@@ -84,9 +148,21 @@ class Dataset:
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
+    reranked: str = ""
+    """Of a dataset after re-ranking, what it was re-ranked by, in words."""
+
+    @cached_property
+    def views(self) -> tuple[Dataset, ...]:
+        """The dataset, and where there is re-ranking the same one with the numbers after it."""
+        rerank = self.of(self.methods[0])[0].rerank
+        if rerank is None:
+            return (self,)
+        cells = {key: cell.after_reranking() for key, cell in self.cells.items()}
+        words = f"the best {rerank.candidates:,} of each query by {rerank.label}"
+        return self, replace(self, cells=cells, reranked=words)
 
     @property
-    def measure(self) -> Measure:
+    def measure(self) -> MeasureKind:
         """What its models were measured by."""
         return self.of(self.methods[0])[0].measure
 
@@ -119,14 +195,12 @@ class Dataset:
 
     def learned(self, method: str) -> bool:
         """Whether the method learns its tau, so that only the log knows it."""
-        return bool(self.of(method)[0].run["modulator"] != "scheduled")
+        return self.of(method)[0].modulator.learned
 
     def has_both(self, method: str) -> bool:
-        """Return whether the method has a schedule and shifts: MM-TS."""
-        run = self.of(method)[0].run
-        return bool(
-            not self.learned(method) and run["alpha"] > 0 and run["shift_min"] < run["shift_max"]
-        )
+        """Return whether the method has a schedule and shifts, as MM-TS has."""
+        cell = self.of(method)[0]
+        return not (cell.modulator.learned or cell.schedule is None or cell.shift is None)
 
     def leaves_out_alike(self, method: str) -> bool:
         """Whether pairs of captions of one cluster are no negatives in its training."""
@@ -140,7 +214,7 @@ class Dataset:
 
     def percents(self, method: str, source: str, key: str) -> list[float]:
         """Return what `values` does, in percent points."""
-        return [to_percent(key) * value for value in self.values(method, source, key)]
+        return [self.measure.to_percent(key) * value for value in self.values(method, source, key)]
 
     def values(self, method: str, source: str, key: str) -> list[float]:
         """One number of metrics.json a seed; empty if a seed lacks it."""

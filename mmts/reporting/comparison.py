@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from statistics import mean
-from typing import Any
 
-from mmts.kinds import label as label_of
-from mmts.reporting.cells import Dataset
+from mmts.kinds.objective import label as label_of
+from mmts.reporting.cells import Cell, Clustering, Dataset
 from mmts.reporting.comparison_notes import how_measured
 from mmts.reporting.misprints import misprints
 from mmts.reporting.published import EXPERIMENTS, Experiment, PublishedTable, Recipe
@@ -77,19 +76,23 @@ def _tests(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
 
 def method_of(dataset: Dataset, recipe: Recipe) -> str:
     """The first method of the grid that is trained by the recipe, or an empty string."""
-    found = (m for m in dataset.methods if _fits(dataset.of(m)[0].run, dataset.columns, recipe))
+    found = (m for m in dataset.methods if _fits(dataset.of(m)[0], dataset.clusterings, recipe))
     return next(found, "")
 
 
-def _fits(run: Mapping[str, Any], columns: Mapping[str, str], recipe: Recipe) -> bool:
-    ts, ics = run["alpha"] > 0, run["shift_min"] < run["shift_max"]
-    used = run["clustering"]
-    if run["modulator"] != "scheduled" or used["relevancy"] or run["objective"] != recipe.objective:
+def _fits(cell: Cell, clusterings: Mapping[str, Clustering], recipe: Recipe) -> bool:
+    schedule, shift, used = cell.schedule, cell.shift, cell.run["clustering"]
+    if cell.modulator.learned or used["relevancy"] or cell.terms or cell.streams:
         return False
-    if (ts, ics) != (recipe.ts, recipe.ics) or (ts and run["update_every"] != "step"):
+    if cell.objective != recipe.objective:
         return False
-    by_column = columns.get(used["shift"], "") == recipe.column
-    return (by_column and run["shift_mapping"] == "linear") or not ics
+    if (schedule is not None, shift is not None) != (recipe.ts, recipe.ics):
+        return False
+    if schedule is not None and not schedule.paper:
+        return False
+    of = clusterings.get(used["shift"])
+    same = of is not None and of.published and of.column == recipe.column
+    return shift is None or (shift.paper and same)
 
 
 def _table(

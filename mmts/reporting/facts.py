@@ -5,12 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from mmts.errors import InputError
 from mmts.files import read_json
-from mmts.kinds import OBJECTIVES
+from mmts.kinds.measure import Measure
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.rerank import Rerank
+from mmts.kinds.schedule import Schedule
+from mmts.kinds.shift import Shift
+from mmts.kinds.stream import STREAMS
+from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU
+from mmts.registry import Registry
 from mmts.settings.base import Count, Name, Positive
 
 REMEDY = "run `dvc repro`"
@@ -19,10 +35,13 @@ Tau = Annotated[float, Field(ge=0, le=MAX_TAU)]
 Rows = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-def _objective(name: str) -> str:
-    if name not in OBJECTIVES.kinds:
-        raise ValueError(f"there is no objective {name}")
-    return name
+def _known(registry: Registry[Any]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in registry.kinds:
+            raise ValueError(f"there is no {registry.what} {name}")
+        return name
+
+    return AfterValidator(check)
 
 
 class Facts(BaseModel):
@@ -39,18 +58,24 @@ class _Used(Facts):
 class Run(Facts):
     """run.json of a training."""
 
-    objective: Annotated[str, AfterValidator(_objective)]
-    modulator: str
+    objective: Annotated[str, _known(OBJECTIVES)]
+    modulator: Annotated[str, _known(MODULATORS)]
     alpha: Tau
-    oscillations: Annotated[float, Field(gt=0, le=MAX_TAU)]
+    schedule: Schedule
     shift_min: Tau
     shift_max: Tau
-    shift_mapping: str
-    update_every: Literal["step", "epoch"]
+    shift: Shift
     clustering: _Used
+    terms: Terms = Field(default_factory=dict)
     epochs: Positive
     total_steps: Positive
-    period: Annotated[float, Field(ge=1e-7)]
+    period: Annotated[float, Field(ge=1e-7)] | None
+
+    @model_validator(mode="after")
+    def _moves(self) -> Run:
+        if self.alpha and (self.schedule is None or self.period is None):
+            raise ValueError("alpha is not 0, but there is no schedule or no period")
+        return self
 
 
 class _Tower(Facts):
@@ -61,14 +86,26 @@ class _Towers(Facts):
     vision: _Tower
 
 
+class _Stream(Facts):
+    kind: Annotated[str, _known(STREAMS)]
+
+
 class Model(Facts):
     """model.json of a training."""
 
     towers: _Towers
+    streams: dict[Name, _Stream] = {}
 
 
 Metrics = Annotated[dict[Name, dict[str, Number]], Field(min_length=1)]
 """metrics.json of an evaluation, by source."""
+
+
+class Judges(Facts):
+    """measure.json of an evaluation."""
+
+    measure: Measure
+    rerank: Rerank
 
 
 class _Coverage(Facts):
@@ -111,17 +148,13 @@ class Manifest(Facts):
     clips: _Clips = _Clips()
 
 
-class _KMeans(Facts):
-    kind: Literal["kmeans"]
+class Clustering(Facts):
+    """The JSON beside a clustering."""
 
-
-class _Column(Facts):
-    kind: Literal["column"]
+    label: str
     column: str
-
-
-Clustering = Annotated[_KMeans | _Column, Field(discriminator="kind")]
-"""The JSON beside a clustering."""
+    published: bool
+    noise: Rows
 
 
 class _Picture(Facts):

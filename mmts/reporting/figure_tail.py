@@ -46,7 +46,8 @@ def tail_figure(
             axes[1].set_title("Difference to the baseline")
         method_legend(figure, dataset)
         of = dataset.name + (f" on {source}" if len(dataset.test_sources) > 1 else "")
-        headline(figure, f"{of}: retrieval in head, medium and tail clusters")
+        again = ", re-ranked" if dataset.reranked else ""
+        headline(figure, f"{of}: retrieval in head, medium and tail clusters{again}")
         data = png(figure)
     caption = _caption(dataset, bool(gains))
     return Figure(name, caption, _alt(dataset, source, scores, gains), data)
@@ -78,9 +79,10 @@ def _caption(dataset: Dataset, gains: bool) -> str:
         if gains
         else ""
     )
+    again = f"Re-ranked: {dataset.reranked}. " if dataset.reranked else ""
     return (
-        f"{dataset.measure.axis} of the queries in head, medium and tail clusters. Greys are "
-        f"baselines. Whiskers: 95 % intervals over {dataset.measure.units}{over}.{paired}"
+        f"{again}{dataset.measure.axis} of the queries in head, medium and tail clusters. Greys "
+        f"are baselines. Whiskers: 95 % intervals over {dataset.measure.units}{over}.{paired}"
     )
 
 
@@ -90,7 +92,8 @@ def _alt(dataset: Dataset, source: str, scores: Bars, gains: Bars) -> str:
         return ", ".join(f"{part} {number}" for part, number in shown.items())
 
     bars = "; ".join(f"{method}: {told(parts)}" for method, parts in scores.items())
-    alt = f"Bars of mean {dataset.measure.name} on {source} by cluster size. {bars}."
+    again = ", re-ranked" if dataset.reranked else ""
+    alt = f"Bars of mean {dataset.measure.name} on {source} by cluster size{again}. {bars}."
     tails = {method: gain for method, parts in gains.items() if (gain := parts["tail"])}
     if tails:
         differences = "; ".join(

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mmts.kinds import label
-from mmts.reporting.cells import Dataset
+from mmts.kinds.objective import label
+from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, png
 from mmts.reporting.tables import setting, tau_range
-from mmts.schedule import tau_base
+from mmts.reporting.words import capital
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Floats = NDArray[np.float64]
 _ROW = 4  # panels a row
 _UNLIKE = 4.0  # times larger or smaller than its baseline: a row of its own, on its own scale
 _COLOURS = {"largest": "#08306b", "median": "#2b8cbe", "smallest": "#f28e2b"}
@@ -74,9 +77,7 @@ def _panel(axes: Axes, dataset: Dataset, method: str) -> None:
 def _scheduled(axes: Axes, dataset: Dataset, method: str) -> None:
     run = dataset.of(method)[0].run
     steps = np.linspace(0, run["total_steps"], 400)
-    hold = max(1, run["total_steps"] // run["epochs"]) if run["update_every"] == "epoch" else 0
-    moved = steps - steps % hold if hold else steps
-    base = np.array([tau_base(s, alpha=run["alpha"], period=run["period"]) for s in moved.tolist()])
+    base = _base(dataset.of(method)[0], steps)
     epochs = steps / run["total_steps"] * run["epochs"]
     shifts = {name: shift for name, (_, shift) in three_clusters(dataset, method).items()}
     if len(set(shifts.values())) == 1:
@@ -86,12 +87,24 @@ def _scheduled(axes: Axes, dataset: Dataset, method: str) -> None:
             axes.plot(epochs, base + shift, color=_COLOURS[name], label=f"{name} cluster")
 
 
+def _base(cell: Cell, steps: Floats) -> Floats:
+    """What the schedule adds to the shifts."""
+    run, schedule = cell.run, cell.schedule
+    if schedule is None:
+        return np.zeros(len(steps))
+    hold = schedule.hold(max(1, run["total_steps"] // run["epochs"]))
+    moved = steps if schedule.update_every == "step" else steps - steps % hold
+    value = partial(schedule.value, alpha=run["alpha"], period=run["period"])
+    return np.array([value(step) for step in moved.tolist()])
+
+
 def _learned(axes: Axes, dataset: Dataset, method: str) -> None:
     run, logged = dataset.of(method)[0].run, dataset.logged_tau(method)
     epochs = logged.index.to_numpy() / run["total_steps"] * run["epochs"]
     low, high = logged["tau_min"].to_numpy(), logged["tau_max"].to_numpy()
     axes.fill_between(epochs, low, high, color=_LEARNED, alpha=0.18, linewidth=0)
-    axes.plot(epochs, logged["tau_mean"].to_numpy(), color=_LEARNED, label="learned: batch mean")
+    named = f"{dataset.of(method)[0].modulator.label}: batch mean"
+    axes.plot(epochs, logged["tau_mean"].to_numpy(), color=_LEARNED, label=named)
 
 
 def three_clusters(dataset: Dataset, method: str) -> dict[str, tuple[int, float]]:
@@ -106,17 +119,25 @@ def three_clusters(dataset: Dataset, method: str) -> dict[str, tuple[int, float]
 
 
 def _caption(dataset: Dataset) -> str:
-    learned = [dataset.learned(method) for method in dataset.methods]
+    cells = [dataset.of(method)[0] for method in dataset.methods]
+    formula = [cell for cell in cells if not cell.modulator.learned]
+    labels = dict.fromkeys(cell.modulator.label for cell in cells if cell.modulator.learned)
     told = []
-    if not all(learned):
+    if formula:
+        schedules = [cell.schedule for cell in formula if cell.schedule is not None]
+        named = dict.fromkeys(f"the {s.label} schedule{' (Eq. 7)' * s.paper}" for s in schedules)
+        moves = f"{' or '.join(named)} plus " if named else ""
+        shifts = [cell.shift for cell in formula if cell.shift is not None]
+        others = " and ".join(dict.fromkeys(shift.label for shift in shifts if not shift.paper))
+        equations = f"Eq. 8; Eq. 6 but for shifts by {others}" if others else "Eq. 6 and 8"
         told.append(
-            "One value a sample: the cosine schedule (Eq. 7) plus the shift of the sample's "
-            "cluster (Eq. 6 and 8), or one line where all clusters have the same shift."
+            f"One value a sample: {moves}the shift of the sample's cluster ({equations}), or one "
+            "line where all clusters have the same shift."
         )
-    if any(learned):
+    if labels:
         told.append(
-            "Learned: the logged batches, means over seeds; the band goes from the lowest to the "
-            "highest tau of a batch."
+            f"{capital(' or '.join(labels))}: the logged batches, means over seeds; the band goes "
+            "from the lowest to the highest tau of a batch."
         )
     if len({dataset.quantity(m) for m in dataset.methods}) < len(_rows(dataset)):
         told.append("Each row of panels has its own scale.")
@@ -134,11 +155,10 @@ def _told(dataset: Dataset, method: str) -> str:
     if dataset.learned(method):
         mean = dataset.logged_tau(method)["tau_mean"]
         return f"{start}batch mean from {mean.iloc[0]:.3g} to {mean.iloc[-1]:.3g}"
-    run = dataset.of(method)[0].run
+    cell = dataset.of(method)[0]
     ends = three_clusters(dataset, method)
     (large, high), (small, low) = ends["largest"], ends["smallest"]
-    wave = f"{run['oscillations']:g} cosine waves of height {run['alpha']:g}"
-    shape = wave if run["alpha"] else "no wave"
+    shape = "no wave" if cell.schedule is None else cell.schedule.told(cell.run["alpha"])
     spread = (
         f"shifts from {low:.3g} ({small:,} captions) to {high:.3g} ({large:,} captions)"
         if abs(high - low) > 1e-9

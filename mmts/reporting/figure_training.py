@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mmts.kinds import label
-from mmts.metrics.recall import to_percent
+from mmts.kinds.objective import label
+from mmts.kinds.term import TERMS
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.style import Figure, canvas, headline, method_colours, method_legend, png
+from mmts.reporting.words import capital
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,22 +23,23 @@ _ROW = 3  # panels a row
 
 
 def training_figure(dataset: Dataset) -> Figure:
-    """Training loss of each objective and what was measured in validation over the epochs."""
-    objectives = list(dict.fromkeys(dataset.objective(method) for method in dataset.methods))
+    """Each loss term in training, and what was measured in validation, over the epochs."""
+    titles = term_titles(dataset)
     colours = method_colours(dataset)
     curves = [c for c in dataset.measure.curves if _measured(dataset, c[1])]
-    count = len(objectives) + len(curves)
+    count = len(titles) + len(curves)
     with canvas(0.8 + 2.8 * -(-count // _ROW)) as figure:
         grid = panels(figure, count)
-        of_objective: dict[str, Axes] = dict(zip(objectives, grid, strict=False))
+        of_term: dict[str, Axes] = dict(zip(titles, grid, strict=False))
         for method in dataset.methods:
             cells = dataset.of(method)
-            _lines(of_objective[cells[0].objective], [_loss(c) for c in cells], colours[method])
-            for curve, axes in zip(curves, grid[len(objectives) :], strict=True):
+            for term, column in cells[0].term_columns.items():
+                _lines(of_term[term], [_logged(c, column) for c in cells], colours[method])
+            for curve, axes in zip(curves, grid[len(titles) :], strict=True):
                 _lines(axes, [_validation(c, *curve) for c in cells], colours[method])
-        for objective, axes in of_objective.items():
-            axes.set_title(f"{label(objective)} loss")
-        for (name, _), axes in zip(curves, grid[len(objectives) :], strict=True):
+        for term, axes in of_term.items():
+            axes.set_title(titles[term])
+        for (name, _), axes in zip(curves, grid[len(titles) :], strict=True):
             axes.set_title(f"Validation {name}")
         for axes in grid:
             axes.set_xlabel("epoch")
@@ -47,6 +49,14 @@ def training_figure(dataset: Dataset) -> Figure:
         headline(figure, f"{dataset.name}: loss and validation over the training")
         data = png(figure)
     return Figure("training", _caption([name for name, _ in curves]), _alt(dataset, curves), data)
+
+
+def term_titles(dataset: Dataset) -> dict[str, str]:
+    """Return a title for each objective of the dataset's methods, then for each further term."""
+    cells = [dataset.of(method)[0] for method in dataset.methods]
+    objectives = {cell.objective: f"{label(cell.objective)} loss" for cell in cells}
+    terms = dict.fromkeys(name for cell in cells for name in cell.terms)
+    return objectives | {name: f"{capital(TERMS.load(name).label)} term" for name in terms}
 
 
 def _caption(names: list[str]) -> str:
@@ -70,7 +80,8 @@ def panels(figure: Canvas, count: int) -> list[Axes]:
 def _lines(axes: Axes, seeds: list[Curve], colour: str) -> None:
     """A thin line a seed, and a thick one for their mean where they were logged alike."""
     for x, y in seeds:
-        axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
+        mark = "o" if len(x) == 1 else ""  # no line has one point
+        axes.plot(x, y, color=colour, linewidth=0.7, alpha=0.5, marker=mark, markersize=4)
     if len({len(x) for x, _ in seeds}) == 1:
         mean = np.mean([y for _, y in seeds], axis=0)
         axes.plot(seeds[0][0], mean, color=colour, linewidth=1.9)
@@ -80,9 +91,9 @@ def _epochs(cell: Cell, steps: pd.Series) -> np.ndarray:
     return steps.to_numpy() / float(cell.run["total_steps"]) * float(cell.run["epochs"])
 
 
-def _loss(cell: Cell) -> Curve:
-    logged = cell.curves.dropna(subset=["loss"])
-    x, y = _epochs(cell, logged["step"]), logged["loss"].to_numpy()
+def _logged(cell: Cell, column: str) -> Curve:
+    logged = cell.curves.dropna(subset=[column])
+    x, y = _epochs(cell, logged["step"]), logged[column].to_numpy()
     if len(x) <= 2 * _BINS:
         return x, y
     parts = [(part.mean(), y[rows].mean()) for part, rows in _bins(x)]
@@ -102,17 +113,22 @@ def _measured(dataset: Dataset, column: str) -> bool:
 
 def _validation(cell: Cell, name: str, column: str) -> Curve:
     measured = cell.curves.dropna(subset=[column])
-    return _epochs(cell, measured["step"]), to_percent(name) * measured[column].to_numpy()
+    percent = cell.measure.to_percent(cell.measure.validated[name])
+    return _epochs(cell, measured["step"]), percent * measured[column].to_numpy()
 
 
 def _alt(dataset: Dataset, curves: list[tuple[str, str]]) -> str:
     told = []
     for method in dataset.methods:
-        losses = [_loss(cell)[1] for cell in dataset.of(method)]
-        text = f"{method}: loss"
-        if all(len(loss) for loss in losses):
-            first, last = (np.mean([loss[end] for loss in losses]) for end in (0, -1))
-            text += f" from {first:.3g} to {last:.3g}"
+        text = f"{method}:"
+        terms = dataset.of(method)[0].terms
+        columns = {"loss": "loss"} | {TERMS.load(term).label: term for term in terms}
+        for number, (name, column) in enumerate(columns.items()):
+            text += f"{',' if number else ''} {name}"
+            losses = [_logged(cell, column)[1] for cell in dataset.of(method)]
+            if all(len(loss) for loss in losses):
+                first, last = (np.mean([loss[end] for loss in losses]) for end in (0, -1))
+                text += f" from {first:.3g} to {last:.3g}"
         for name, column in curves:
             scores = [_validation(cell, name, column)[1] for cell in dataset.of(method)]
             if all(len(score) for score in scores):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 
 from mmts.errors import InputError
+from mmts.kinds.measure import MeasureKind
 from mmts.reporting.cells import Cell, Dataset
 from mmts.reporting.facts import REMEDY, Retrievals, read_facts
-from mmts.reporting.measure import Measure
 from mmts.reporting.words import shortened
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def _marks(answer: Mapping[str, Any]) -> tuple[bool, float | None]:
 
 
 def _example(
-    album: _Album, found: Mapping[str, Any], of_query: Mapping[str, Any], measure: Measure
+    album: _Album, found: Mapping[str, Any], of_query: Mapping[str, Any], measure: MeasureKind
 ) -> Example:
     top = found["top"][:TOP]
     if found["direction"] == "t2v":
@@ -211,4 +211,4 @@ def _example(
     else:
         query = album.picture(str(found["sample_id"]))
         answers = tuple(Thing(shortened(answer["text"]), "", *_marks(answer)) for answer in top)
-    return Example(query, answers, measure.example(of_query), str(of_query["part"]))
+    return Example(query, answers, measure.answered(of_query), str(of_query["part"]))

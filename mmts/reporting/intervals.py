@@ -11,11 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
+from mmts.kinds.measure import DIRECTIONS, MeasureKind
 from mmts.metrics.bootstrap import paired_interval
-from mmts.reporting.measure import Measure
 
 Array = NDArray[Any]
-DIRECTIONS = ("t2v", "v2t")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Interval:
 
 
 def paired_difference(
-    measure: Measure,
+    measure: MeasureKind,
     method: Sequence[pd.DataFrame],
     baseline: Sequence[pd.DataFrame] | None,
     *,
@@ -62,7 +61,7 @@ def paired_difference(
     bounded. With `part` only the queries of that part count;
     None is returned where it has none in a direction.
     """
-    units = pd.Index(np.unique(measure.unit(method[0])))
+    units = pd.Index(np.unique(_unit(measure, method[0])))
     if part is not None:
         method = [queries[queries["part"] == part] for queries in method]
         baseline = baseline and [queries[queries["part"] == part] for queries in baseline]
@@ -76,21 +75,33 @@ def paired_difference(
     if baseline is not None:
         gains -= np.stack([_sums(measure, queries, units) for queries in baseline])
     bounds = paired_interval(gains, counts, resamples=resamples, seed=seed)
-    return Interval(*(100 * measure.factor * bound for bound in bounds))
+    factor = measure.to_percent(measure.first) * measure.totals[measure.first].factor
+    return Interval(*(factor * bound for bound in bounds))
 
 
-def _query_counts(measure: Measure, queries: pd.DataFrame, units: pd.Index) -> Array:
+def _query_counts(measure: MeasureKind, queries: pd.DataFrame, units: pd.Index) -> Array:
     """How many queries a unit has in each direction, [units, 2]."""
     return _per_unit(measure, queries, units, np.ones((len(queries), 1)))
 
 
-def _sums(measure: Measure, queries: pd.DataFrame, units: pd.Index) -> Array:
+def _sums(measure: MeasureKind, queries: pd.DataFrame, units: pd.Index) -> Array:
     """The summed numbers of a unit's queries in each direction, [units, 2 x columns]."""
-    return _per_unit(measure, queries, units, measure.of_query(queries))
+    numbers = measure.numbers({name: queries[name] for name in measure.columns})
+    summed = [numbers[metric] for metric in measure.totals[measure.first].metrics]
+    return _per_unit(measure, queries, units, np.stack(summed, axis=1))
 
 
-def _per_unit(measure: Measure, queries: pd.DataFrame, units: pd.Index, numbers: Array) -> Array:
-    rows = units.get_indexer(pd.Index(measure.unit(queries)))
+def _unit(measure: MeasureKind, queries: pd.DataFrame) -> Array:
+    """The name of what each query is drawn with."""
+    if measure.by_item:
+        return queries["sample_id"].to_numpy(dtype=str)
+    return (queries["direction"] + " " + queries["query_id"]).to_numpy(dtype=str)
+
+
+def _per_unit(
+    measure: MeasureKind, queries: pd.DataFrame, units: pd.Index, numbers: Array
+) -> Array:
+    rows = units.get_indexer(pd.Index(_unit(measure, queries)))
     if (rows < 0).any():
         raise InputError("two cells were evaluated on different media items; run dvc repro")
     marks = [(queries["direction"] == d).to_numpy() for d in DIRECTIONS]

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import artifact
-from mmts.reporting.cells import Cell, Dataset, Source
+from mmts.kinds.measure import MEASURES
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.rerank import RERANKS
+from mmts.reporting import facts
+from mmts.reporting.cells import RERANK, Cell, Clustering, Dataset, Source
 from mmts.reporting.facts import (
     REMEDY,
-    Clustering,
+    Judges,
     Manifest,
     Metrics,
     Model,
@@ -23,7 +27,6 @@ from mmts.reporting.facts import (
     Summary,
     read_facts,
 )
-from mmts.reporting.measure import measure_of
 from mmts.reporting.read import (
     read_class_sizes,
     read_clustered,
@@ -58,7 +61,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
     if not used <= summary["sources"].keys():
         lost = min(used - summary["sources"].keys())
         raise InputError(f"{path} has no source {lost}, which captions or cells are of; {REMEDY}")
-    columns = _class_columns(data / "cluster" / name)
+    clusterings = _clusterings(data / "cluster" / name)
     return Dataset(
         name=name,
         sources=sources,
@@ -70,8 +73,8 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         shifts={
             m: read_method_shifts(data / "shift" / name / m / "shift.parquet") for m in methods
         },
-        columns=columns,
-        class_sizes=_class_sizes(data / "cluster" / name, columns),
+        clusterings=clusterings,
+        class_sizes=_class_sizes(data / "cluster" / name, clusterings),
         unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
         cells=cells,
         repeats=summary.get("repeats", ()),
@@ -93,18 +96,23 @@ def _unused(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
     return found | ({"lost in cutting": lost} if lost else {})
 
 
-def _class_columns(folder: Path) -> dict[str, str]:
-    """The class column of each clustering by one, by the clustering's name."""
-    facts = {file.stem: read_facts(file, Clustering) for file in sorted(folder.glob("*.json"))}
-    return {name: of["column"] for name, of in facts.items() if of["kind"] == "column"}
+def _clusterings(folder: Path) -> dict[str, Clustering]:
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        about = read_facts(file, facts.Clustering)
+        fields = {field: about[field] for field in facts.Clustering.model_fields}
+        found[file.stem] = Clustering(**fields)
+    return found
 
 
-def _class_sizes(folder: Path, columns: Mapping[str, str]) -> dict[str, NDArray[np.int64]]:
+def _class_sizes(
+    folder: Path, clusterings: Mapping[str, Clustering]
+) -> dict[str, NDArray[np.int64]]:
     """The training rows of each class, falling, by column: that with the fewest classes first."""
     found = {}
-    for name, column in columns.items():
-        if column not in found:
-            found[column] = read_class_sizes(folder / f"{name}.parquet")
+    for name, clustering in clusterings.items():
+        if clustering.column and clustering.column not in found:
+            found[clustering.column] = read_class_sizes(folder / f"{name}.parquet")
     return dict(sorted(found.items(), key=lambda item: len(item[1])))
 
 
@@ -124,7 +132,10 @@ def _check_files(
     for method, seed in keys:
         trained, evaluated = _folders(data, name, method, seed)
         files += [trained / f for f in ("run.json", "model.json", "curves.csv")]
-        files += [evaluated / f for f in ("metrics.json", "queries.parquet", "retrievals.json")]
+        files += [
+            evaluated / f
+            for f in ("measure.json", "metrics.json", "queries.parquet", "retrievals.json")
+        ]
     for file in files:
         artifact(file, "run `dvc repro`: the grid names it")
 
@@ -139,8 +150,15 @@ def _check_sources(name: str, cells: Mapping[tuple[str, int], Cell]) -> None:
                 f"{name}: {cell.method} seed {cell.seed} was evaluated on {list(cell.metrics)}, "
                 f"{first.method} seed {first.seed} on {list(first.metrics)}; run dvc repro"
             )
+        if (cell.measure, cell.rerank) != (measure, first.rerank):
+            raise InputError(
+                f"{name}: {cell.method} seed {cell.seed} was not measured by what {first.method} "
+                f"seed {first.seed} was; {REMEDY}"
+            )
+        prefixes = ("",) if first.rerank is None else ("", RERANK)
+        needed = {f"{prefix}{key}" for prefix in prefixes for key in measure.needed}
         for source, metrics in cell.metrics.items():
-            missing = sorted(measure.needed - metrics.keys())
+            missing = sorted(needed - metrics.keys())
             if missing:
                 raise InputError(
                     f"{cell.retrievals.with_name('metrics.json')} lacks {missing[0]} of {source}; "
@@ -157,17 +175,28 @@ def _folders(data: Path, name: str, method: str, seed: int) -> tuple[Path, Path]
 def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
     trained, evaluated = _folders(data, name, method, seed)
     run = read_facts(trained / "run.json", Run)
+    model = read_facts(trained / "model.json", Model)
     metrics = read_facts(evaluated / "metrics.json", Metrics)
-    measure = measure_of(next(iter(metrics.values())))
+    judges = read_facts(evaluated / "measure.json", Judges)
+    measure = MEASURES.validated(judges["measure"])
+    rerank = RERANKS.optional(judges["rerank"])
     return Cell(
         method=method,
         seed=seed,
         run=run,
         curves=read_curves(
-            trained / "curves.csv", measure, learned=run["modulator"] != "scheduled"
+            trained / "curves.csv",
+            measure,
+            learned=MODULATORS.load(run["modulator"]).learned,
+            terms=[run["objective"], *run["terms"]] if run.get("terms") else (),
         ),
         metrics=metrics,
-        queries=read_queries(evaluated / "queries.parquet", measure),
+        queries=read_queries(
+            evaluated / "queries.parquet", measure, ("",) if rerank is None else ("", RERANK)
+        ),
         retrievals=evaluated / "retrievals.json",
-        vision=read_facts(trained / "model.json", Model)["towers"]["vision"]["name"],
+        vision=model["towers"]["vision"]["name"],
+        measure=measure,
+        rerank=rerank,
+        streams={name: of["kind"] for name, of in model.get("streams", {}).items()},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.reporting.cells import Dataset
 from mmts.reporting.comparison import PaperTable
 from mmts.reporting.intervals import Interval
@@ -38,7 +38,7 @@ def markdown(
             "",
         ]
         for table in (overall, *others):
-            lines += [f"**{table.title}**", "", *_table(table), ""]
+            lines += [f"**{escape(table.title)}**", "", *_table(table), ""]
     said = notes(dataset, resamples, names=dataset.publishable)
     lines += [f"- {escape(note)}" for note in said] + [""]
     for paper in papers:

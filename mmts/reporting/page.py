@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.reporting.gallery import data_uri
 from mmts.reporting.report import Report
 from mmts.reporting.speed import COLUMNS, NOTES, Speed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,29 +15,28 @@ from mmts.columns import Kind, check_columns
 from mmts.embeddings import check_embedded, read_texts
 from mmts.errors import InputError, first_line
 from mmts.files import read_parquet
+from mmts.kinds.measure import MeasureKind
+from mmts.kinds.measure._checked import ROUNDING
 from mmts.method import MAX_TAU
 from mmts.reporting.facts import REMEDY
-from mmts.reporting.measure import Measure
 
-CURVES = (
-    "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
-    "val_t2v_R@1", "val_v2t_R@1", "val_rsum", "val_mAP", "val_nDCG",
-)  # fmt: skip
-"""What curves.csv may have; the first six and what is measured it must."""
+CURVES = ("step", "epoch", "loss", "tau_min", "tau_mean", "tau_max")
+"""What curves.csv must have, beside what is measured and each loss term."""
 TAUS = ["tau_min", "tau_mean", "tau_max"]
-ROUNDING = 1e-6
-"""How far a share may lie outside of 0..1."""
 LARGEST = 1e39
 """Of a number of curves.csv, in magnitude: float32 has none above it."""
 
 
-def read_curves(path: Path, measure: Measure, *, learned: bool) -> pd.DataFrame:
+def read_curves(
+    path: Path, measure: MeasureKind, *, learned: bool, terms: Iterable[str] = ()
+) -> pd.DataFrame:
     """What a training has logged; a value that was not is NaN.
 
     Args:
         path: of curves.csv, whose seal was checked.
         measure: what was measured in validation.
         learned: whether the log alone knows tau.
+        terms: loss terms, where there are several.
 
     Raises:
         InputError: it is no such table.
@@ -46,10 +45,13 @@ def read_curves(path: Path, measure: Measure, *, learned: bool) -> pd.DataFrame:
         found = pd.read_csv(path)
     except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors
         raise InputError(f"{path} is not a CSV file ({first_line(error)}); {REMEDY}") from None
-    needed = {*CURVES[:6], *(column for _, column in measure.curves)}
-    missing, odd = needed - set(found), [str(n) for n in found if n not in CURVES]
-    if missing or odd or not isinstance(found.index, pd.RangeIndex):
-        what = f"lacks {min(missing)}" if missing else f"has the column {min(odd, default='')!r}"
+    measured = [column for _, column in measure.curves]
+    if not found.filter(regex="^val_").notna().any(axis=None):  # there is no validation split
+        found = found.assign(**dict.fromkeys(measured, np.nan))
+    needed = {*CURVES, *measured, *terms}
+    missing = needed - set(found)
+    if missing or not isinstance(found.index, pd.RangeIndex):
+        what = f"lacks {min(missing)}" if missing else "has rows of several lengths"
         raise InputError(f"{path} {what}; {REMEDY}")
     if not found.empty:
         check_columns(found, {"step": "whole"}, path, REMEDY)
@@ -61,17 +63,23 @@ def read_curves(path: Path, measure: Measure, *, learned: bool) -> pd.DataFrame:
     return found
 
 
-def read_queries(path: Path, measure: Measure) -> pd.DataFrame:
-    """A row a query of a test; InputError where it is no such table."""
+def read_queries(path: Path, measure: MeasureKind, prefixes: Sequence[str] = ("",)) -> pd.DataFrame:
+    """A row a query of a test; InputError where it is no such table.
+
+    Args:
+        path: of queries.parquet.
+        measure: what gave its columns.
+        prefixes: of those columns.
+    """
     found = read_parquet(path, REMEDY)
     wanted: dict[str, Kind] = dict.fromkeys(
         ("source", "direction", "query_id", "sample_id", "part"), "text"
     )
-    measured = ("AP", "nDCG") if measure.graded else ("rank",)
-    wanted |= dict.fromkeys(measured, "number" if measure.graded else "whole")
-    check_columns(found, wanted, path, REMEDY)
-    low, high = (0, 1) if measure.graded else (1, math.inf)
-    for name in measured:
+    measured = {
+        f"{prefix}{name}": column for prefix in prefixes for name, column in measure.columns.items()
+    }
+    check_columns(found, {**wanted, **{n: c.kind for n, c in measured.items()}}, path, REMEDY)
+    for name, (_, low, high) in measured.items():
         if not _in_bounds(found[name], low - ROUNDING, high + ROUNDING):
             raise InputError(f"{path}: {name} has what is not from {low} to {high}; {REMEDY}")
     return found

@@ -26,7 +26,8 @@ class Report:
     dataset: Dataset
     resamples: int
     tables: tuple[tuple[Table, ...], ...]
-    """Of each test source: of all queries, by cluster size, and by groups where there are any."""
+    """Of each test source: of all queries, by cluster size, and by groups where there are any; each
+    once more after re-ranking."""
     papers: tuple[PaperTable, ...]
     figures: tuple[Figure, ...]
     clusters: tuple[list[Cluster], list[Cluster]]
@@ -50,7 +51,11 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
     )  # fmt: skip
     classes = classes_figure(dataset)
     figures = (
-        *(tail_figure(dataset, s, name=n, **draws) for s, n in zip(sources, names, strict=True)),
+        *(
+            tail_figure(view, source, name=f"{name}-rerank" if view.reranked else name, **draws)
+            for source, name in zip(sources, names, strict=True)
+            for view in dataset.views
+        ),
         sizes_figure(dataset),
         *([] if classes is None else [classes]),
         tau_figure(dataset),
@@ -71,9 +76,10 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
 
 def _tables(dataset: Dataset, source: str, *, resamples: int, seed: int) -> tuple[Table, ...]:
     draws = {"resamples": resamples, "seed": seed}
-    groups = group_table(dataset, source)
-    return (
-        overall_table(dataset, source, **draws),
-        part_table(dataset, source, **draws),
-        *([] if groups is None else [groups]),
+    views = dataset.views
+    found = (
+        *(overall_table(view, source, **draws) for view in views),
+        *(part_table(view, source, **draws) for view in views),
+        *(group_table(view, source) for view in views),
     )
+    return tuple(table for table in found if table is not None)

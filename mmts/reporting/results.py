@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from mmts.reporting.cells import Cell
 from mmts.reporting.markdown import markdown
 from mmts.reporting.page import page
 from mmts.reporting.report import Report
@@ -34,6 +35,11 @@ def write_results(
     for report in reports:
         _write_dataset(results, report)
     _curves(reports).to_csv(results / "curves.csv", index=False, lineterminator="\n")
+    for name, table in (
+        ("terms", _named(reports, lambda cell: cell.term_columns)),
+        ("validation", _named(reports, lambda cell: cell.validated_columns)),
+    ):
+        table.to_csv(results / f"{name}.csv", index=False, lineterminator="\n")
     for name, content in study.items():
         _write(results / name, content)
     link = "study.html" if study else ""
@@ -74,14 +80,32 @@ def _curves(reports: Sequence[Report]) -> pd.DataFrame:
                 "seed": cell.seed,
                 "cell": f"{cell.method}/{cell.seed}",
             }
-            curves = _thinned(cell.curves)
+            curves = _thinned(cell)
             tables.append(curves.assign(**about)[[*about, *curves.columns]])
     return pd.concat(tables, ignore_index=True)
 
 
-def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+def _named(reports: Sequence[Report], columns: Callable[[Cell], Mapping[str, str]]) -> pd.DataFrame:
+    """A row a name and logged step of all cells, for `dvc plots`.
+
+    Args:
+        columns: of the curves of a cell, by name.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for report in reports:
+        for cell in report.dataset.cells.values():
+            curves = _thinned(cell)
+            about = (report.dataset.name, cell.method, f"{cell.method}/{cell.seed}")
+            for name, column in columns(cell).items():
+                logged = curves[["step", column]].dropna()
+                rows += [(*about, name, *row) for row in logged.itertuples(index=False, name=None)]
+    return pd.DataFrame(rows, columns=["dataset", "method", "cell", "name", "step", "value"])
+
+
+def _thinned(cell: Cell) -> pd.DataFrame:
     """At most about _POINTS rows, evenly, and beside them all with a validation."""
-    kept = curves.filter(like="val_").notna().any(axis=1).to_numpy(copy=True)
+    curves = cell.curves
+    kept = curves[list(cell.validated_columns.values())].notna().any(axis=1).to_numpy(copy=True)
     kept[:: max(1, -(-len(curves) // _POINTS))] = True
     return curves.loc[kept]
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
+from mmts.kinds.measure import Columns
+from mmts.kinds.term import TERMS
 from mmts.metrics.longtail import PARTS
-from mmts.reporting.cells import Dataset
+from mmts.reporting.cells import RERANK, Dataset
 from mmts.reporting.intervals import Interval, paired_difference
-from mmts.reporting.measure import Columns
 
 KNOBS = {"temperature": "\N{GREEK SMALL LETTER TAU}", "margin": "margin"}
 
@@ -67,14 +68,16 @@ def overall_table(dataset: Dataset, source: str, *, resamples: int, seed: int) -
     """The measure's numbers of all queries, with the difference in its key."""
     measure = dataset.measure
     gains = _differences(dataset, source, None, resamples=resamples, seed=seed)
-    return _table(dataset, source, "All queries", measure.overall, measure.key, measure.name, gains)
+    return _table(
+        dataset, source, "All queries", measure.overall, measure.first, measure.name, gains
+    )
 
 
 def part_table(dataset: Dataset, source: str, *, resamples: int, seed: int) -> Table:
     """The measure's numbers on head, medium and tail queries, with the difference on tail ones."""
     measure = dataset.measure
     gains = _differences(dataset, source, "tail", resamples=resamples, seed=seed)
-    about = (_by_group(dataset, PARTS), f"tail/{measure.key}", f"tail {measure.name}")
+    about = (_by_group(dataset, PARTS), f"tail/{measure.first}", f"tail {measure.name}")
     return _table(dataset, source, "By cluster size", *about, gains)
 
 
@@ -89,10 +92,11 @@ def group_table(dataset: Dataset, source: str) -> Table | None:
 
 def query_groups(dataset: Dataset, source: str) -> tuple[str, ...]:
     """The groups of queries beside head, medium and tail; the last one is of all other queries."""
-    end = f"/{dataset.measure.key}"
+    end = f"/{dataset.measure.first}"
     keys = dataset.of(dataset.methods[0])[0].metrics[source]
     names = [key.removesuffix(end) for key in keys if key.endswith(end)]
-    return tuple(name for name in names if name not in PARTS)
+    own = [name for name in names if not f"{name}/".startswith(RERANK)]
+    return tuple(name for name in own if name not in PARTS)
 
 
 def best_row(table: Table) -> Row:
@@ -114,20 +118,32 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
     """Per method the few numbers for `dvc exp show`: percent points, means over seeds."""
     return {
         method: {
-            name: round(mean(values), 2)
+            ("rerank_" if view.reranked else "") + name: round(mean(values), 2)
+            for view in dataset.views
             for name, key in dataset.measure.headline.items()
-            if (values := dataset.percents(method, source, key))
+            if (values := view.percents(method, source, key))
         }
         for method in dataset.methods
     }
 
 
 def setting(dataset: Dataset, method: str) -> str:
-    """The range of the method's temperature or margin, such as `margin 0.1–0.3`."""
+    """The range of the method's temperature or margin, such as `margin 0.1–0.3`.
+
+    Then whatever of a schedule and shifts is not the paper's.
+    """
     low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
-    knob = ("learned " if dataset.learned(method) else "") + KNOBS[dataset.quantity(method)]
-    apart = ", without alike pairs" if dataset.leaves_out_alike(method) else ""
-    return f"{knob} {low}" + ("" if low == high else f"–{high}") + apart
+    cell = dataset.of(method)[0]
+    knob = f"{cell.modulator.label} {KNOBS[dataset.quantity(method)]}".lstrip()
+    told = [f"{knob} {low}" + ("" if low == high else f"–{high}")]
+    if cell.schedule is not None and not cell.schedule.paper:
+        told.append(cell.schedule.words)
+    if cell.shift is not None and not cell.shift.paper:
+        told.append(f"shifts by {cell.shift.label}")
+    if dataset.leaves_out_alike(method):
+        told.append("without alike pairs")
+    told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
+    return ", ".join(told)
 
 
 def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:
@@ -149,6 +165,8 @@ def _table(
     difference: str,
     gains: Mapping[str, Interval | None],
 ) -> Table:
+    if dataset.reranked:
+        title = f"{title}, re-ranked: {dataset.reranked}"
     keys = [key for _, columns in groups for _, key in columns]
     columns = [_column([dataset.percents(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from mmts.captions import repeats_line
+from mmts.kinds.stream import STREAMS
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
@@ -120,9 +121,19 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "The best of a column is bold; it is picked on the test items themselves, which flatters "
         "it a little."
     )
-    told = [*_ranks(dataset), *_unused(dataset), *_repeats(dataset, names)]
+    told = [
+        *_ranks(dataset), *_rerank(dataset), *_streams(dataset), *_unused(dataset),
+        *_repeats(dataset, names), *_noise(dataset),
+    ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
+
+
+def _streams(dataset: Dataset) -> list[str]:
+    """A line on what the models read beside the pictures or clips, where there is more."""
+    found = dataset.of(dataset.methods[0])[0].streams
+    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in found.items()]
+    return [f"The vision side reads further streams: {', '.join(named)}."] if named else []
 
 
 def _unused(dataset: Dataset) -> list[str]:
@@ -159,6 +170,17 @@ def _repeats(dataset: Dataset, names: bool) -> list[str]:
     return lines
 
 
+def _noise(dataset: Dataset) -> list[str]:
+    """A line a clustering that puts training captions into no cluster."""
+    count = int((dataset.captions["split"] == "train").sum())
+    return [
+        f"The clustering {name} ({of.label}) takes {of.noise:,} of {count:,} training captions "
+        f"({100 * of.noise / count:.1f} %) for noise; each is a cluster of its own, of size 1."
+        for name, of in dataset.clusterings.items()
+        if of.noise
+    ]
+
+
 def _groups(dataset: Dataset) -> list[str]:
     """A line on the groups of queries that the annotations name, where there are any."""
     found = [query_groups(dataset, source) for source in dataset.test_sources]
@@ -172,16 +194,31 @@ def _groups(dataset: Dataset) -> list[str]:
 
 
 def _ranks(dataset: Dataset) -> list[str]:
-    """A line a source with the numbers that the measure tells of each method, means over seeds."""
-    measure, lines = dataset.measure, []
+    """A line a source with the numbers that the measure tells of each method, means over seeds.
+
+    And one after re-ranking, where there is any.
+    """
+    (start, keys, text), lines = dataset.measure.told, []
     for source in dataset.test_sources:
-        told = []
-        for method in dataset.methods:
-            of = [times * mean(dataset.values(method, source, key)) for key, times in measure.told]
-            told.append(f"{method} {measure.telling.format(*of)}")
-        where = f" on {source}" if len(dataset.test_sources) > 1 else ""
-        lines.append(f"{measure.ranks.format(where=where)}: {'; '.join(told)}.")
+        for view in dataset.views:
+            told = []
+            for method in dataset.methods:
+                of = [times * mean(view.values(method, source, key)) for key, times in keys]
+                told.append(f"{method} {text.format(*of)}")
+            where = f" on {source}" if len(dataset.test_sources) > 1 else ""
+            again = "After re-ranking: " if view.reranked else ""
+            lines.append(f"{again}{start.format(where=where)}: {'; '.join(told)}.")
     return lines
+
+
+def _rerank(dataset: Dataset) -> list[str]:
+    """A line on what re-ranking is, where there is any."""
+    return [
+        f"Re-ranked: {view.reranked}. They get new scores in each direction; all other answers "
+        "stay behind them in the order that they had."
+        for view in dataset.views
+        if view.reranked
+    ]
 
 
 def shortened(text: str, most: int = 500) -> str:

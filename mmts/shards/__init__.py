@@ -4,12 +4,13 @@ A shard is an uncompressed tar. A sample is `<key>.jpg` or `<key>.png`, of clips
 mmts.video.segment), and `<key>.json`, with keys of our own making (`00000042`). The JSON holds the
 lists `captions`, `caption_ids` and `cluster_id`, one entry a caption, and so for each of LISTS that
 the captions table has; of clips also `start` and `stop` in seconds.
-manifest.json has each shard's number of samples and SHA-256, index.parquet the place of each
-member, so that reading neither walks a tar nor unpickles anything. Pictures may stay in tars of
-others (`pack.in_place`): the index has their places too, without a JSON (its bytes are 0), and the
-manifest's `tars` the same facts as of shards, with the number of samples of each split. Of clips
-there is lost.parquet too, and the manifest's `clips` has how they were cut, how many were lost,
-and of each split how many clips have each number of frames.
+Between the two is `<key>.<name>.<ending>` of each stream of the dataset (`mmts.kinds.stream`).
+manifest.json has each shard's number of samples and SHA-256, and the ending of each stream;
+index.parquet has the place of each member, so that reading neither walks a tar nor unpickles
+anything. Pictures may stay in tars of others (`pack.in_place`): the index has their places too,
+without a JSON (its bytes are 0), and the manifest's `tars` the same facts as of shards, with the
+number of samples of each split. Of clips there is lost.parquet too, and the manifest's `clips` has
+how they were cut, how many were lost, and of each split how many clips have each number of frames.
 """
 
 from mmts.shards.clips import short_clips, write_clips

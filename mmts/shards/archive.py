@@ -6,13 +6,14 @@ import hashlib
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import write_json
+from mmts.kinds.stream import StreamKind
 from mmts.sealed import sha256_file, write_sums
 from mmts.shards.in_place import InPlace
 from mmts.shards.index import Place, write_index
@@ -57,12 +58,21 @@ class ShardFile:
         finally:
             self._file.close()
 
-    def add_sample(self, key: str, item: Item, data: bytes, extension: str) -> None:
-        """Append the two members of a sample."""
+    def add_sample(self, key: str, item: Item, members: Mapping[str, bytes]) -> None:
+        """Append a sample.
+
+        Args:
+            key: of its members.
+            item: whose captions go into its JSON.
+            members: by their endings: the picture or clip, then those of the streams.
+        """
         text = sample_json(item)
-        at_image = self._add(f"{key}.{extension}", data)
+        (extension, at_image), *streams = (
+            (ending, (self._add(f"{key}.{ending}", data), len(data), zlib.crc32(data)))
+            for ending, data in members.items()
+        )
         at_json = self._add(f"{key}.json", text)
-        where = at_image, len(data), zlib.crc32(data), at_json, len(text)
+        where = *at_image, at_json, len(text), tuple(place for _, place in streams)
         self._places.append(Place(key, item.sample_id, extension, *where))
 
     def facts(self) -> Shard:
@@ -130,6 +140,7 @@ def write_tables(
     cluster_size: dict[int, int],
     clips: dict[str, Any] | None = None,
     tars: dict[str, InPlace] | None = None,
+    streams: Mapping[str, StreamKind] | None = None,
 ) -> dict[str, Any]:
     """Write index.parquet and manifest.json of shards by name; return the manifest.
 
@@ -139,6 +150,7 @@ def write_tables(
         found: what was packed, at least.
         cluster_size: training rows of each cluster_id.
         clips: how clips were cut; None for pictures.
+        streams: by name.
         tars: that are read in place, by name; the index then has all samples in order of `found`.
     """
     places = [(s.split, name, place) for name, s in shards.items() for place in s.places]
@@ -146,7 +158,8 @@ def write_tables(
         places += [(split, name, at) for name, tar in tars.items() for split, at in tar.places]
         order = {item.sample_id: (SPLITS.index(item.split), n) for n, item in enumerate(found)}
         places.sort(key=lambda place: order[place[2].sample_id])
-    write_index(folder / "index.parquet", places, {item.sample_id: item for item in found})
+    names = list(streams or ())
+    write_index(folder / "index.parquet", places, {item.sample_id: item for item in found}, names)
     samples = Counter(split for split, _, _ in places)
     manifest: dict[str, Any] = {
         "shards": {
@@ -163,6 +176,8 @@ def write_tables(
         manifest["clips"] = clips
     if tars:
         manifest["tars"] = {name: tar.facts() for name, tar in tars.items()}
+    if streams:
+        manifest["streams"] = {name: kind.extension for name, kind in streams.items()}
     write_json(folder / "manifest.json", manifest)
     write_sums(folder, {name: s.sha256 for name, s in shards.items()})
     return manifest

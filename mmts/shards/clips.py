@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
+from mmts.kinds.stream import StreamKind
 from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, write_tables
 from mmts.shards.cutting import Clip, Job, Kept, cut_video, video_files
@@ -36,8 +37,9 @@ FORMAT = 2
 
 
 def write_clips(
-    folder: Path, found: list[Item], cluster_size: dict[int, int], settings: Pack, kept: Path
-) -> dict[str, Any]:
+    folder: Path, found: list[Item], cluster_size: dict[int, int], settings: Pack, kept: Path,
+    streams: Mapping[str, StreamKind] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Write the shards of all splits with their tables; return the manifest.
 
     Args:
@@ -45,7 +47,9 @@ def write_clips(
         found: what `items` gives.
         cluster_size: training rows of each cluster_id; goes into the manifest.
         settings: `datasets.<name>.pack`.
-        kept: where finished videos are kept until `folder` has its final name. Remove it then.
+        kept: where finished videos are kept until `folder` has its final name. Remove it then. Its
+            name must tell other code and settings of streams apart.
+        streams: `datasets.<name>.streams`.
 
     Raises:
         InputError: settings or media are missing, a video has changed since the captions stage, or
@@ -56,7 +60,7 @@ def write_clips(
         total=len(found), desc="pack", unit="clip", mininterval=0.5, bar_format=BAR_OF_UNEVEN_WORK
     ) as bar:
         tally = Tally(found, settings.max_bad_share, bar)
-        jobs = make_jobs(found, settings, short_side, kept, tally)
+        jobs = make_jobs(found, settings, short_side, kept, tally, streams or {})
         with partials_removed(kept):
             done = cut_all(jobs, settings.workers, tally)
     lost = tally.table()
@@ -88,7 +92,7 @@ def write_clips(
             for split, of_split in frames.items()
         },
     }
-    return write_tables(folder, shards, found, cluster_size, clips=how)
+    return write_tables(folder, shards, found, cluster_size, clips=how, streams=streams)
 
 
 def _frame_counts(path: Path, shard: Shard) -> Iterator[int]:
@@ -144,8 +148,9 @@ def check(found: list[Item], settings: Pack) -> int:
 
 
 def make_jobs(
-    found: list[Item], settings: Pack, short_side: int, kept: Path, tally: Tally
-) -> list[Job]:
+    found: list[Item], settings: Pack, short_side: int, kept: Path, tally: Tally,
+    streams: Mapping[str, StreamKind],
+) -> list[Job]:  # fmt: skip
     """A job for each video that is there; the clips of the others are lost."""
     videos: dict[str, list[Item]] = {}
     for item in found:
@@ -172,6 +177,7 @@ def make_jobs(
         job = Job(
             media, files, clips, short_side, settings.frame_rate, settings.quality,
             settings.shard_size, kept / hashlib.sha256(media.encode()).hexdigest()[:32], "",
+            dict(streams),
         )  # fmt: skip
         what = {
             "format": FORMAT,
@@ -179,6 +185,8 @@ def make_jobs(
             "files": files,
             "clips": [(clip.key, sample_json(clip.item).decode()) for clip in clips],
             **{name: getattr(job, name) for name in shown},
+            "streams": {name: kind.model_dump(mode="json") for name, kind in streams.items()},
+            "columns": [dict(clip.item.columns) for clip in clips],
         }
         text = json.dumps(what, ensure_ascii=False)
         jobs.append(job._replace(fingerprint=hashlib.sha256(text.encode()).hexdigest()))

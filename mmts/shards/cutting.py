@@ -7,16 +7,17 @@ that they depend on. It gets its name when it is complete.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from mmts.errors import InputError
 from mmts.files import output_folder, write_json
+from mmts.kinds.stream import StreamKind
 from mmts.sealed import sha256_file, write_sums
 from mmts.shards.archive import Shard, ShardFile
 from mmts.shards.index import Place
-from mmts.shards.items import Item
+from mmts.shards.items import Item, members
 from mmts.video import cut_many
 
 NOTE = "note.json"
@@ -45,7 +46,8 @@ class Job(NamedTuple):
         short_side, frame_rate, quality: as in `mmts.video.cut_many`.
         shard_size: clips a shard at most.
         folder: where the shards are kept.
-        fingerprint: of everything above and the versions that matter.
+        fingerprint: of everything that decides the shards, and the versions that matter.
+        streams: by name.
     """
 
     media: str
@@ -57,6 +59,11 @@ class Job(NamedTuple):
     shard_size: int
     folder: Path
     fingerprint: str
+    streams: Mapping[str, StreamKind]
+
+
+Spooled = dict[int, dict[str, tuple[int, int]]]
+"""Where in the spool the members of each clip are, offset and size, by their endings."""
 
 
 class Seen(NamedTuple):
@@ -85,7 +92,7 @@ def cut_video(job: Job) -> Iterator[Seen | Kept]:
     """Each clip as it is cut or lost, then the shards; or those that an earlier run has kept.
 
     Raises:
-        InputError: the video changed meanwhile.
+        InputError: the video changed meanwhile, or a stream cannot be packed.
         OSError: the shards cannot be written.
     """
     note = _kept(job)
@@ -95,7 +102,7 @@ def cut_video(job: Job) -> Iterator[Seen | Kept]:
         yield Kept(shards, earlier=True)
         return
     lost = {}
-    places: dict[int, tuple[int, int]] = {}
+    places: Spooled = {}
     with output_folder(job.folder) as work:
         spool = work / "spool"  # clips come by their end, and may be larger than memory
         with open(spool, "wb") as file:
@@ -103,9 +110,10 @@ def cut_video(job: Job) -> Iterator[Seen | Kept]:
                 if isinstance(segment, str):
                     lost[number] = segment
                 else:
-                    places[number] = file.tell(), len(segment)
+                    places[number] = {"mjpeg": (file.tell(), len(segment))}
                     file.write(segment)
                 yield Seen(number, lost.get(number))
+            _spool_streams(job, file, places)
         if video_files(job.media) != job.files:
             raise InputError(f"{job.media} changed while it was packed; run `dvc repro`")
         shards = _write(job, work, spool, places)
@@ -134,9 +142,17 @@ def _segments(job: Job) -> Iterator[tuple[int, bytes | str]]:
         yield number, reason
 
 
-def _write(
-    job: Job, work: Path, spool: Path, places: dict[int, tuple[int, int]]
-) -> dict[str, Shard]:
+def _spool_streams(job: Job, file: BinaryIO, places: Spooled) -> None:
+    """Append the members of the streams of all clips that are there."""
+    numbers = sorted(places)
+    items = [job.clips[number].item for number in numbers]
+    for name, kind in job.streams.items() if items else ():
+        for number, data in zip(numbers, members(name, kind, items), strict=True):
+            places[number][f"{name}.{kind.extension}"] = file.tell(), len(data)
+            file.write(data)
+
+
+def _write(job: Job, work: Path, spool: Path, places: Spooled) -> dict[str, Shard]:
     """The shards of the clips that are there, in order of the table."""
     shards = {}
     by_split: dict[str, list[int]] = {}
@@ -149,9 +165,11 @@ def _write(
                 with ShardFile(work / name, split) as shard:
                     for number in numbers[start : start + job.shard_size]:
                         key, item = job.clips[number]
-                        file.seek(places[number][0])
-                        data = file.read(places[number][1])
-                        shard.add_sample(key, item, data, "mjpeg")
+                        found = {}
+                        for ending, (at, size) in places[number].items():
+                            file.seek(at)
+                            found[ending] = file.read(size)
+                        shard.add_sample(key, item, found)
                 shards[name] = shard.facts()
     return shards
 
@@ -178,6 +196,8 @@ def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
             if sha256_file(job.folder / name) != shard.sha256:
                 return None
             shard.places[:] = [Place(*place) for place in shard.places]
+            if any(len(place.streams) != len(job.streams) for place in shard.places):
+                return None
         return shards, {int(number): str(reason) for number, reason in note["lost"]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

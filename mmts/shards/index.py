@@ -5,7 +5,7 @@ So a split of millions is opened without reading its shards, and its captions li
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,11 +25,17 @@ COLUMNS = {
     "caption_ids": pa.list_(pa.string()), "cluster_id": pa.list_(pa.int64()),
 }  # fmt: skip
 """What is read, and without a gap."""
+PLACE = ("offset", "bytes", "crc32")
+"""What the index has of a member: of the picture or clip as `image_…`, of a stream as
+`stream_<name>_…`."""
 NOT_READ = {"key", "extension", "json_offset", "json_bytes"}
 
 
 class Place(NamedTuple):
-    """Where in its shard a sample stands."""
+    """Where in its shard a sample stands.
+
+    `streams` has offset, bytes and CRC-32 of the member of each stream, in the dataset's order.
+    """
 
     key: str
     sample_id: str
@@ -39,32 +45,39 @@ class Place(NamedTuple):
     image_crc32: int
     json_offset: int
     json_bytes: int
+    streams: Sequence[Sequence[int]] = ()
 
 
 def write_index(
-    path: Path, places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item]
-) -> None:
+    path: Path, places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item],
+    streams: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Write the index of samples in packed order.
 
     Args:
         path: where to.
         places: split, shard and place of each.
         item_of: what was packed, by sample_id.
+        streams: their names.
     """
     parts = [
-        _table(places[start : start + ROWS], item_of)
+        _table(places[start : start + ROWS], item_of, streams)
         for start in range(0, max(1, len(places)), ROWS)
     ]
     whole = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     pq.write_table(whole, path)
 
 
-def _table(places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item]) -> pa.Table:
+def _table(
+    places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item], streams: Sequence[str]
+) -> pa.Table:
     """A part of the index in Arrow arrays, which take a fraction of Python's lists."""
     columns: dict[str, list[Any]] = {"split": [], "shard": []}
-    columns |= {name: [] for name in Place._fields}
-    for split, shard, place in places:
-        for name, value in zip(columns, (split, shard, *place), strict=True):
+    columns |= {name: [] for name in Place._fields if name != "streams"}
+    columns |= {name: [] for stream in streams for name in columns_of(stream)}
+    for split, shard, (*place, members) in places:
+        numbers = [number for member in members for number in member]
+        for name, value in zip(columns, (split, shard, *place, *numbers), strict=True):
             columns[name].append(value)
     samples = [sample_of(item_of[place.sample_id]) for _, _, place in places]
     for name in samples[0] if samples else ():
@@ -73,8 +86,19 @@ def _table(places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item]
     return pa.table(columns)
 
 
-def read_index(path: Path, split: str, remedy: str) -> pa.Table:
+def columns_of(stream: str) -> list[str]:
+    """Return the names of the columns with the place of a stream's member."""
+    return [f"stream_{stream}_{name}" for name in PLACE]
+
+
+def read_index(path: Path, split: str, remedy: str, streams: Iterable[str] = ()) -> pa.Table:
     """The rows of one split, without what stock tools alone need of the place.
+
+    Args:
+        path: of the index.
+        split: whose rows.
+        remedy: what to do where it is damaged.
+        streams: whose places must be there.
 
     Raises:
         InputError: the file is missing, no Parquet, or of an older version of this project.
@@ -97,13 +121,14 @@ def read_index(path: Path, split: str, remedy: str) -> pa.Table:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's or the rights' fault
         raise InputError(f"{path} is not a Parquet file ({first_line(error)}); {remedy}") from None
-    _check(found, path, remedy)
+    wanted = [name for stream in streams for name in columns_of(stream)]
+    _check(found, {**COLUMNS, **dict.fromkeys(wanted, pa.int64())}, path, remedy)
     return found
 
 
-def _check(found: pa.Table, path: Path, remedy: str) -> None:
+def _check(found: pa.Table, columns: Mapping[str, pa.DataType], path: Path, remedy: str) -> None:
     """InputError where a column is missing, of another type, or not as long as the captions."""
-    for name, kind in COLUMNS.items():
+    for name, kind in columns.items():
         there = found.column_names.count(name) == 1
         if not there or not _is(found[name], kind):
             raise InputError(f"{path}: {name} is not there or not of {kind}, once each; {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,22 @@ from tqdm import tqdm
 
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
+from mmts.kinds.stream import StreamKind
 from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture
 from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.in_place import find_in_place
-from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, members
 from mmts.shards.tars import EXTENSIONS
 
 
 def write_shards(
-    folder: Path, found: list[Item], cluster_size: dict[int, int], settings: Pack
+    folder: Path,
+    found: list[Item],
+    cluster_size: dict[int, int],
+    settings: Pack,
+    streams: Mapping[str, StreamKind] | None = None,
 ) -> dict[str, Any]:
     """Write the shards of all splits with manifest.json and index.parquet; return the manifest.
 
@@ -30,9 +36,11 @@ def write_shards(
         found: what `items` gives.
         cluster_size: training rows of each cluster_id; goes into the manifest.
         settings: `datasets.<name>.pack`.
+        streams: `datasets.<name>.streams`; not where pictures are in place.
 
     Raises:
-        InputError: a picture has changed since the captions stage saw it, or cannot be read.
+        InputError: a picture has changed since the captions stage saw it, or cannot be read; a
+            stream cannot be packed.
     """
     reader = MediaReader()
     shards: dict[str, Shard] = {}
@@ -47,10 +55,21 @@ def write_shards(
                 with ShardFile(folder / name, split) as shard:
                     for n, item in enumerate(members[start : start + settings.shard_size], start):
                         data, extension = picture(item, reader, settings.image_size)
-                        shard.add_sample(f"{n:08d}", item, data, extension)
+                        shard.add_sample(
+                            f"{n:08d}", item, {extension: data, **_of_streams(item, streams or {})}
+                        )
                         bar.update()
                 shards[name] = shard.facts()
-    return write_tables(folder, shards, found, cluster_size, tars=tars)
+    return write_tables(folder, shards, found, cluster_size, tars=tars, streams=streams)
+
+
+def _of_streams(item: Item, streams: Mapping[str, StreamKind]) -> dict[str, bytes]:
+    """The members of an item's streams by their endings."""
+    return {
+        f"{name}.{kind.extension}": data
+        for name, kind in streams.items()
+        for data in members(name, kind, [item])
+    }
 
 
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import read_json, require
+from mmts.kinds.stream import ENDING, IMAGE, NAME
 from mmts.shards.in_place import path_of
-from mmts.shards.index import read_index
+from mmts.shards.index import PLACE, columns_of, read_index
 from mmts.shards.samples import Samples
 from mmts.shards.tars import REMEDY as REMEDY_TARS
 from mmts.shards.verified import memory_of, verify
@@ -41,6 +42,7 @@ class ShardReader:
         samples: what the JSON of each sample says, in packed order.
         cluster_size: training rows of each cluster_id of the packed clustering.
         video: whether the samples are clips: `segment` gives them, not `image_bytes`.
+        streams: names of the further streams and the endings of their files: `member` gives them.
     """
 
     def __init__(self, folder: Path, split: str, tars: bool = True) -> None:
@@ -50,15 +52,20 @@ class ShardReader:
         check_shards(folder, manifest, split, tars)
         self.cluster_size = {int(c): int(n) for c, n in manifest["cluster_size"].items()}
         self.video = "clips" in manifest
-        index = read_index(folder / "index.parquet", split, REMEDY)
+        self.streams: dict[str, str] = manifest.get("streams", {})
+        index = read_index(folder / "index.parquet", split, REMEDY, self.streams)
         self.samples = Samples(index)
         shard = index["shard"].combine_chunks()
         self._folder = folder
         self._names: list[str] = shard.dictionary.to_pylist()
         self._shard = shard.indices.to_numpy(zero_copy_only=False)
-        self._offset, self._size, self._crc = (
-            index[name].to_numpy() for name in ("image_offset", "image_bytes", "image_crc32")
-        )
+        of_main = {IMAGE: [f"image_{name}" for name in PLACE]}
+        self._places = {
+            stream: np.stack([index[name].to_numpy() for name in names])
+            for stream, names in (
+                of_main | {stream: columns_of(stream) for stream in self.streams}
+            ).items()
+        }
         _check_places(self, manifest, folder)
 
     def __len__(self) -> int:
@@ -68,9 +75,8 @@ class ShardReader:
         """The same split with some of its samples alone; `cluster_size` stays that of all."""
         part = copy(self)
         part.samples = self.samples.take(numbers)
-        part._shard, part._offset, part._size, part._crc = (
-            column[numbers] for column in (self._shard, self._offset, self._size, self._crc)
-        )
+        part._shard = self._shard[numbers]
+        part._places = {stream: place[:, numbers] for stream, place in self._places.items()}
         return part
 
     def __getstate__(self) -> dict[str, Any]:
@@ -79,23 +85,28 @@ class ShardReader:
     def __del__(self) -> None:
         self._close()
 
-    def _place(self, number: int) -> tuple[str, int, int]:
-        """Shard, offset and size of a sample's picture or clip."""
-        shard = self._names[self._shard[number]]
-        return shard, int(self._offset[number]), int(self._size[number])
+    def _place(self, number: int, stream: str) -> tuple[str, int, int, int]:
+        """Shard, offset, size and CRC-32 of a member of a sample."""
+        offset, size, crc = self._places[stream][:, number].tolist()
+        return self._names[self._shard[number]], offset, size, crc
 
     def image_bytes(self, number: int) -> bytes:
         """The jpg or png of sample `number`."""
-        shard, offset, size = self._place(number)
+        return self.member(number, IMAGE)
+
+    def member(self, number: int, stream: str) -> bytes:
+        """Return what is stored of a further stream of sample `number`."""
+        shard, offset, size, crc = self._place(number, stream)
         file = self._files.get(shard)
         if file is None:
             file = self._open(shard)
         data = os.pread(file, size, offset)
-        if len(data) != size or crc32(data) != self._crc[number]:
+        if len(data) != size or crc32(data) != crc:
             path = path_of(self._folder, shard)
             remedy = REMEDY if path.parent == self._folder else REMEDY_TARS
+            called = "picture" if stream == IMAGE else stream
             what = "is damaged in" if len(data) == size else "ends before"
-            raise InputError(f"{path} {what} its picture {number}; {remedy}")
+            raise InputError(f"{path} {what} its {called} {number}; {remedy}")
         return data
 
     def _open(self, shard: str) -> int:
@@ -117,7 +128,7 @@ class ShardReader:
         Each has a map of its own, which ends with it: a map a shard would hold open hundreds of
         files in each process, and take no less time beside the decoding.
         """
-        shard, offset, size = self._place(number)
+        shard, offset, size, _ = self._place(number, IMAGE)
         start = offset - offset % ALLOCATIONGRANULARITY
         path = self._folder / shard
         with open(path, "rb") as file:
@@ -143,6 +154,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         and all(_has(facts, {**tar, "samples": dict}) for facts in tars.values())
         and _has(found["samples"], dict.fromkeys(SPLITS, int))
         and _sound_clips(found.get("clips", {}))
+        and _sound_streams(found.get("streams", {}))
         and all(WHOLE.fullmatch(name) for name in found["cluster_size"])
         and all(type(size) is int for size in found["cluster_size"].values())
     )
@@ -163,6 +175,14 @@ def _sound_clips(clips: Any) -> bool:
     )
 
 
+def _sound_streams(streams: Any) -> bool:
+    """Return whether it has the ending of each stream by its name."""
+    return isinstance(streams, dict) and all(
+        NAME.fullmatch(name) and isinstance(ending, str) and ENDING.fullmatch(ending)
+        for name, ending in streams.items()
+    )
+
+
 def _has(facts: Any, wanted: Mapping[str, type]) -> bool:
     """Whether it is a mapping with values of these types; numbers as a file's size may be."""
     return isinstance(facts, dict) and all(
@@ -176,10 +196,10 @@ def _check_places(reader: ShardReader, manifest: dict[str, Any], folder: Path) -
     known = {**manifest.get("tars", {}), **manifest["shards"]}
     size = {name: facts["bytes"] for name, facts in known.items()}
     of_shard = np.array([size.get(name, -1) for name in reader._names], dtype=np.int64)
-    end = of_shard[reader._shard] if len(of_shard) else reader._offset
-    offset, length = reader._offset, reader._size
-    if ((offset < 0) | (length < 0) | (offset > end) | (length > end - offset)).any():
-        raise InputError(f"{folder / 'index.parquet'} names places outside of shards; {REMEDY}")
+    for offset, length, _ in reader._places.values():
+        end = of_shard[reader._shard] if len(of_shard) else offset
+        if ((offset < 0) | (length < 0) | (offset > end) | (length > end - offset)).any():
+            raise InputError(f"{folder / 'index.parquet'} names places outside of shards; {REMEDY}")
 
 
 def check_shards(folder: Path, manifest: dict[str, Any], split: str, tars: bool = True) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from selectors import EVENT_READ, DefaultSelector
+from types import MappingProxyType
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from mmts import tars
 from mmts.errors import InputError
+from mmts.kinds.stream import IMAGE
 
 MEDIA = ("jpg", "jpeg", "png", "webp", "mjpeg")
-ALLOWED = frozenset((*MEDIA, "json"))
-"""Endings of the members that are read at all."""
+"""Endings of the picture or clip. With JSON and those of the streams, they are all that is read."""
+JSON = "json"
+NO_STREAMS: Mapping[str, str] = MappingProxyType({})
 PIECE, PATIENCE = 1 << 20, 100
 MANIFEST = 1 << 28  # bytes, at most
 DAMAGE = (OSError, *tars.DAMAGE)
@@ -34,13 +37,14 @@ class Streamed(NamedTuple):
         shard: the address of its shard.
         key: what its members' names have in common.
         said: its JSON; empty where it has none.
-        media: the file of its picture or clip, not decoded; empty where it has none.
+        members: what is stored of it, not decoded: the picture or clip as IMAGE, and each further
+            stream by its name, where it has them.
     """
 
     shard: str
     key: str
     said: dict[str, Any]
-    media: bytes
+    members: Mapping[str, bytes]
 
     @property
     def name(self) -> str:
@@ -54,13 +58,22 @@ class Remote:
     A file's name follows after `/`, or stands for `{}`: `pipe:aws s3 cp s3://bucket/cc3m/{} -`.
     """
 
-    def __init__(self, base: str) -> None:
-        """InputError without webdataset."""
+    def __init__(self, base: str, streams: Mapping[str, str] = NO_STREAMS) -> None:
+        """
+        Args:
+            base: the folder or URL.
+            streams: names of the further streams that are read, and the endings of their files.
+
+        Raises:
+            InputError: webdataset is not there.
+        """
         if find_spec("webdataset") is None:
             raise InputError(
                 "streaming needs webdataset; run `pip install '.[stream]'` in the checkout"
             )
         self.base = base
+        self._names = dict.fromkeys(MEDIA, IMAGE)
+        self._names |= {f"{stream}.{ending}": stream for stream, ending in streams.items()}
 
     def url(self, name: str) -> str:
         """The address of a file there."""
@@ -122,6 +135,10 @@ class Remote:
     def samples(self, name: str, digest: str | None) -> Iterator[Streamed]:
         """The samples of a shard, in order.
 
+        Args:
+            name: of the shard.
+            digest: its SHA-256; None where it is not to be checked.
+
         Raises:
             InputError: it cannot be read, a sample's JSON is no mapping, or, after the last one,
                 its SHA-256 is not `digest`.
@@ -132,8 +149,8 @@ class Remote:
         hashed = Hashed(stream)
         try:
             with opened(stream):
-                for sample in group_by_keys(_members(url, hashed)):
-                    yield _streamed(url, sample)
+                for sample in group_by_keys(_members(url, hashed, {*self._names, JSON})):
+                    yield _streamed(url, sample, self._names)
                 found = hashed.hexdigest()
         except InputError:
             raise
@@ -187,8 +204,8 @@ class Hashed:
         return self._hash.hexdigest()
 
 
-def _members(url: str, stream: Hashed) -> Iterator[dict[str, Any]]:
-    """The members that are read, as webdataset has them. No compressed tars: a few bytes of one
+def _members(url: str, stream: Hashed, endings: Container[str]) -> Iterator[dict[str, Any]]:
+    """The members of some endings, as webdataset has them. No compressed tars: a few bytes of one
     may be gigabytes."""
     from webdataset.tariterators import base_plus_ext
 
@@ -196,16 +213,20 @@ def _members(url: str, stream: Hashed) -> Iterator[dict[str, Any]]:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # else they add up
             ending = (base_plus_ext(member.name)[1] or "").lower()
-            if member.isreg() and ending in ALLOWED:
+            if member.isreg() and ending in endings:
                 tars.refuse_sparse(url, member)
                 yield {"fname": member.name, "data": tars.content(archive, member), "__url__": url}
 
 
-def _streamed(url: str, sample: Mapping[str, Any]) -> Streamed:
-    media = next((sample[ending] for ending in MEDIA if ending in sample), b"")
-    found = Streamed(url, sample["__key__"], {}, media)
+def _streamed(url: str, sample: Mapping[str, Any], names: Mapping[str, str]) -> Streamed:
+    """The sample, with the members of some endings by the names of their streams."""
+    members: dict[str, bytes] = {}
+    for ending, name in names.items():
+        if ending in sample:
+            members.setdefault(name, sample[ending])
+    found = Streamed(url, sample["__key__"], {}, members)
     try:
-        said = json.loads(sample.get("json", b"{}"))
+        said = json.loads(sample.get(JSON, b"{}"))
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{found.name}: its JSON cannot be read ({error}); copy the shard again"

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 ROWS = 1024
+STREAM = "stream_"  # begins what the index has of a stream
 PLACES = {"shard", "image_offset", "image_bytes", "image_crc32"}
 Sample = dict[str, Any]
 
@@ -69,7 +70,11 @@ class Samples(Sequence[Sample]):
 
     def __init__(self, index: pa.Table) -> None:
         """`index`: what `read_index` gives."""
-        names = [name for name in index.column_names if name not in PLACES]
+        names = [
+            name
+            for name in index.column_names
+            if name not in PLACES and not name.startswith(STREAM)
+        ]
         order = ["sample_id", "source", "split"]
         self._table = index.select([*order, *(name for name in names if name not in order)])
 

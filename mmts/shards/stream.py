@@ -15,7 +15,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from mmts.errors import InputError
-from mmts.shards.remote import Remote, Streamed
+from mmts.shards.remote import NO_STREAMS, Remote, Streamed
 
 SHARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.tar")
 
@@ -34,6 +34,7 @@ class ShardStream(IterableDataset[Streamed]):
     def __init__(
         self, base: str, split: str, *, seed: int, buffer: int = 1000, rank: int = 0,
         ranks: int = 1, workers: int = 1, shards: Mapping[str, Mapping[str, Any]] | None = None,
+        streams: Mapping[str, str] = NO_STREAMS,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -45,12 +46,13 @@ class ShardStream(IterableDataset[Streamed]):
             workers: that read in each rank, where that is known.
             shards: as in manifest.json: `split`, and `sha256` where it is to be checked. Without
                 it, that of `base` is read.
+            streams: names of the further streams that are read, and the endings of their files.
 
         Raises:
             InputError: the manifest cannot be read or has a name that is no plain file name; there
                 are fewer shards than readers.
         """
-        self.remote, self.seed, self.buffer, self.epoch = Remote(base), seed, buffer, 0
+        self.remote, self.seed, self.buffer, self.epoch = Remote(base, streams), seed, buffer, 0
         self.rank, self.ranks = rank, ranks
         found = shards if shards is not None else self.remote.manifest()["shards"]
         for name, facts in found.items():

@@ -10,17 +10,18 @@ import pyarrow.parquet as pq
 
 from mmts.errors import InputError, first_line
 from mmts.files import read_json
+from mmts.kinds.stream import IMAGE
 from mmts.shards.reader import REMEDY, ShardReader
 from mmts.shards.remote import Streamed
 from mmts.video import SegmentReader
 
 
 class StreamedReader(ShardReader):
-    """Knows of all samples what their JSON says, and has the pictures or clips that it is given.
+    """Knows of all samples what their JSON says, and has the members of those that it is given.
 
     Attributes:
         shards: what the manifest says of each shard.
-        asked: the sample whose picture or clip was asked for last; None after `hold`.
+        asked: the sample of which a member was asked for last; None after `hold`.
     """
 
     def __init__(self, folder: Path, split: str) -> None:
@@ -45,7 +46,7 @@ class StreamedReader(ShardReader):
         self.asked: Streamed | None = None
 
     def hold(self, samples: list[Streamed]) -> list[int]:
-        """Have the pictures or clips of these samples, and no others; their numbers.
+        """Have the members of these samples, and no others; their numbers.
 
         Raises:
             InputError: a sample is not the one that the index has under its key.
@@ -67,10 +68,12 @@ class StreamedReader(ShardReader):
             )
         return number
 
-    def image_bytes(self, number: int) -> bytes:
-        """The jpg or png of sample `number`."""
+    def member(self, number: int, stream: str) -> bytes:
+        """Return what is stored of a stream of sample `number`."""
         self.asked = self._held[number]
-        return self.asked.media
+        if stream not in self.asked.members and stream != IMAGE:
+            raise InputError(f"it has no {stream}.{self.streams[stream]}")
+        return self.asked.members.get(stream, b"")
 
     def segment(self, number: int) -> SegmentReader:
         """The frames of clip `number`."""

@@ -1,13 +1,9 @@
-"""One module a dataset: its files -> rows of the captions table."""
+"""What the kinds of sources read with: files of a dataset -> rows of the captions table."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple
-
-from mmts.settings.sources import OpenMojiSource, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,19 +11,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-MODULES = {
-    kind: f"mmts.sources.{module}"
-    for kind, module in {
-        "cc3m": "cc3m",
-        "coco": "karpathy",
-        "ek100": "ek100",
-        "flickr30k": "karpathy",
-        "flickr8k": "flickr8k",
-        "openmoji": "openmoji",
-        "table": "table",
-    }.items()
-}
-"""Kind of source -> the module that reads it."""
 MISSING = "missing"  # begins every reason that says a listed image is not there
 CAPTION_BYTES = 100_000  # of UTF-8, beyond any caption
 
@@ -36,7 +19,8 @@ class SourceRows(NamedTuple):
     """What a source yields before the shared checks of `mmts.captions`.
 
     rows: columns sample_id, caption, media; optional caption_id, split, group (rows of one group
-        stay in one split), class_<name>, start and stop (seconds of a video), lacks (why a listed
+        stay in one split), class_<name>, stream_<name> (what JSON can say, the same in all rows
+        of an item), start and stop (seconds of a video), lacks (why a listed
         image is known not to be there, beginning with `MISSING`, or empty). A row index
         that says where the row stood.
     credit: plain text to show under the pictures.
@@ -57,18 +41,3 @@ class SourceRows(NamedTuple):
     min_coverage: float | None = None
     untried: Mapping[str, int] = MappingProxyType({})
     uncaptioned: Mapping[str, int] = MappingProxyType({})
-
-
-def read_source(settings: Source, raw: Path, work: Path, final: Path) -> SourceRows:
-    """Rows of one source.
-
-    Args:
-        settings: its entry in params.yaml.
-        raw: data/raw/<dataset>.
-        work: folder to write pictures to that the source makes itself.
-        final: what `work` will be called when the stage has finished.
-    """
-    reader = import_module(MODULES[settings.kind])
-    own = (work, final) if isinstance(settings, OpenMojiSource) else ()
-    rows: SourceRows = reader.read(settings, raw, *own)
-    return rows

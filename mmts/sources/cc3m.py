@@ -6,16 +6,19 @@ import csv
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
-from mmts.settings.sources import CC3MPart, CC3MSource
 from mmts.sources import MISSING, SourceRows
 from mmts.sources.img2dataset import read_output
 from mmts.sources.names import check_inside, check_once
 from mmts.sources.table import first_per_split
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.cc3m import Kind, Part
 
 CREDIT = (
     "Conceptual Captions: P. Sharma, N. Ding, S. Goodman, R. Soricut (2018), A Cleaned, "
@@ -26,9 +29,9 @@ SHARD = 10_000  # lines a shard: img2dataset's default
 HEADER = ("caption", "url")
 
 
-def read(settings: CC3MSource, raw: Path) -> SourceRows:
+def read(settings: Kind, raw: Path) -> SourceRows:
     """A row a listed image of each split, also of those that could not be downloaded."""
-    parts: dict[str, CC3MPart] = {
+    parts: dict[str, Part] = {
         split: part for split in SPLITS if (part := getattr(settings, split)) is not None
     }
     alone = [split for split, part in parts.items() if part.images is None]
@@ -56,7 +59,7 @@ def read(settings: CC3MSource, raw: Path) -> SourceRows:
     )
 
 
-def read_part(part: CC3MPart, raw: Path) -> pd.DataFrame:
+def read_part(part: Part, raw: Path) -> pd.DataFrame:
     """key, caption, media and lacks of one split; the index says which line or record it is."""
     if part.images is not None and part.names == "img2dataset":
         return read_output(raw / part.images)

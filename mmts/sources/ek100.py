@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
-from mmts.settings.sources import EK100Source
 from mmts.sources import SourceRows
 from mmts.sources.ek100_files import (
     TEST,
@@ -20,6 +20,9 @@ from mmts.sources.ek100_files import (
     read_train_sentences,
 )
 from mmts.sources.table import first_per_split
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.ek100 import Kind
 
 PREFIX = "ek100/"  # of a narration_id, for ids that no other source has
 CREDIT = (
@@ -33,7 +36,7 @@ LAYOUTS = {
 }
 
 
-def read(settings: EK100Source, raw: Path) -> SourceRows:
+def read(settings: Kind, raw: Path) -> SourceRows:
     """A row a clip: those of the train file (split train or val), then those of the test file.
 
     Beside the columns of every source there are class_verb, class_noun and class_verb_noun, and all

@@ -7,17 +7,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import require
 from mmts.media import SEPARATOR
-from mmts.settings.sources import Flickr8kSource
 from mmts.sources import SourceRows
 from mmts.sources.delimited import read_csv
 from mmts.sources.names import shown
 from mmts.sources.table import first_per_split, numbered_lines
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.flickr8k import Kind
 
 LISTS = {"train": "train", "val": "dev", "test": "test"}
 LAYOUT = "put Images/ (or a tar of it), captions.txt and the three Flickr_8k.*Images.txt there"
@@ -27,7 +30,7 @@ CREDIT = (
 )
 
 
-def read(settings: Flickr8kSource, raw: Path) -> SourceRows:
+def read(settings: Kind, raw: Path) -> SourceRows:
     """A row a caption of the photographs that one of the three lists names."""
     table = read_csv(require(raw / "captions.txt", LAYOUT), ",")
     for column in ("image", "caption"):

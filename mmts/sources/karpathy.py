@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
 from mmts.errors import InputError
 from mmts.files import read_json, require
 from mmts.media import SEPARATOR, MediaReader
-from mmts.settings.sources import CocoSource, Flickr30kSource
 from mmts.sources import SourceRows
 from mmts.sources.names import check_inside, check_once, is_whole, shown
 from mmts.sources.table import first_per_split
 
-CREDIT = {
-    "coco": (
-        "COCO: T.-Y. Lin et al. (2014), Microsoft COCO: Common Objects in Context. Captions CC BY "
-        "4.0; the photographs belong to their owners on Flickr."
-    ),
-    "flickr30k": (
-        "Flickr30K: P. Young et al. (2014), From Image Descriptions to Visual Denotations. "
-        "Photographs for non-commercial research only."
-    ),
-}
+if TYPE_CHECKING:
+    from mmts.kinds.source._karpathy import Karpathy
+
 SPLIT_OF = {"train": "train", "restval": "train", "val": "val", "test": "test"}
-IMAGES = {
-    "coco": {"train": 113_287, "val": 5_000, "test": 5_000},
-    "flickr30k": {"train": 29_000, "val": 1_014, "test": 1_000},
-}
 LINES = 5  # captions an image in the text files
 ZIP = "cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
-
-KarpathySource = CocoSource | Flickr30kSource
 
 
 class Image(NamedTuple):
@@ -49,7 +35,7 @@ class Image(NamedTuple):
     captions: list[str]
 
 
-def read(settings: KarpathySource, raw: Path) -> SourceRows:
+def read(settings: Karpathy, raw: Path) -> SourceRows:
     """A row a caption of the images of the splits that the settings name."""
     path = require(raw / settings.captions, f"take it from {ZIP}, or name another file of captions")
     found = [image for image in read_images(path, settings) if image.split in settings.splits]
@@ -72,7 +58,7 @@ def read(settings: KarpathySource, raw: Path) -> SourceRows:
     without = Counter(image.split for image in found if not image.captions)
     return SourceRows(
         first_per_split(rows, settings.limit),
-        CREDIT[settings.kind],
+        settings.credit,
         publishable=False,
         media="none" if settings.images is None else "pictures",
         may_lack=tuple(split for split in SPLIT_OF.values() if split not in settings.splits),
@@ -81,7 +67,7 @@ def read(settings: KarpathySource, raw: Path) -> SourceRows:
     )
 
 
-def read_images(path: Path, settings: KarpathySource) -> list[Image]:
+def read_images(path: Path, settings: Karpathy) -> list[Image]:
     """The images of a file in its order, checked.
 
     Raises:
@@ -94,7 +80,7 @@ def read_images(path: Path, settings: KarpathySource) -> list[Image]:
     if isinstance(value, dict) and "annotations" in value:
         found, what = list(_of_coco(path, value, _one_split(path, settings))), "images[] number"
     else:
-        found, what = list(_of_karpathy(path, value, settings.kind)), "images[] number"
+        found, what = list(_of_karpathy(path, value, settings)), "images[] number"
     places = [image.place for image in found]
     for image in found:
         check_text(image, path)
@@ -115,7 +101,7 @@ def check_text(image: Image, path: Path) -> None:
             )
 
 
-def _one_split(path: Path, settings: KarpathySource) -> str:
+def _one_split(path: Path, settings: Karpathy) -> str:
     if len(settings.splits) != 1:
         raise InputError(
             f"{path} says nothing about splits; set splits to the one that it is, such as [test]"
@@ -143,8 +129,9 @@ def _of_lines(path: Path, split: str) -> Iterator[Image]:
         yield Image(first + 1, name, name, split, lines[first : first + LINES])
 
 
-def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
+def _of_karpathy(path: Path, value: Any, settings: Karpathy) -> Iterator[Image]:
     """dataset_coco.json, dataset_flickr30k.json: images[] with filename, split, sentences[].raw."""
+    numbered, kind = settings.numbered, settings.kind
     images = value.get("images") if isinstance(value, dict) else None
     if not isinstance(images, list) or not images:
         raise InputError(f"{path} has no images; take dataset_{kind}.json from {ZIP}")
@@ -157,25 +144,25 @@ def _of_karpathy(path: Path, value: Any, kind: str) -> Iterator[Image]:
             file, captions = image["filename"], [s["raw"] for s in image["sentences"]]
             folder, split = image.get("filepath", ""), SPLIT_OF.get(image["split"])
             texts = all(isinstance(text, str) for text in (file, folder, *captions))
-            name = image["cocoid"] if kind == "coco" else file
+            name = file if numbered is None else image[numbered]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise _not_karpathy(path, number, f"{type(error).__name__} {error}", kind) from None
         if not texts or split is None:
             problem = f"split {image['split']!r}" if split is None else "a name that is no text"
             raise _not_karpathy(path, number, problem, kind)
         counts[split] = counts.get(split, 0) + 1
-        if kind == "coco":
-            name = _name(name, f"{path} images[] number {number}: cocoid")
+        if numbered is not None:
+            name = _name(name, f"{path} images[] number {number}: {numbered}")
         yield Image(number, name, f"{folder}/{file}" if folder else file, split, captions)
-    if counts != IMAGES[kind]:
+    if counts != settings.listed:
         warnings.warn(
-            f"{path} has {_listed(counts)} images, Karpathy's file {_listed(IMAGES[kind])}; "
+            f"{path} has {_listed(counts)} images, Karpathy's file {_listed(settings.listed)}; "
             "results are not comparable with published ones",
             stacklevel=1,
         )
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     return " / ".join(f"{counts.get(split, 0):,}" for split in ("train", "val", "test"))
 
 

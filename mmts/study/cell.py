@@ -8,10 +8,12 @@ from pydantic import model_validator
 
 from mmts import config
 from mmts.errors import InputError
+from mmts.kinds.clustering import Clustering
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
 from mmts.method import Method
 from mmts.params import Places, validated
 from mmts.settings.base import Seed, Settings
-from mmts.settings.prepared import Clustering
 from mmts.settings.training import Train
 from mmts.study.changes import plain, set_key
 from mmts.study.settings import Changes, Tail
@@ -21,8 +23,17 @@ AS_FAST = {"workers", "device", "checkpoint", "launcher", "stream", "log_every",
 """Settings of the recipe that change no weight, but how fast they come and what is logged."""
 
 
-NO_DEFAULT = {"batch_size", "epochs", "head", "learning_rate", "shift_mapping", "weight_decay"}
+NO_DEFAULT = {"batch_size", "epochs", "head", "learning_rate", "weight_decay"}
 """Settings that had no default when the keys were first made, and stand in each of them."""
+COSINE, LINEAR = "cosine", "linear"
+"""What every method had when the keys were first made, with alpha 0 or equal shifts where it used
+none. Settings of the cosine stood beside those of the method, and `shift_mapping` was the shift."""
+NAMED_THEN = {
+    "oscillations": "schedule.oscillations",
+    "update_every": "schedule.update_every",
+    "shift_mapping": "shift",
+}
+"""Keys of changes that are named as they were then, and the setting that each is now."""
 
 
 class Cell(Settings):
@@ -63,11 +74,21 @@ class Cell(Settings):
                     found[name] = dump(value) if isinstance(value, Settings) else value
             return found
 
+        method = dump(self.method, "clustering", "relevancy_threshold", "schedule", "shift")
+        schedule = dump(self.method.schedule or SCHEDULES.validated(COSINE))
+        shift = dump(self.method.shift or SHIFTS.validated(LINEAR))
+        if schedule["kind"] == COSINE:
+            method |= {name: value for name, value in schedule.items() if name != "kind"}
+        else:
+            method["schedule"] = schedule
+        method["shift_mapping"] = shift.pop("kind")
+        if shift:
+            method["shift"] = shift
         found = {
             "dataset": self.dataset,
             "name": self.name,
             "seed": self.seed,
-            "method": dump(self.method, "clustering", "relevancy_threshold"),
+            "method": method,
             "train": dump(self.train, *AS_FAST),
             "clustering": dump(self.clustering),
         }
@@ -143,7 +164,7 @@ class Base:
             elif key in ("control", "imbalance"):
                 others[key] = value
             else:
-                set_key(method, key, value, where, new=True)
+                set_key(method, NAMED_THEN.get(key, key), value, where, new=True)
         if "imbalance" in others:
             others["tail"] = self._tail
         places: Places = {(): place, ("method",): place}

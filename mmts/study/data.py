@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.captions_table import read_captions
-from mmts.cluster import cluster
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
 from mmts.files import output_file, read_parquet
+from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.metrics.longtail import item_cluster
-from mmts.settings.prepared import Clustering, KMeansClustering
+from mmts.search import Search
 from mmts.settings.towers import Towers
 from mmts.shards.reader import read_manifest
 from mmts.shards.samples import column
@@ -49,6 +49,12 @@ class StudyData:
     def __init__(self, data: Path, dataset: str, towers: Towers) -> None:
         """`data`: the folder of the stages' outputs; those of captions to pack must be there."""
         self.inputs = Inputs(data, dataset, towers)
+        streams = read_manifest(self.inputs.shards).get("streams", {})
+        if streams:
+            raise InputError(
+                f"datasets.{dataset}.streams has {', '.join(streams)}; a study is of pictures and "
+                "captions alone: leave out streams"
+            )
         self.tokenizer = self.inputs.tokenizer()
         self.captions = read_captions(data / "captions" / dataset)
         self._cache = data / "cache/study" / dataset
@@ -81,8 +87,8 @@ class StudyData:
         """A row a test query: direction, item (its number), part, and class (see `Tail`)."""
         pairs, everything = self.test, np.arange(len(self.test.captions))
         items = np.arange(len(pairs))
-        table = query_table("", items, everything, pairs, pairs.shards.cluster_size)
-        classes_of = self._clusters(KMeansClustering(kind="kmeans", k=tail.classes))
+        table = query_table("", Search(pairs, items, everything), pairs.shards.cluster_size)
+        classes_of = self._clusters(_classes(tail))
         of_caption = classes_of.set_index("caption_id")["cluster_id"]
         classes = of_caption.loc[list(pairs.caption_ids)].to_numpy()
         of_item = [item_cluster(classes[a:b].tolist()) for a, b in _spans(pairs)]
@@ -108,7 +114,7 @@ class StudyData:
 
     def _make_drawn(self, imbalance: float, tail: Tail, seed: int) -> Training:
         """Classes are numbered from the largest, by media items, and are the clusters."""
-        table = self._clusters(KMeansClustering(kind="kmeans", k=tail.classes))
+        table = self._clusters(_classes(tail))
         whole = self._pairs(table, None)
         of_item = np.array([item_cluster(whole.cluster_id[a:b].tolist()) for a, b in _spans(whole)])
         available = np.bincount(of_item, minlength=tail.classes)
@@ -137,10 +143,15 @@ class StudyData:
             digest.update(b"" if vectors is None else np.ascontiguousarray(vectors).tobytes())
         path = self._cache / f"clusters-{digest.hexdigest()[:16]}.parquet"
         if not path.exists():
-            table = cluster(settings, self.captions, embeddings).table
+            table = settings.cluster(self.captions, embeddings).table
             with output_file(path) as work:
                 table.to_parquet(work, index=False)
         return read_parquet(path, "remove it and run the study again")
+
+
+def _classes(tail: Tail) -> Clustering:
+    """Return the clustering whose clusters are the classes of a long tail."""
+    return CLUSTERINGS.validated({"kind": "kmeans", "k": tail.classes})
 
 
 def _spans(pairs: Pairs) -> list[tuple[int, int]]:

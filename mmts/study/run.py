@@ -65,11 +65,11 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     shifts = controlled(
         shift_table(
             training.clusters, shift_min=cell.method.shift_min, shift_max=cell.method.shift_max,
-            mapping=cell.method.shift_mapping,
+            mapping=cell.method.shift or "linear",
         ),
         cell.control, cell.seed,
     )  # fmt: skip
-    model, objective, modulator = started(
+    model, objective, modulator, terms = started(
         cell.method, towers, settings, data.inputs.dims, training.pairs, shifts, cell.seed, world
     )
     record = {"key": key, **cell.facts(), "items": len(training.pairs)}
@@ -78,7 +78,7 @@ def run_cell(key: str, cell: Cell, towers: Towers, test: bool) -> dict[str, Any]
     try:
         trained = train(
             model, objective, modulator, training.pairs, data.held_out, settings, cell.seed, None,
-            cell.method.relevancy_threshold, world,
+            cell.method.relevancy_threshold, world, name=cell.method.objective.kind, terms=terms,
         )  # fmt: skip
     except InputError as error:
         if test:

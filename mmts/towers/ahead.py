@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from mmts.kinds.stream import StreamKind, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import vocabulary_size
 from mmts.towers.two_tower import TwoTower
 from mmts.weights import sentence_model
@@ -20,26 +21,36 @@ def bring_frozen(towers: Towers) -> None:
         InputError: what loading them in `embed` would raise.
     """
     if towers.vision.frozen:
-        vision_tower(towers.vision)
-    if towers.text.frozen and towers.text.name == "sentence":
+        towers.vision.build()
+    if towers.text.frozen and not towers.text.tokens:
         sentence_model(towers.text.weights)
     elif towers.text.frozen:
-        text_tower(towers.text, vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS)))
+        towers.text.build(vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS)))
 
 
-def try_model(towers: Towers, head: Head | None) -> None:
+def try_model(
+    towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None
+) -> None:
     """Build the model once, with its weights and tokenizer.
+
+    Args:
+        towers, head: settings.
+        streams: those beside the pictures or clips, by name.
 
     Raises:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
             there or do not fit, features of two lengths without a head, wrong frozen_parts.
     """
+    found = encoders(streams or {}).values()
+    if not towers.given:
+        return
     vocabulary = 0
     if not towers.text.frozen:
-        vocabulary = vocabulary_size(text_tokenizer(towers.text, lambda: CAPTIONS))
+        vocabulary = vocabulary_size(towers.text.make_tokenizer(lambda: CAPTIONS))
     dims = {"vocabulary": vocabulary}
     if towers.vision.frozen != towers.text.frozen:  # how long cached features are is not known yet
-        trained = text_tower(towers.text, vocabulary) if towers.vision.frozen else None
-        dim = (trained or vision_tower(towers.vision)).dim
-        dims |= {"vision": dim, "text": dim}
-    TwoTower(towers, head, dims)
+        trained = towers.text.build(vocabulary) if towers.vision.frozen else None
+        dim = (trained or towers.vision.build()).dim
+        beside = sum(int(encoder.dim) for encoder in found)  # type: ignore[misc, arg-type]
+        dims |= {"vision": dim - beside, "text": dim + beside}
+    TwoTower(towers, head, dims, streams=streams)

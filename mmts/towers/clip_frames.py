@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from mmts.errors import InputError
-from mmts.settings.towers import VideoShape, VisionTower
 from mmts.towers.pretrained import CLIP_VISION, PictureTower, random_model, recompute
-from mmts.towers.tower import Shape, Tower
+from mmts.towers.tower import Shape
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD, Colour
 
 
@@ -75,19 +74,27 @@ class ClipFrames(PictureTower):
         return features.reshape(len(video), -1, self.dim).mean(dim=1)
 
 
-def clip(settings: VisionTower, shape: Shape | None) -> Tower:
-    """Return CLIP on a picture or on frames, see `mmts.towers.build.vision_tower`."""
-    more: Shape = {"gradient_checkpointing": settings.gradient_checkpointing}
+def load_clip(
+    weights: str, image_size: int, what: str, shape: Shape | None, **more: Any
+) -> ClipFrames:
+    """Return CLIP with its weights.
+
+    Args:
+        weights: a folder or hub id.
+        image_size: that of the settings.
+        what: pictures or frames, for errors.
+        shape: of a tower that was trained before, whose weights follow.
+        more: keyword arguments of ClipFrames.
+
+    Raises:
+        InputError: there are no such weights, or they are of another image_size.
+    """
     if shape is not None:
         return ClipFrames.empty(shape, **more)
-    if settings.weights == "random":
-        sizes = (settings.shape or VideoShape()).sizes
-        return ClipFrames.random(settings.image_size, sizes, **more)
-    tower = ClipFrames.load(settings.weights, **more)
-    if tower.image_size != settings.image_size:
+    tower = ClipFrames.load(weights, **more)
+    if tower.image_size != image_size:
         raise InputError(
-            f"towers.vision.image_size is {settings.image_size} but the "
-            f"{'frames' if settings.video else 'pictures'} of {settings.weights} have "
+            f"towers.vision.image_size is {image_size} but the {what} of {weights} have "
             f"{tower.image_size} pixels a side; set it to that"
         )
     return tower

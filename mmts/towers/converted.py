@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
-from mmts.settings.towers import VideoShape, VisionTower
+from mmts.kinds.vision import VISION_TOWERS
 from mmts.towers.clip_text import ClipText, ClipTextConfig
 from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
@@ -18,7 +18,9 @@ from mmts.towers.tower import Shape, Tower
 from mmts.towers.video_vit import VideoViT, VideoViTConfig
 from mmts.weights import fingerprint, load_state, model_files, revision
 
-ATTENTION = {"video_vit": "joint", "divided_vit": "divided"}
+if TYPE_CHECKING:
+    from mmts.kinds.vision._parts import Attending
+
 TOWERS = {"joint": VideoViT, "divided": DividedViT}
 COLOURS = ("mean", "std")  # JSON has lists
 CONVERT = "run `python -m mmts.towers.convert` first"
@@ -127,29 +129,32 @@ def _other_kind(folder: Path, error: Exception) -> InputError:
     return InputError(f"{folder} holds no converted towers of that kind ({in_short(error)})")
 
 
-def video_transformer(settings: VisionTower, shape: Shape | None) -> Tower:
-    """Return a tower of joint or divided attention, see `mmts.towers.build.vision_tower`."""
-    own: Shape = {
-        "image_size": settings.image_size,
-        "frames": settings.clip_length,
-        "drop_path": settings.drop_path,
-        "patch_dropout": settings.patch_dropout,
-        "gradient_checkpointing": settings.gradient_checkpointing,
-    }
-    kind = DividedViT if settings.name == "divided_vit" else VideoViT
+def video_transformer(settings: Attending, sizes: Shape | None, shape: Shape | None) -> Tower:
+    """Return a tower of joint or divided attention.
+
+    Args:
+        settings: `towers.vision`.
+        sizes: of random weights; None for those that the settings name.
+        shape: of a tower that was trained before, whose weights follow.
+
+    Raises:
+        InputError: there are no such weights, or they are of the other attention.
+    """
+    kind = TOWERS[settings.attention]
     if shape is not None:
         return kind(video_config(shape))
-    if settings.weights == "random":
-        return kind(VideoViTConfig(**(settings.shape or VideoShape()).sizes, **own))
+    if sizes is not None:
+        return kind(VideoViTConfig(**sizes, **settings.numbers))
     folder = converted_folder(settings.weights)
     attention = read_facts(folder)["attention"]
-    if attention != ATTENTION[settings.name]:
-        right = next(name for name, value in ATTENTION.items() if value == attention)
+    if attention != settings.attention:
+        kinds = {name: VISION_TOWERS.load(name) for name in VISION_TOWERS.kinds}
+        right = [n for n, k in kinds.items() if getattr(k, "attention", None) == attention]
         raise InputError(
             f"towers.vision.name is {settings.name} but {settings.weights} has {attention} "
-            f"attention; set it to {right}"
+            f"attention; set it to {' or '.join(right)}"
         )
-    tower = load_vision(folder, **own)
+    tower = load_vision(folder, **settings.numbers)
     tower.revision = revision(folder)
     return tower
 

@@ -8,17 +8,35 @@ import torch
 from torch import Tensor
 
 from mmts.errors import InputError
+from mmts.files import read_json
 from mmts.towers.pretrained import (
     DISTILBERT,
+    check_type,
     config_of,
     empty_model,
     load_model,
     random_model,
     recompute,
 )
+from mmts.towers.tokens import PAD
 from mmts.towers.tower import Tower
+from mmts.weights import model_files
 
 Pooling = Literal["cls", "mean"]
+CONTEXT = 512
+"""Tokens that it takes where its configuration says nothing."""
+
+
+def given_sizes(spec: str) -> tuple[int, int]:
+    """Return the id of padding and the context of a model in a local folder or of a hub id.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    folder = model_files(spec, ("config.json",), DISTILBERT.remedy)
+    check_type(DISTILBERT, spec, folder)
+    facts = read_json(folder / "config.json", DISTILBERT.remedy, ours=False)
+    return facts.get("pad_token_id", PAD), facts.get("max_position_embeddings", CONTEXT)
 
 
 class DistilBert(Tower):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError, in_short
-from mmts.settings.towers import TextTower, VisionTower
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD, Pixels
 from mmts.towers.tower import Shape, Tower
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD
 from mmts.weights import PACKAGE, fingerprint, load_state, unwrapped, weight_file
+
+if TYPE_CHECKING:
+    from mmts.kinds.text.open_clip import Kind as OpenClipWords
+    from mmts.kinds.vision.open_clip import Kind as OpenClipVision
+    from mmts.kinds.vision.timm import Kind as Timm
 
 PRETRAINED = "pretrained"
 
@@ -102,13 +106,13 @@ def _colours(found: Any, default: tuple[Any, Any]) -> Shape:
     return {k: tuple(255 * v for v in given) if given else other for k, given, other in pairs}
 
 
-def timm_tower(settings: VisionTower, shape: Shape | None = None) -> OutsideVision:
-    """A model of timm without its classifier; arguments as of `vision_tower`.
+def timm_tower(settings: Timm, shape: Shape | None = None) -> OutsideVision:
+    """A model of timm without its classifier; arguments as of `VisionKind.build`.
 
     Raises:
         InputError: timm cannot be imported, or has no such model or weights.
     """
-    name, weights = str(settings.model), "random" if shape is not None else settings.weights
+    name, weights = settings.model, "random" if shape is not None else settings.weights
     model = _create("timm", name, pretrained=weights == PRETRAINED, num_classes=0)
     facts = dict(getattr(model, "pretrained_cfg", None) or {})
     if weights == PRETRAINED and not any(facts.get(k) for k in ("url", "hf_hub_id", "file")):
@@ -141,16 +145,16 @@ def _fill(model: nn.Module, spec: str) -> None:
         ) from None
 
 
-def _open_clip(settings: VisionTower | TextTower, known: bool, **more: Any) -> Any:
+def _open_clip(settings: OpenClipVision | OpenClipWords, known: bool, **more: Any) -> Any:
     """A whole model; `known`: without weights, since those of a trained one follow."""
     new = known or settings.weights == "random"
     return _create(
-        "open_clip", str(settings.model), pretrained=None if new else settings.weights, **more
+        "open_clip", settings.model, pretrained=None if new else settings.weights, **more
     )
 
 
-def open_clip_vision(settings: VisionTower, shape: Shape | None = None) -> OutsideVision:
-    """The vision side of a model of open_clip; arguments as of `vision_tower`.
+def open_clip_vision(settings: OpenClipVision, shape: Shape | None = None) -> OutsideVision:
+    """The vision side of a model of open_clip; arguments as of `VisionKind.build`.
 
     Raises:
         InputError: open_clip cannot be imported, or has no such model or weights.
@@ -204,8 +208,8 @@ class OpenClipText(Tower):
         return features
 
 
-def open_clip_text(settings: TextTower, shape: Shape | None = None) -> OpenClipText:
-    """The text side of a model of open_clip; arguments as of `text_tower`.
+def open_clip_text(settings: OpenClipWords, shape: Shape | None = None) -> OpenClipText:
+    """The text side of a model of open_clip; arguments as of `TextKind.build`.
 
     Raises:
         InputError: open_clip cannot be imported, or has no such model or weights.
@@ -217,14 +221,14 @@ def open_clip_text(settings: TextTower, shape: Shape | None = None) -> OpenClipT
     return tower
 
 
-def open_clip_sizes(settings: TextTower) -> tuple[int, int]:
+def open_clip_sizes(model: str) -> tuple[int, int]:
     """The context and the vocabulary of a model's text side; both from its configuration.
 
     Raises:
         InputError: open_clip cannot be imported, or does not know the model.
     """
-    found = _import("open_clip").get_model_config(str(settings.model))
+    found = _import("open_clip").get_model_config(model)
     if found is None:
-        raise InputError(f"open_clip has no model {settings.model}; see open_clip.list_models()")
+        raise InputError(f"open_clip has no model {model}; see open_clip.list_models()")
     text = found["text_cfg"]
     return int(text.get("context_length", 77)), int(text.get("vocab_size", 49408))

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError, in_short
-from mmts.settings.towers import VisionTower
 from mmts.towers.tokens import MAX_TOKENS, PAD
 from mmts.towers.tower import Tower
 from mmts.weights import fingerprint, load_state, unwrapped, weight_file
@@ -109,14 +108,12 @@ class SmallTextTransformer(Tower):
         return features
 
 
-def load(tower: Tower, settings: VisionTower) -> None:
+def load(tower: Tower, name: str, weights: str) -> None:
     """Put weights from a file into a tower; InputError where they are those of another."""
-    path = weight_file(settings.weights)
+    path = weight_file(weights)
     state = unwrapped(load_state(path), path)
     tower.loaded = fingerprint(state)
     try:
         tower.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(
-            f"{settings.weights} holds no {settings.name} weights ({in_short(error)})"
-        ) from None
+        raise InputError(f"{weights} holds no {name} weights ({in_short(error)})") from None

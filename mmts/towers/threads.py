@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from mmts.settings.training import Train
+if TYPE_CHECKING:
+    from mmts.settings.training import Train
+    from mmts.towers.model import Model
 
 
 @contextmanager
@@ -42,6 +44,6 @@ def of_training(settings: Train) -> int | None:
     return settings.threads or None
 
 
-def of_encoding(tower: nn.Module, pictures: bool = False) -> int | None:
-    """Return what `threads` takes to encode one side: 1 for heads and pictures, else None."""
-    return 1 if pictures or isinstance(tower, nn.Identity) else None
+def of_encoding(model: Model, side: str) -> int | None:
+    """Return what `threads` takes to encode one side, vision or text."""
+    return 1 if model.one_thread(side) else None

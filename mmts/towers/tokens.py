@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import (
@@ -22,9 +22,11 @@ from torch import Tensor
 
 from mmts.errors import InputError, first_line
 from mmts.files import artifact
-from mmts.settings.towers import TextTower
 from mmts.towers.token_rows import Tokens
 from mmts.weights import model_files
+
+if TYPE_CHECKING:
+    from mmts.kinds.text._parts import Published
 
 MAX_TOKENS, PAD = 48, 0
 """Of `encode`, where a tokenizer has none of its own."""
@@ -210,7 +212,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
     return tokens_of(tokenizer, texts)[:]
 
 
-def check_vocabulary(settings: TextTower, given: int, own: int) -> None:
+def check_vocabulary(settings: Published, given: int, own: int) -> None:
     """InputError where a tokenizer has more ids than a text tower."""
     if given > own:
         raise InputError(

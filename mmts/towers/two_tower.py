@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.errors import InputError
+from mmts.kinds.stream import StreamKind, encoded, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.freezing import freeze, frozen_norms
+from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, Tower
 
 POSITIONS = ("position", "position_embedding", "position_embeddings")
@@ -41,10 +42,12 @@ def projection(inputs: int, head: Head | None) -> nn.Module:
     return nn.Sequential(*body)
 
 
-class TwoTower(nn.Module):
-    """Two inputs -> two sets of unit rows in one space.
+class TwoTower(Model):
+    """A tower and a head for each side.
 
-    A frozen tower is not part of the model: its features, computed once by `embed`, are the input.
+    A frozen tower is not part of the model: its features, computed once by `embed`, are the stream.
+    Features of further streams are concatenated with those of the vision tower, in front of the
+    vision head.
 
     Attributes:
         dim: D of the rows.
@@ -58,6 +61,7 @@ class TwoTower(nn.Module):
         head: Head | None,
         dims: dict[str, int],
         shapes: Mapping[str, Shape] | None = None,
+        streams: Mapping[str, StreamKind] | None = None,
     ) -> None:
         """
         Args:
@@ -66,6 +70,7 @@ class TwoTower(nn.Module):
                 tower reads tokens. Keys of trainable sides are ignored.
             shapes: of a model that was trained before, its `shapes`; its towers' own weights are
                 not looked for then.
+            streams: those beside the pictures or clips, by name.
 
         Raises:
             InputError: weights that do not exist or do not fit, features of two lengths without a
@@ -75,10 +80,10 @@ class TwoTower(nn.Module):
         vision, text = None, None
         if not towers.vision.frozen:
             shape = None if shapes is None else shapes.get("vision", {})
-            vision = vision_tower(towers.vision, shape)
+            vision = towers.vision.build(shape)
         if not towers.text.frozen:
             shape = None if shapes is None else shapes.get("text", {})
-            text = text_tower(towers.text, dims["vocabulary"], shape)
+            text = towers.text.build(dims["vocabulary"], shape)
         self.loaded = {
             side: {"weights": settings.weights, "fingerprint": tower.loaded}
             | ({"revision": tower.revision} if tower.revision else {})
@@ -89,7 +94,10 @@ class TwoTower(nn.Module):
         }  # fmt: skip
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
+        self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
+        self.beside = encoders(streams or {})
         vision_dim = vision.dim if vision else dims["vision"]
+        vision_dim += sum(int(encoder.dim) for encoder in self.beside.values())  # type: ignore[misc, arg-type, operator]
         text_dim = text.dim if text else dims["text"]
         if head is None and vision_dim != text_dim:
             raise InputError(
@@ -120,17 +128,23 @@ class TwoTower(nn.Module):
         found = {k: tower.shape if isinstance(tower, Tower) else {} for k, tower in sides.items()}
         return {side: shape for side, shape in found.items() if shape}
 
-    def encode_vision(self, vision: Tensor) -> Tensor:
-        """[N, ...] pictures or features -> [N, D] unit rows."""
-        return _unit(self.vision_head(self.vision(vision)))
+    def one_thread(self, side: str) -> bool:
+        """Return whether one thread is fastest: for heads on features, and pictures."""
+        if side == "vision" and self.main == "image":
+            return True
+        return isinstance(self.get_submodule(side), nn.Identity)
 
-    def encode_text(self, text: Tensor) -> Tensor:
-        """[N, ...] token ids or features -> [N, D] unit rows."""
-        return _unit(self.text_head(self.text(text)))
+    def encode_vision(self, streams: Streams) -> Encoded:
+        """Return the rows; two towers have no context."""
+        features = self.vision(streams[self.main])
+        if self.beside:
+            others = (encoded(n, encoder, streams[n]) for n, encoder in self.beside.items())
+            features = torch.cat([features, *others], dim=1)
+        return Encoded(_unit(self.vision_head(features)))
 
-    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit rows of both sides."""
-        return self.encode_vision(vision), self.encode_text(text)
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Return the unit rows [N, D] of token ids or features."""
+        return _unit(self.text_head(self.text(tokens)))
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -154,11 +168,3 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"params": decaying, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-
-
-@torch.inference_mode()
-def encode_all(
-    encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], device: torch.device
-) -> Tensor:
-    """Encode batches of inputs; [N, D] on the CPU."""
-    return torch.cat([encode(batch.to(device)).float().cpu() for batch in batches])

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmts.errors import InputError
-from mmts.training.batch import Batch
+from mmts.training.batch import Batch, together
 from mmts.training.loading import loaded
 from mmts.training.pairs import Ints, Pairs, Picks
 from mmts.training.positives import RelevantCaptions
@@ -91,27 +91,25 @@ def joined(
     """Batches on a device, each made of `count` pieces; `pieces` end with them."""
     with closing(pieces):
         for first in pieces:
-            found = [piece.to(device) for piece in (first, *islice(pieces, count - 1))]
-            fields = zip(*found, strict=True)
-            yield found[0] if count == 1 else Batch(*(torch.cat(field) for field in fields))
+            yield together([piece.to(device) for piece in (first, *islice(pieces, count - 1))])
 
 
 def vision_batches(
     pairs: Pairs, batch_size: int, workers: int, device: torch.device = CPU
-) -> Iterator[Tensor]:
-    """The vision inputs of all items in order, not augmented, ready to be copied to a device."""
-    if pairs.features is not None:
-        workers = 0  # nothing to decode
+) -> Iterator[dict[str, Tensor]]:
+    """The streams of all items in order, not augmented, ready to be copied to a device."""
+    if not pairs.decodes:
+        workers = 0
     count = len(pairs)
     items = (list(range(s, min(s + batch_size, count))) for s in range(0, count, batch_size))
     yield from loaded(_Inputs(pairs), items, workers, device)
 
 
-class _Inputs(Dataset[Tensor]):
-    """The vision inputs of `Pairs` alone, not augmented."""
+class _Inputs(Dataset[dict[str, Tensor]]):
+    """The streams of `Pairs` alone, not augmented."""
 
     def __init__(self, pairs: Pairs) -> None:
         self.pairs = pairs
 
-    def __getitems__(self, items: list[int]) -> Tensor:
-        return self.pairs.inputs(items)
+    def __getitems__(self, items: list[int]) -> dict[str, Tensor]:
+        return self.pairs.streams(items)

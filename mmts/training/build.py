@@ -8,7 +8,9 @@ from torch import nn
 from mmts.losses import Objective
 from mmts.method import Method
 from mmts.modulators.scheduled import ScheduledShift
+from mmts.towers.model import Model
 from mmts.training.pairs import Pairs
+from mmts.training.tau_and_loss import Term
 
 
 def build_objective(method: Method, samples: int, captions: int | None = None) -> Objective:
@@ -39,10 +41,17 @@ def build_modulator(
         InputError: the shift table lacks the cluster of a training row.
     """
     epoch_steps = total_steps // epochs
-    hold = epoch_steps if method.update_every == "epoch" else 1
-    scheduled = ScheduledShift(
-        shifts, alpha=method.alpha, period=period(method, total_steps), hold=hold
-    )
+    if (schedule := method.schedule) is None:
+        scheduled = ScheduledShift(shifts, alpha=0.0, period=total_steps)
+    else:
+        schedule.check(method.alpha, total_steps)
+        scheduled = ScheduledShift(
+            shifts,
+            alpha=method.alpha,
+            period=schedule.period(total_steps),
+            hold=schedule.hold(epoch_steps),
+            schedule=schedule.value,
+        )
     scheduled.check(pairs.cluster_id)
     built: nn.Module = method.modulator.build(
         method,
@@ -55,6 +64,11 @@ def build_modulator(
     return built
 
 
-def period(method: Method, total_steps: int) -> float:
+def build_terms(method: Method, model: Model) -> dict[str, tuple[float, Term]]:
+    """Return the weight and the function of each loss term beside the objective."""
+    return {name: (kind.weight, kind.build(model)) for name, kind in method.terms.items()}
+
+
+def period(method: Method, total_steps: int) -> float | None:
     """Steps of an oscillation (not in the paper; its code has 5 oscillations over all steps)."""
-    return total_steps / method.oscillations
+    return None if method.schedule is None else float(method.schedule.period(total_steps))

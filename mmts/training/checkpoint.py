@@ -37,6 +37,14 @@ class Position(NamedTuple):
     epoch: int
     batch: int
 
+    def after_step(self) -> Position:
+        """Return the position one step on."""
+        return Position(self.step + 1, self.epoch, self.batch + 1)
+
+    def in_epoch(self, epoch: int) -> Position:
+        """Return the same position, or the start of an epoch that it has not reached yet."""
+        return self if epoch == self.epoch else Position(self.step, epoch, 0)
+
 
 class Wish(NamedTuple):
     """What all processes do after a step: save, and stop for a signal (0 for none)."""

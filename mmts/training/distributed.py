@@ -1,4 +1,4 @@
-"""One process or many: who this one is, and the objective over the batch of all of them."""
+"""One process or many: who this one is, and what it asks the others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmts.losses import Objective, Tau, info_nce, max_margin
-from mmts.losses.ranks import gather_with_gradient
-from mmts.training.batch import Batch
 from mmts.training.processes import Processes
-from mmts.training.relevancy import relevant_pairs
 
 T = TypeVar("T")
 
@@ -91,73 +87,10 @@ class World(NamedTuple):
             dist.all_reduce(gradient, group=self.group)
             gradient /= self.size
 
-
-class GlobalLoss:
-    """tau and loss of the global batch, from this rank's rows.
-
-    Gradients are those of the global loss times the number of ranks, as `DistributedDataParallel`
-    averages them (see mmts.losses.ranks). `info_nce` and `max_margin` compute each row on its own
-    rank, if tau belongs to the rows; other objectives and modulators see the whole batch on every
-    rank, so that all keep the same state.
-    """
-
-    def __init__(
-        self, objective: Objective, modulator: nn.Module, world: World, threshold: float,
-        seed: int = 0,
-    ) -> None:  # fmt: skip
-        """
-        Args:
-            objective, modulator: as in `mmts.training.loop.train`.
-            world: the ranks.
-            threshold: see `relevant_pairs`.
-            seed: of a modulator's random numbers, the same on all ranks.
-        """
-        self.seed = seed
-        self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
-        self.objective, self.modulator = objective, modulator
-        self.world, self.threshold = world, threshold
-        self.by_row = objective in (info_nce, max_margin) and getattr(modulator, "by_row", False)
-
-    def __call__(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
-        """The loss of the global batch, and tau of this rank's rows or of all.
-
-        Args:
-            step: counted from 0.
-            batch: this rank's rows; its vision and text inputs are not looked at.
-            vision, text: [n, D] unit rows, float32.
-        """
-        group = self.world.group
-        by_row = self.by_row and not batch.classes.shape[1]
-        if group is not None and not by_row:
-            vision, text = (gather_with_gradient(rows, group) for rows in (vision, text))
-            batch = batch._replace(
-                cluster_id=self.gathered(batch.cluster_id),
-                index=self.gathered(batch.index),
-                classes=self.gathered(batch.classes),
-                caption=self.gathered(batch.caption),
-            )
-        with self._same_random_numbers(step):
-            tau = self.modulator(step, batch, vision, text)
-        positives = relevant_pairs(batch.classes, self.threshold)
-        more = {"group": group} if group is not None and by_row else {}
-        loss = self.objective(vision, text, tau, index=batch.ids, positives=positives, **more)
-        return loss, tau
-
-    @contextmanager
-    def _same_random_numbers(self, step: int) -> Iterator[None]:
-        """For a modulator with dropout: those of the step, whatever the rank."""
-        if not self._random:
-            yield
-            return
-        cuda = self.world.device.type == "cuda"
-        with torch.random.fork_rng([self.world.device] if cuda else []):
-            torch.manual_seed(self.seed * 1_000_003 + step)
-            yield
-
     def gathered(self, rows: Tensor) -> Tensor:
-        """[n, ...] of each rank -> [N, ...]."""
-        if self.world.group is None:
+        """[n, ...] of each rank -> [N, ...]; no gradient."""
+        if self.group is None:
             return rows
-        parts = [torch.empty_like(rows) for _ in range(self.world.size)]
-        dist.all_gather(parts, rows.contiguous(), group=self.world.group)
+        parts = [torch.empty_like(rows) for _ in range(self.size)]
+        dist.all_gather(parts, rows.contiguous(), group=self.group)
         return torch.cat(parts)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,14 +15,17 @@ from mmts.columns import check_columns
 from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
-from mmts.settings.towers import VIDEO_TOWERS, Towers
+from mmts.kinds.vision import of_clips
+from mmts.settings.towers import Towers
 from mmts.shards import ShardReader
 from mmts.shards.samples import flat
 from mmts.shards.streamed import StreamedReader
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import tokens_of, vocabulary_size
 from mmts.training.pairs import Pairs
 from mmts.training.rows import Features, Rows, found
+
+if TYPE_CHECKING:
+    from mmts.kinds.stream import StreamKind
 
 Once = Callable[[Callable[[], Tokenizer]], Tokenizer]
 """Something that makes -> what it made, or what another process did."""
@@ -42,10 +46,19 @@ class Inputs:
         dims: sizes that the model needs to know, see `TwoTower`; `tokenizer` adds the vocabulary.
     """
 
-    def __init__(self, data: Path, dataset: str, towers: Towers, streamed: bool = False) -> None:
-        """`streamed`: whether the training shards are elsewhere, all but their index."""
+    def __init__(
+        self, data: Path, dataset: str, towers: Towers, streamed: bool = False,
+        streams: Mapping[str, StreamKind] | None = None,
+    ) -> None:  # fmt: skip
+        """
+        Args:
+            data: the project's folder of artifacts.
+            dataset, towers: which, and of what model.
+            streamed: whether the training shards are elsewhere, all but their index.
+            streams: those beside the pictures or clips, by name.
+        """
         self.shards, self.dataset, self._streamed = data / "shards" / dataset, dataset, streamed
-        self.towers = towers
+        self.towers, self.streams = towers, dict(streams or {})
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         path, remedy = data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`"
@@ -81,14 +94,20 @@ class Inputs:
             if shards.video and not vision.video:
                 raise InputError(
                     f"{where}.captions.sources are videos but {where}.towers.vision.name is "
-                    f"{vision.name}, which takes pictures; set it to {' or '.join(VIDEO_TOWERS)}, "
+                    f"{vision.name}, which takes pictures; set it to {of_clips()}, "
                     "with a clip_length and `frozen: false`"
                 )
             if vision.video and not shards.video:
                 raise InputError(
                     f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
-                    f"{vision.name}, which takes clips; name a picture tower, such as small_cnn"
+                    f"{vision.name}, which takes clips; name a tower that takes pictures"
                 )
+            for name, kind in self.streams.items():
+                if shards.streams.get(name) != kind.extension:
+                    raise InputError(
+                        f"{self.shards} has no stream {name}.{kind.extension}; run "
+                        "`dvc repro -sf pack`"
+                    )
             self._opened[split] = shards
         return self._opened[split]
 
@@ -111,7 +130,7 @@ class Inputs:
         text = self.towers.text
         if text.frozen:
             return None
-        tokenizer = once(lambda: text_tokenizer(text, lambda: self.captions("train")))
+        tokenizer = once(lambda: text.make_tokenizer(lambda: self.captions("train")))
         self.dims["vocabulary"] = vocabulary_size(tokenizer)
         return tokenizer
 
@@ -137,6 +156,7 @@ class Inputs:
             vision_rows=vision,
             encode_text=encode_text,
             image_size=self.towers.vision.image_size,
-            clip_length=self.towers.vision.clip_length,
+            clip_length=self.towers.vision.frames,
             clusters=clusters,
+            streams=self.streams,
         )

@@ -182,7 +182,7 @@ def _handed_over(batch: T) -> T:
     """
     if get_worker_info() is None:
         return batch
-    for part in batch if isinstance(batch, tuple) else (batch,):
+    for part in _parts(batch):
         if isinstance(part, Tensor):
             try:
                 part.share_memory_()  # type: ignore[no-untyped-call]
@@ -190,3 +190,13 @@ def _handed_over(batch: T) -> T:
                 told = f"a process that loads pictures cannot hand them over ({error}); {REMEDY}"
                 raise InputError(told) from None
     return batch
+
+
+def _parts(batch: object) -> Iterator[object]:
+    """What a batch is made of, in tuples and mappings too."""
+    inner = batch.values() if isinstance(batch, dict) else batch
+    if isinstance(batch, dict | tuple):
+        for part in inner:  # type: ignore[attr-defined]
+            yield from _parts(part)
+    else:
+        yield batch

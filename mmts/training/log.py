@@ -8,12 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mmts.errors import InputError
-
 COLUMNS = (
     "step", "epoch", "loss", "tau_min", "tau_mean", "tau_max", "learning_rate", "grad_norm",
-    "val_t2v_R@1", "val_v2t_R@1", "val_rsum", "val_mAP", "val_nDCG",
 )  # fmt: skip
+"""Columns that every log has. Those of further loss terms and of the measure follow, in the order
+in which they come."""
 
 
 class RunLog:
@@ -34,15 +33,13 @@ class RunLog:
     ) -> None:
         if kind is None:
             with open(self._folder / "curves.csv", "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS)
+                columns = dict.fromkeys([*COLUMNS, *(name for row in self._rows for name in row)])
+                writer = csv.DictWriter(file, list(columns))
                 writer.writeheader()
                 writer.writerows(self._rows)
 
     def point(self, step: int, epoch: int, **values: float) -> None:
         """Log values at a step; those of a step that was logged before join its row."""
-        unknown = [name for name in values if name not in COLUMNS]
-        if unknown:
-            raise InputError(f"{unknown[0]} is no column of the log: {', '.join(COLUMNS)}")
         if not self._rows or self._rows[-1]["step"] != step:
             self._rows.append({"step": step, "epoch": epoch})
         row = self._rows[-1]

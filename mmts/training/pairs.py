@@ -16,6 +16,8 @@ from torch.utils.data import Dataset
 from mmts.augment import random_augment
 from mmts.clusters import CLASS
 from mmts.errors import InputError
+from mmts.kinds.measure import MeasureKind
+from mmts.kinds.stream import StreamKind, loaded
 from mmts.picture import Picture, read_square
 from mmts.settings.training import Augment
 from mmts.shards import ShardReader
@@ -54,7 +56,10 @@ class Pairs(Dataset[Batch]):
         sentence: [captions] bool, those that are searched for and among.
         classes_of: the verb class and noun classes of each caption; None where there is no graded
             relevancy.
+        measure: what validation measures; None for what the captions allow.
         augment: how batches are augmented; None for not at all.
+        main: name of the stream of features, pictures or clips.
+        beside: the other streams.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Pairs(Dataset[Batch]):
         image_size: int,
         clip_length: int | None = None,
         clusters: pd.DataFrame | None = None,
+        streams: Mapping[str, StreamKind] | None = None,
     ) -> None:
         """
         Args:
@@ -77,9 +83,12 @@ class Pairs(Dataset[Batch]):
             clip_length: frames of a clip; None for pictures.
             clusters: caption_id; cluster_id of another clustering than the packed one; a column
                 CLASS + name of each clustering that gives the relevancy.
+            streams: those beside the pictures or clips, by name.
         """
+        self.beside = dict(streams or {})
         self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
         self.augment: Augment | None = None
+        self.measure: MeasureKind | None = None
         said = shards.samples
         self.first: Ints = np.concatenate([[0], np.cumsum(counts(said))]).astype(np.int64)
         self.captions: Sequence[str] = flat(said, "captions") or []
@@ -99,6 +108,8 @@ class Pairs(Dataset[Batch]):
         if vision_rows is not None:
             features, known = vision_rows
             self.features = Features(features, found(self.sample_ids, known, NO_FEATURES))
+        frozen = self.features is not None
+        self.main = "features" if frozen else "image" if clip_length is None else "frames"
 
     def _join(self, clusters: pd.DataFrame) -> None:
         table = clusters.iloc[found(self.caption_ids, clusters["caption_id"], NO_CLUSTER)]
@@ -156,11 +167,24 @@ class Pairs(Dataset[Batch]):
             self.first[:-1], rows, threshold,
         )  # fmt: skip
 
-    def inputs(self, items: Sequence[int], seeds: Sequence[int] | None = None) -> Tensor:
-        """What the vision side takes, augmented where seeds are given, as `augment` or by default.
+    @property
+    def decodes(self) -> bool:
+        """Whether making a stream takes work: pictures, clips, or one beside them."""
+        return self.features is None or bool(self.beside)
 
-        Features [N, D], pictures [N, 3, S, S] or clips [N, T, 3, S, S], both uint8.
+    def streams(
+        self, items: Sequence[int], seeds: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the streams of items, see `mmts.towers.model.Streams`.
+
+        They are augmented where seeds are given, as `augment` or by default.
         """
+        return {self.main: self._main(items, seeds)} | self._others(items, seeds)
+
+    def _others(self, items: Sequence[int], seeds: Sequence[int] | None) -> dict[str, Tensor]:
+        return {name: self._beside(name, kind, items, seeds) for name, kind in self.beside.items()}
+
+    def _main(self, items: Sequence[int], seeds: Sequence[int] | None) -> Tensor:
         if self.features is not None:
             return self.features[np.asarray(items)]
         if self.clip_length is None:
@@ -172,6 +196,17 @@ class Pairs(Dataset[Batch]):
         clips = [self._clip(item, None if seeds is None else seeds[n])
                  for n, item in enumerate(items)]  # fmt: skip
         return torch.from_numpy(np.stack(clips)).movedim(-1, -3)
+
+    def _beside(
+        self, name: str, kind: StreamKind, items: Sequence[int], seeds: Sequence[int] | None
+    ) -> Tensor:
+        of_name = int.from_bytes(name.encode())  # its own random numbers, whatever others draw
+        data = (self.shards.member(item, name) for item in items)
+        rngs = (
+            None if seeds is None else np.random.default_rng([seeds[n], of_name])
+            for n in range(len(items))
+        )
+        return torch.from_numpy(loaded(name, kind, data, rngs))
 
     def _picture(self, item: int, seed: int | None, out: NDArray[np.uint8]) -> None:
         data = self.shards.image_bytes(item)
@@ -197,10 +232,12 @@ class Pairs(Dataset[Batch]):
         own first one.
         """
         items, rows = picks.items, picks.captions
-        seeds = picks.seeds.tolist() if self.augment else None
+        numbers, seeds = items.tolist(), picks.seeds.tolist()
+        main = self._main(numbers, seeds if self.augment else None)
+        streams = {self.main: main} | self._others(numbers, seeds)
         own = (self.first[items] <= rows) & (rows < self.first[items + 1])
         of_tau = np.where(own, rows, self.first[items])
-        return Batch(self.inputs(items.tolist(), seeds), self.text[rows], self.cluster_id[of_tau],
+        return Batch(streams, self.text[rows], self.cluster_id[of_tau],
                      torch.from_numpy(items), self.classes[rows],
                      torch.from_numpy(of_tau))  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import torch
@@ -18,10 +19,14 @@ from mmts.settings.training import Train
 from mmts.shards.reader import read_manifest
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batches import steps_per_epoch
-from mmts.training.build import build_modulator, build_objective
+from mmts.training.build import build_modulator, build_objective, build_terms
 from mmts.training.distributed import World
 from mmts.training.inputs import Inputs
 from mmts.training.pairs import Pairs
+from mmts.training.tau_and_loss import Term
+
+if TYPE_CHECKING:
+    from mmts.kinds.stream import StreamKind
 
 
 class Prepared(NamedTuple):
@@ -34,6 +39,7 @@ class Prepared(NamedTuple):
     model: TwoTower
     objective: Objective
     modulator: nn.Module
+    terms: dict[str, tuple[float, Term]]
     pairs: Pairs
     held_out: Pairs | None
     tokenizer: Tokenizer | None
@@ -43,7 +49,7 @@ class Prepared(NamedTuple):
 
 def prepare(
     data: Path, dataset: str, shift: Path, how: Method, towers: Towers, train: Train, seed: int,
-    world: World,
+    world: World, streams: Mapping[str, StreamKind] | None = None,
 ) -> Prepared:  # fmt: skip
     """Read what the stages before wrote; what takes long is done once, not by each rank.
 
@@ -57,13 +63,14 @@ def prepare(
         how, towers, train: settings.
         seed: of the weights.
         world: the ranks.
+        streams: those beside the pictures or clips, by name.
     """
     with world.first_then_others():
         remedy = f"run `dvc repro` with {shift.name} in grid.methods"
         shifts = read_shifts(shift / "shift.parquet", remedy)
         other = shift / "clusters.parquet"
         clusters = read_method_clusters(other, remedy) if other.exists() else None
-        inputs = Inputs(data, dataset, towers, train.stream is not None)
+        inputs = Inputs(data, dataset, towers, train.stream is not None, streams)
         samples = read_manifest(inputs.shards)["samples"]
         for split in ("train", "val") if samples["val"] else ("train",):
             inputs.open(split)
@@ -76,11 +83,20 @@ def prepare(
     return Prepared(*start, pairs, held_out, tokenizer, inputs.dims, steps)
 
 
+class Started(NamedTuple):
+    """What is trained, as it is before the first step; terms: of the loss, with their weights."""
+
+    model: TwoTower
+    objective: Objective
+    modulator: nn.Module
+    terms: dict[str, tuple[float, Term]]
+
+
 def started(
     how: Method, towers: Towers, train: Train, dims: dict[str, int], pairs: Pairs,
     shifts: pd.DataFrame, seed: int, world: World,
-) -> tuple[TwoTower, Objective, nn.Module]:  # fmt: skip
-    """Model, objective and modulator as they are before the first step.
+) -> Started:  # fmt: skip
+    """Build what is trained.
 
     Args:
         how, towers, train: settings.
@@ -92,11 +108,12 @@ def started(
     """
     torch.manual_seed(seed)
     with world.first_then_others():
-        model = TwoTower(towers, train.head, dims)
+        model = TwoTower(towers, train.head, dims, streams=pairs.beside)
     with world.processes.together():
         objective = build_objective(how, len(pairs), len(pairs.captions))
         steps = train.epochs * steps_per_epoch(len(pairs), train.batch_size)
         modulator = build_modulator(
             how, shifts, pairs, total_steps=steps, epochs=train.epochs, dim=model.dim
         )
-    return model, objective, modulator
+        terms = build_terms(how, model)
+    return Started(model, objective, modulator, terms)

@@ -3,19 +3,21 @@
 model.json has what it takes to build the model without the weights that its towers started from
 (`shapes`: the sizes and constants of video and CLIP towers), and which those were (`loaded`).
 
-state.safetensors beside it has the state of the objective and of the modulator.
+state.safetensors beside it has the state of the objective, the modulator and further loss terms.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json, write_json
+from mmts.kinds.stream import STREAMS, StreamKind
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.pretrained import check_layers
@@ -23,15 +25,12 @@ from mmts.towers.tokens import read_tokenizer
 from mmts.towers.two_tower import TwoTower
 from mmts.weights import save_tensors
 
-if TYPE_CHECKING:
-    from mmts.losses import Objective
-
 REMEDY = "run `dvc repro`"
 
 
 def save_model(
     folder: Path, model: TwoTower, towers: Towers, head: Head | None, dims: dict[str, int],
-    tokenizer: Tokenizer | None,
+    tokenizer: Tokenizer | None, streams: Mapping[str, StreamKind] | None = None,
 ) -> None:  # fmt: skip
     """Write the weights and everything needed to build the model again.
 
@@ -39,14 +38,25 @@ def save_model(
     """
     save_tensors(folder / "model.safetensors", model.state_dict())
     facts = {"towers": towers.model_dump(), "head": head and head.model_dump(), "dims": dims}
-    facts |= {k: v for k, v in (("shapes", model.shapes), ("loaded", model.loaded)) if v}
+    beside = {name: stream.model_dump() for name, stream in (streams or {}).items()}
+    more = (("streams", beside), ("shapes", model.shapes), ("loaded", model.loaded))
+    facts |= {name: value for name, value in more if value}
     write_json(folder / "model.json", facts)
     if tokenizer is not None:
         tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
-    """The model in `folder`, its towers' settings and its tokenizer.
+class LoadedModel(NamedTuple):
+    """A trained model, its settings, and its tokenizer where it has one."""
+
+    model: TwoTower
+    towers: Towers
+    tokenizer: Tokenizer | None
+    streams: dict[str, StreamKind]
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """Return the model in `folder`.
 
     Raises:
         InputError: a file is missing, damaged, or of another model.
@@ -59,7 +69,8 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
     try:
         towers = Towers.model_validate(facts["towers"])
         head = None if facts["head"] is None else Head.model_validate(facts["head"])
-        model = TwoTower(towers, head, facts["dims"], facts.get("shapes", {}))
+        streams = {name: STREAMS.validated(of) for name, of in facts.get("streams", {}).items()}
+        model = TwoTower(towers, head, facts["dims"], facts.get("shapes", {}), streams)
         model.load_state_dict(load_file(path))
     except Exception as error:  # facts of another kind may raise anything
         if isinstance(error, OSError):
@@ -68,26 +79,26 @@ def load_model(folder: Path) -> tuple[TwoTower, Towers, Tokenizer | None]:
             f"{path} and model.json do not fit ({in_short(error)}); {REMEDY}"
         ) from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")
-    return model, towers, tokenizer
+    return LoadedModel(model, towers, tokenizer, streams)
 
 
-def save_state(folder: Path, objective: Objective, modulator: nn.Module) -> None:
-    """Write parameters and buffers of both into state.safetensors, as `objective.*` and so on."""
+def save_state(folder: Path, parts: Mapping[str, object]) -> None:
+    """Write parameters and buffers of parts by name into state.safetensors, as `objective.*`."""
     save_tensors(
         folder / "state.safetensors",
         {
             f"{name}.{key}": value
-            for name, part in (("objective", objective), ("modulator", modulator))
+            for name, part in parts.items()
             for key, value in _state(part).items()
         },
     )
 
 
-def load_state(folder: Path, objective: Objective, modulator: nn.Module) -> None:
-    """Put what `save_state` wrote back into an objective and a modulator of the same settings.
+def load_state(folder: Path, parts: Mapping[str, object]) -> None:
+    """Put what `save_state` wrote back into parts of the same settings.
 
     Raises:
-        InputError: the file is missing, damaged, or of another objective or modulator.
+        InputError: the file is missing, damaged, or of other parts.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -95,7 +106,7 @@ def load_state(folder: Path, objective: Objective, modulator: nn.Module) -> None
     path = artifact(folder / "state.safetensors", REMEDY)
     try:
         state = load_file(path)
-        for name, part in (("objective", objective), ("modulator", modulator)):
+        for name, part in parts.items():
             own = {k.removeprefix(f"{name}."): state.pop(k) for k in list(state)
                    if k.startswith(f"{name}.")}  # fmt: skip
             if isinstance(part, nn.Module):

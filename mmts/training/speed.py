@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from mmts.files import output_file, write_json
 from mmts.settings.training import Train
-from mmts.towers.two_tower import TwoTower
-from mmts.training.batch import Batch
+from mmts.towers.model import Model, Streams
+from mmts.training.batch import Batch, sent
 from mmts.training.distributed import World
 
 FIRST = 3
@@ -75,7 +75,7 @@ def peak_flops(device_name: str, precision: str) -> float | None:
     return 1e12 * known[device_name] if device_name in known else None
 
 
-def model_flops(model: TwoTower, vision: Tensor, text: Tensor) -> float:
+def model_flops(model: Model, streams: Streams, text: Tensor) -> float:
     """Floating-point operations of one pair, forward and backward, a multiplication with its
     addition as two.
 
@@ -84,20 +84,23 @@ def model_flops(model: TwoTower, vision: Tensor, text: Tensor) -> float:
     without numbers, so that neither the model nor any random state changes.
 
     Args:
-        vision, text: inputs of some pairs; only their shapes count.
+        streams, text: inputs of some pairs; only their shapes count.
     """
     twin = _without_numbers(model).eval()  # where nothing is computed again
-    config: Any = getattr(twin.vision, "config", None)
-    if hasattr(config, "patch_dropout"):  # it leaves out patches in training alone
-        twin.vision.config = replace(config, gradient_checkpointing=False)
-        twin.vision.training = True
+    for module in twin.modules():
+        config: Any = getattr(module, "config", None)
+        if hasattr(config, "patch_dropout"):  # it leaves out patches in training alone
+            module.config = replace(config, gradient_checkpointing=False)
+            module.training = True
     with FlopCounterMode(display=False) as counted, torch.enable_grad():
-        rows = twin(vision.to("meta"), text.to("meta"))
+        meta = torch.device("meta")
+        encoded = twin(sent(streams, meta), text.to(meta))
+        rows = (encoded.vision, encoded.text)
         sum(side.sum() for side in rows if side.requires_grad).backward()
     return float(counted.get_total_flops()) / len(text)
 
 
-def _without_numbers(model: TwoTower) -> TwoTower:
+def _without_numbers(model: Model) -> Model:
     """A copy on the meta device."""
     shells: dict[int, Any] = {id(b): b.to("meta") for b in model.buffers()}
     for parameter in model.parameters():
@@ -114,7 +117,7 @@ class Speedometer:
     copy of the batch onto the GPU is part of it.
     """
 
-    def __init__(self, model: TwoTower, settings: Train, world: World, left: int) -> None:
+    def __init__(self, model: Model, settings: Train, world: World, left: int) -> None:
         """`left`: steps that this process is going to take."""
         self._model, self._settings, self._world = model, settings, world
         self._left_out = FIRST if left > FIRST else 0
@@ -125,21 +128,26 @@ class Speedometer:
         self._marks: deque[tuple[Any, Any]] = deque()
         self._steps, self._busy, self._waited, self._since = 0, 0.0, 0.0, 0.0
 
-    def start(self) -> None:
-        """The steps of an epoch begin."""
+    def measured(self, batches: Iterator[Batch], count: int) -> Iterator[Batch]:
+        """Yield the next batches, each for a step; call `stop` when all have ended."""
+        self._start()
+        for _ in range(count):
+            yield self._next(batches)
+
+    def _start(self) -> None:
         self._since = time.perf_counter()
 
-    def next(self, batches: Iterator[Batch]) -> Batch:
-        """The next batch."""
+    def _next(self, batches: Iterator[Batch]) -> Batch:
         if self._steps == self._left_out:
             self.stop()
             self._busy, self._waited = 0.0, 0.0
-            self.start()
+            self._start()
         before = self._mark()
         batch = next(batches)
         self._marks.append((before, self._mark()))
         if self._peak is not None and self._flops is None:
-            self._flops = model_flops(self._model, batch.vision[:1], batch.text[:1])
+            one = batch.part(slice(1))
+            self._flops = model_flops(self._model, one.streams, one.text)
         self._steps += 1
         self._add_up()
         return batch

@@ -1,4 +1,4 @@
-"""One optimisation step: forward, the global loss, backward, AdamW."""
+"""One optimisation step: forward, backward, AdamW."""
 
 from __future__ import annotations
 
@@ -12,46 +12,45 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmts.errors import InputError
-from mmts.losses import Tau
 from mmts.settings.training import Train
-from mmts.towers.two_tower import TwoTower, parameter_groups
+from mmts.towers.model import EncodedPairs, Model
+from mmts.towers.two_tower import parameter_groups
 from mmts.training.batch import Batch
-from mmts.training.distributed import GlobalLoss
+from mmts.training.tau_and_loss import TauAndLoss
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Stepped(NamedTuple):
-    """What a step leaves to be logged, on the device."""
-
-    loss: Tensor
-    tau: Tau
-    norm: Tensor
+RandomState = list[Tensor]
 
 
 class Stepper:
-    """Trains a model step by step, on this rank's rows of each global batch.
+    """Encodes this rank's rows of each global batch, and moves the model by the gradient of a loss.
 
     Attributes:
-        optimizer: AdamW over the model, the objective and the modulator.
+        optimizer: AdamW over the model, the objective, the modulator and further loss terms.
         scaler: of fp16 gradients; does nothing in other precisions.
     """
 
-    def __init__(self, model: TwoTower, loss: GlobalLoss, settings: Train) -> None:
+    def __init__(self, model: Model, losses: TauAndLoss, settings: Train) -> None:
         """
         Args:
             model: on its device.
-            loss: objective, modulator and ranks.
+            losses: what is trained beside it, and the ranks.
             settings: `train`.
 
         Raises:
             InputError: fp16 without CUDA, or with temperatures that are moved by raw gradients.
         """
-        self.model, self.loss, self.settings, self.world = model, loss, settings, loss.world
-        beside = [m for m in (loss.objective, loss.modulator) if isinstance(m, nn.Module)]
+        self.model, self.settings, self.world = model, settings, losses.world
+        beside = losses.modules
         for module in beside:
             module.to(self.world.device).train()
         self.others = [p for module in beside for p in module.parameters() if p.requires_grad]
+        inside = {id(parameter) for parameter in model.parameters()}
+        if any(id(parameter) in inside for parameter in self.others):
+            raise InputError(
+                "a loss term has the model as a part, so that its weights would be trained twice; "
+                "keep the model in a function, not in an attribute of a module"
+            )
         groups = parameter_groups(model, settings.weight_decay)
         self.rates: dict[int, Callable[[int], float]] = {}
         for module in beside:
@@ -65,7 +64,7 @@ class Stepper:
         kind = self.world.device.type
         if settings.precision == "fp16" and kind != "cuda":
             raise InputError("train.precision is fp16, which needs CUDA; set it to fp32 or bf16")
-        if settings.precision == "fp16" and not getattr(loss.modulator, "fp16", True):
+        if settings.precision == "fp16" and not getattr(losses.modulator, "fp16", True):
             raise InputError(
                 "train.precision is fp16, whose scaled gradients would move temperatures that are "
                 "learned for each sample wrongly; set it to bf16 or fp32"
@@ -82,23 +81,34 @@ class Stepper:
                 model, device_ids=devices, process_group=self.world.group,
                 gradient_as_bucket_view=True,
             )  # fmt: skip
+        self._cached: _Cached | None = None
 
-    def __call__(self, step: int, batch: Batch, rate: float) -> Stepped:
-        """Take a step at a learning rate; TempNet has one of its own.
+    def encode(self, batch: Batch) -> EncodedPairs:
+        """Return the rows of both sides, float32.
 
-        Raises:
-            InputError: features that are no numbers any more.
+        With `micro_batch_size`, they are leaves, and `optimise` carries their gradient on.
+        """
+        rows, micro = len(batch.index), self.settings.micro_batch_size
+        if micro is None or micro >= rows:
+            return self._forward(self.network, batch)
+        self._cached = self._without_activations(batch, micro)
+        return self._cached.encoded
+
+    def optimise(self, loss: Tensor, step: int, rate: float) -> Tensor:
+        """Take a step against the gradient of a loss of what was encoded last; return its norm.
+
+        Args:
+            loss: a scalar.
+            step: counted from 0, for modules with a learning rate of their own (TempNet).
+            rate: learning rate of the others.
         """
         for number, group in enumerate(self.optimizer.param_groups):
             group["lr"] = self.rates[number](step) if number in self.rates else rate
         self.optimizer.zero_grad(set_to_none=True)
-        rows, micro = len(batch.index), self.settings.micro_batch_size
-        if micro is None or micro >= rows:
-            vision, text = self._features(self.network, batch)
-            loss, tau = self._loss(step, batch, vision, text)
-            self._backward(loss)
-        else:
-            loss, tau = self._in_parts(step, batch, micro)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self._cached is not None:
+            self._carry_on(self._cached)
+            self._cached = None
         self.world.mean([p.grad for p in self.others if p.grad is not None])
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(
@@ -106,74 +116,56 @@ class Stepper:
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return Stepped(loss.detach(), tau, norm)
+        return norm
 
-    def _features(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        vision, text = batch.vision, batch.text
-        if self.settings.channels_last and vision.ndim == 4:
-            vision = vision.contiguous(memory_format=torch.channels_last)
+    def _forward(self, network: nn.Module, batch: Batch) -> EncodedPairs:
+        streams = dict(batch.streams)
+        if self.settings.channels_last:
+            for name, stream in streams.items():
+                if stream.ndim == 4:
+                    streams[name] = stream.contiguous(memory_format=torch.channels_last)
         kind = PRECISIONS.get(self.settings.precision)
-        with torch.autocast(vision.device.type, kind, enabled=kind is not None):
-            found: tuple[Tensor, Tensor] = network(vision, text)
+        with torch.autocast(batch.text.device.type, kind, enabled=kind is not None):
+            found: EncodedPairs = network(streams, batch.text)
         return found
 
-    def _loss(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> tuple[Tensor, Tau]:
-        if self._astray(vision, text):
-            with torch.no_grad():
-                tau = self.loss.modulator(step, batch, vision.nan_to_num(), text.nan_to_num())
-            return (vision.sum() + text.sum()) * math.nan, tau
-        try:
-            return self.loss(step, batch, vision, text)
-        except InputError as error:  # the rows are normalised: they were fine before
-            raise InputError(
-                f"training went astray at step {step} ({error}); lower train.learning_rate"
-            ) from None
+    # --- the gradient of a whole batch with the activations of a part (arXiv 2101.06983) --------
 
-    def _astray(self, vision: Tensor, text: Tensor) -> bool:
-        """Whether a rank's features, or what is learned beside the model, are no numbers any more.
-
-        On a CPU the losses would refuse them, on that rank alone; on a GPU nothing waits for a
-        number, and they make the loss NaN by themselves. Numbers too large have norm 0 here.
-        """
-        if self.world.device.type != "cpu":
-            return False
-        norms = torch.cat([vision.detach().norm(dim=1), text.detach().norm(dim=1)])
-        fine = bool(((norms - 1).abs() < 0.5).all()) and all(
-            bool(p.isfinite().all()) for p in self.others
-        )
-        return bool(self.world.highest(int(not fine)))
-
-    def _backward(self, loss: Tensor) -> None:
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-
-    def _in_parts(self, step: int, batch: Batch, micro: int) -> tuple[Tensor, Tau]:
-        """The gradient of the whole batch with the activations of a part (arXiv 2101.06983).
-
-        Features of all parts without activations; the loss and its gradient by the features; then
-        each part again, with the same random numbers, to carry that gradient on. Batch norm sees
-        parts, once.
-        """
+    def _without_activations(self, batch: Batch, micro: int) -> _Cached:
+        """Encode all parts without activations; remember the random numbers of each."""
         device = self.world.device
-        parts = [slice(a, a + micro) for a in range(0, len(batch.index), micro)]
+        parts = [batch.part(slice(a, a + micro)) for a in range(0, len(batch.index), micro)]
         states, found = [], []
         with torch.no_grad(), _still_statistics(self.model):
             for part in parts:
                 states.append(_random_state(device))
-                found.append(self._features(self.model, _rows(batch, part)))
-        vision, text = (torch.cat(side).requires_grad_() for side in zip(*found, strict=True))
-        loss, tau = self._loss(step, batch, vision, text)
-        self._backward(loss)
+                found.append(self._forward(self.model, part))
+        vision, text, contexts = zip(*found, strict=True)
+        if contexts[0] is not None:
+            raise InputError(
+                "train.micro_batch_size is set, but the model gives a context of each media item, "
+                "whose gradient does not go in parts; set it to null"
+            )
+        rows = (torch.cat(side).requires_grad_() for side in (vision, text))
+        return _Cached(parts, states, EncodedPairs(*rows))
+
+    def _carry_on(self, cached: _Cached) -> None:
+        """Encode each part again, with the same random numbers, and carry its gradient on.
+
+        Batch norm sees parts, once.
+        """
+        device, (vision, text, _) = self.world.device, cached.encoded
         assert vision.grad is not None and text.grad is not None
-        end = _random_state(device)
-        for number, (part, state) in enumerate(zip(parts, states, strict=True)):
+        end, start = _random_state(device), 0
+        for number, (part, state) in enumerate(zip(cached.parts, cached.states, strict=True)):
+            rows = slice(start, start := start + len(part.text))
             _set_random_state(state, device)
-            with self._no_sync() if number < len(parts) - 1 else nullcontext():
-                features = self._features(self.network, _rows(batch, part))
-                sides = zip(features, (vision.grad[part], text.grad[part]), strict=True)
-                trained = [(rows, slope) for rows, slope in sides if rows.requires_grad]
+            with self._no_sync() if number < len(cached.parts) - 1 else nullcontext():
+                encoded = self._forward(self.network, part)
+                sides = ((encoded.vision, vision.grad[rows]), (encoded.text, text.grad[rows]))
+                trained = [(found, slope) for found, slope in sides if found.requires_grad]
                 torch.autograd.backward([f for f, _ in trained], [g for _, g in trained])
         _set_random_state(end, device)
-        return loss, tau
 
     def _no_sync(self) -> AbstractContextManager[None]:
         if isinstance(self.network, DistributedDataParallel):
@@ -181,18 +173,22 @@ class Stepper:
         return nullcontext()
 
 
-def _rows(batch: Batch, part: slice) -> Batch:
-    return batch._replace(vision=batch.vision[part], text=batch.text[part])
+class _Cached(NamedTuple):
+    """A batch that was encoded without activations: its parts, and the random state of each."""
+
+    parts: list[Batch]
+    states: list[RandomState]
+    encoded: EncodedPairs
 
 
-def _random_state(device: torch.device) -> list[Tensor]:
+def _random_state(device: torch.device) -> RandomState:
     states = [torch.get_rng_state()]
     if device.type == "cuda":
         states.append(torch.cuda.get_rng_state(device))
     return states
 
 
-def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+def _set_random_state(states: RandomState, device: torch.device) -> None:
     torch.set_rng_state(states[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)

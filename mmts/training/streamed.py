@@ -58,6 +58,7 @@ class StreamedBatches(IterableDataset[Batch]):
         self._stream = ShardStream(
             stream.url, "train", seed=plan.seed, buffer=-(-stream.buffer // workers),
             rank=world.rank, ranks=world.size, workers=workers, shards=shards.shards,
+            streams=shards.streams,
         )  # fmt: skip
         self._stream.reach()
 

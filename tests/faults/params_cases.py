@@ -7,8 +7,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mmts.errors import spelt
-from mmts.kinds import MODULATORS, OBJECTIVES
+from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES
+from mmts.kinds.schedule import SCHEDULES
+from mmts.kinds.shift import SHIFTS
+from mmts.kinds.source import SOURCES
+from mmts.kinds.text import TEXT_TOWERS
+from mmts.kinds.vision import VISION_TOWERS
 from mmts.method import MAX_TAU
+from mmts.registry import Registry
 from mmts.settings.base import NAME
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
 from tests.making import PARAMS, changed
@@ -59,7 +67,7 @@ def _put(tree: Any, key: Key, value: Any) -> Any:
 
 
 def everything() -> dict[str, Any]:
-    """Sound settings with every kind of source, clustering, objective and modulator."""
+    """Sound settings with every kind of source, clustering and part of a method."""
     tree = changed(PARAMS, {"datasets.full": _full()})
     numbers = {"fixed": 0.07, "alpha": 0.02, "shift_min": 0.06, "shift_max": "auto"}
     plain = {
@@ -70,6 +78,8 @@ def everything() -> dict[str, Any]:
     methods["base"] = {**plain, "per_dataset": {"full": {**plain, "temperature": {**numbers}}}}
     for kind in ("siglip", "cyclip", "arctanh"):
         methods[kind] = {**plain, "objective": {"kind": kind}}
+    for kind in ("log", "rank"):
+        methods[kind] = {**plain, "shift": {"kind": kind}}
     methods["max_margin"] = {"objective": {"kind": "max_margin"}, "margin": {"fixed": 0.2}}
     methods["learnable"] = {
         "objective": {"kind": "info_nce"}, "modulator": {"kind": "learnable"},
@@ -83,24 +93,39 @@ def everything() -> dict[str, Any]:
 
 
 def dataset_schema() -> dict[str, Any]:
-    """JSON schema of a dataset, with what `auto` may stand for."""
+    """JSON schema of a dataset: with the kinds of each registry, and what `auto` may stand for."""
     schema = Dataset.model_json_schema()
     for name in ("Temperature", "Margin"):
         _with_auto(schema["$defs"][name])
+    towers = schema["$defs"]["Towers"]["properties"]
+    towers["vision"], towers["text"] = (kinds(r, schema) for r in (VISION_TOWERS, TEXT_TOWERS))
+    named = (
+        schema["$defs"]["Captions"]["properties"]["sources"],
+        schema["properties"]["clusterings"],
+    )
+    for mapping, registry in zip(named, (SOURCES, CLUSTERINGS), strict=True):
+        (pattern,) = mapping["patternProperties"]
+        mapping["patternProperties"][pattern] = kinds(registry, schema)
     return schema
+
+
+def kinds(registry: Registry[Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """JSON schema of any kind of a registry; what it refers to goes into `schema`."""
+    options = []
+    for kind in registry.kinds:
+        option = registry.load(kind).model_json_schema()
+        schema.setdefault("$defs", {}).update(option.pop("$defs", {}))
+        options.append({**option, "title": registry.module(kind)})
+    return {"oneOf": options}
 
 
 def method_schema() -> dict[str, Any]:
     """JSON schema of a method: with the kinds of each registry, and numbers of its own."""
     schema = Switches.model_json_schema()
-    for name, registry in (("objective", OBJECTIVES), ("modulator", MODULATORS)):
-        kinds = [registry.load(kind).model_json_schema() for kind in registry.kinds]
-        named = [
-            {**k, "title": registry.module(x)} for k, x in zip(kinds, registry.kinds, strict=True)
-        ]
-        schema["properties"][name] = {"oneOf": named}
-        for kind in kinds:
-            schema["$defs"] |= kind.get("$defs", {})
+    registries = {"objective": OBJECTIVES, "modulator": MODULATORS, "schedule": SCHEDULES,
+                  "shift": SHIFTS}  # fmt: skip
+    for name, registry in registries.items():
+        schema["properties"][name] = kinds(registry, schema)
     for name, model in (("temperature", Temperature), ("margin", Margin)):
         schema["properties"][name] = _with_auto(model.model_json_schema())
     return schema
@@ -134,6 +159,33 @@ def _full() -> dict[str, Any]:
     }  # fmt: skip
     changes = {"captions.sources": sources, "towers": towers}
     return changed(tiny, changes | {f"train.{key}": train[key] for key in train})
+
+
+_NEW = {"weights": "random", "frozen": False}
+_SEEN = {"weights": "x", "frozen": False, "image_size": 32}
+TOWERS: dict[str, list[dict[str, Any]]] = {
+    "vision": [
+        *({"name": name, **_SEEN} for name in ("efficientnet_lite0", "small_cnn", "small_vit")),
+        {"name": "resnet", **_SEEN, **_NEW, "depth": 18},
+        *(
+            {"name": name, **_SEEN, **_NEW, "shape": {"patch_size": 8}}
+            for name in ("vit", "clip_vision")
+        ),
+        *({"name": name, **_SEEN, "model": "y"} for name in ("timm", "open_clip")),
+        *(
+            {"name": name, **_SEEN, "clip_length": 4}
+            for name in ("video_vit", "divided_vit", "clip_frames")
+        ),
+    ],
+    "text": [
+        {"name": "sentence", "weights": "x", "frozen": True},
+        {"name": "small_transformer", **_NEW},
+        {"name": "clip_text", **_NEW, "shape": {"context": 9}},
+        {"name": "distilbert", **_NEW, "pooling": "mean", "shape": {"context": 9}},
+        {"name": "open_clip", **_NEW, "model": "y", "tokenizer": "z"},
+    ],
+}
+"""A sound tower of each kind."""
 
 
 def cases(
@@ -187,8 +239,9 @@ def _options(schema: dict[str, Any], defs: Any) -> Iterator[dict[str, Any]]:
 
 
 def _is_kind(option: dict[str, Any], tree: dict[str, Any]) -> bool:
-    kind = option.get("properties", {}).get("kind", {}).get("const")
-    return kind is None or kind == tree["kind"]
+    named = option.get("properties", {})
+    consts = {key: named[key]["const"] for key in ("kind", "name") if "const" in named.get(key, {})}
+    return all(tree[key] == const for key, const in consts.items())
 
 
 def _wrong_types(options: list[dict[str, Any]], key: Key) -> Iterator[Case]:

@@ -48,7 +48,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 STAGES = {
     "captions": (TINY, "mmts.captions.build", "raw/tiny/pairs.csv", "captions/tiny"),
     "embed": (TINY, "mmts.embed.embed_texts", "captions/tiny/summary.json", "embed/tiny"),
-    "cluster": (TINY, "mmts.cluster.cluster", "embed/tiny/text.npy", "cluster/tiny"),
+    "cluster": (TINY, "mmts.cluster.numbered", "embed/tiny/text.npy", "cluster/tiny"),
     "shift": (TINY, "mmts.shift.shift_table", "cluster/tiny/kinds.parquet", "shift/tiny"),
     "pack": (TINY, "mmts.shards.write_shards", "captions/tiny/summary.json", "shards/tiny"),
     "train": (MMTS, "mmts.training.loop.train", "shards/tiny/train-000000.tar", "train/tiny/mmts"),

@@ -114,7 +114,7 @@ def read_all(path: Path) -> list[object]:
         lambda: MediaReader().index([f"{path}::a.png"]),
         lambda: next(survey(Job(path, None))).members["name"].to_pylist(),
         lambda: [
-            (s.key, len(s.media))
+            (s.key, len(s.members.get("image", b"")))
             for s in ShardStream(str(path.parent), "train", seed=0, shards=stream)
         ],
     ]

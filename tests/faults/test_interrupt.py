@@ -64,7 +64,7 @@ STAGES = {
     "pictures": Long(("embed", *TINY), "data/embed/tiny", "mmts.media:MediaReader.read",
                      17, SMALL),
     "cluster": Long(("cluster", *TINY), "data/cluster/tiny", BAR, 2,
-                    (("mmts.cluster:SCIKIT_LEARN_BYTES", 0),)),
+                    (("mmts.kmeans:SCIKIT_LEARN_BYTES", 0),)),
     "pack": Long(("pack", *TINY), "data/shards/tiny"),
     "train": TRAIN,
     "evaluate": EVALUATE,
@@ -85,7 +85,9 @@ def attribute(place: str) -> tuple[Any, str]:
 def patched(long: Long) -> None:
     """Set the attributes of modules."""
     for place, value in long.patched:
-        setattr(*attribute(place), value)
+        owner, name = attribute(place)
+        getattr(owner, name)  # it is there
+        setattr(owner, name, value)
 
 
 def prepared(long: Long, there: Path) -> Callable[[], None]:

@@ -14,18 +14,26 @@ import pytest
 
 from mmts.config import Sections, load, resolved
 from mmts.errors import InputError, spelt
+from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.source import SOURCES
+from mmts.kinds.text import TEXT_TOWERS
+from mmts.kinds.vision import VISION_TOWERS
 from mmts.params import check_keys, read_params, validated
+from mmts.registry import Registry
 from mmts.settings.grid import Grid, Report
 from mmts.study.settings import Study
 from tests.conftest import CELL, Project
 from tests.faults import started
 from tests.faults.params_cases import (
+    TOWERS,
     Case,
     cases,
     dataset_schema,
     everything,
+    kinds,
     method_schema,
 )
+from tests.making import PARAMS, changed
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--dataset", "tiny")
@@ -54,6 +62,8 @@ def all_cases() -> tuple[list[Case], set[str], set[str]]:
     method = method_schema()
     for part in ("objective", "modulator"):
         titles.update(kind["title"] for kind in method["properties"][part]["oneOf"])
+    for registry in (SOURCES, CLUSTERINGS):
+        titles.update(registry.modules)
     for name, entry in tree["methods"].items():
         add(method, entry, "methods", name)
     own = tree["methods"]["base"]["per_dataset"]["full"]
@@ -99,6 +109,21 @@ def test_every_mistake_names_its_key(what: str) -> None:
     told = [(case, refusal(case.of(tree))) for case in chosen]
     bad = [(wrong(message, case), case, message) for case, message in told if wrong(message, case)]
     assert not bad, f"{len(bad)} of {len(chosen)}, such as {bad[:5]}"
+
+
+@pytest.mark.parametrize(("side", "registry"), [("vision", VISION_TOWERS), ("text", TEXT_TOWERS)])
+def test_every_mistake_of_a_tower_names_its_key(side: str, registry: Registry[Any]) -> None:
+    schema: dict[str, Any] = {}
+    schema |= kinds(registry, schema)
+    seen: set[str] = set()
+    for tower in TOWERS[side]:
+        tree = changed(PARAMS, {f"datasets.tiny.towers.{side}": tower})
+        assert not resolved(tree, "p").left_out
+        found = list(cases(schema, tower, ("datasets", "tiny", "towers", side), seen, resets=True))
+        told = [(case, refusal(case.of(tree))) for case in found]
+        bad = [(wrong(lines, case), case, lines) for case, lines in told if wrong(lines, case)]
+        assert not bad, f"{len(bad)} of {len(found)}, such as {bad[:5]}"
+    assert set(registry.modules) <= seen
 
 
 def test_every_mistake_of_a_study_names_its_key() -> None:

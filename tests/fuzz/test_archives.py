@@ -7,8 +7,9 @@ from pathlib import Path
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mmts.kinds.source.coco import Kind as CocoSource
+from mmts.kinds.source.flickr30k import Kind as Flickr30kSource
 from mmts.media import MediaReader
-from mmts.settings.sources import CocoSource, Flickr30kSource
 from mmts.shards.tars import Job, survey
 from mmts.sources import img2dataset, karpathy
 from tests.fuzz.hostile import DEEP, HALF, odd_json, write

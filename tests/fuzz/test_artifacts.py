@@ -27,7 +27,7 @@ from tests.fuzz.hostile import fewer, odd_json, write
 from tests.fuzz.odd_tables import odd_parquet
 from tests.fuzz.odd_tars import odd_tar, tar_member
 from tests.fuzz.outcome import Refused, outcome
-from tests.fuzz.test_scores import arrays
+from tests.fuzz.test_score_files import arrays
 from tests.making import write_picture
 from tests.test_shards import item
 
@@ -180,7 +180,9 @@ def test_stream(folder: Path, data: st.DataObject) -> None:
     found = outcome(_samples, folder / "stream")
     if not isinstance(found, Refused):
         for sample in found:
-            assert isinstance(sample.said, dict) and len(sample.media) <= len(tar)
+            assert isinstance(sample.said, dict) and sum(map(len, sample.members.values())) <= len(
+                tar
+            )
 
 
 def _samples(made: Path) -> list[Any]:

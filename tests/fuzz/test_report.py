@@ -23,7 +23,7 @@ from mmts.reporting.words import notes
 from tests.fuzz.hostile import fewer, odd_json
 from tests.fuzz.odd_tables import odd_csv, odd_parquet
 from tests.fuzz.outcome import Refused, outcome
-from tests.fuzz.test_scores import arrays
+from tests.fuzz.test_score_files import arrays
 from tests.reporting import graded
 from tests.reporting.conftest import METHODS, write_tree
 

@@ -7,7 +7,9 @@ import pandas as pd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmts.settings.sources import CC3MSource, Flickr8kSource, TableSource
+from mmts.kinds.source.cc3m import Kind as CC3MSource
+from mmts.kinds.source.flickr8k import Kind as Flickr8kSource
+from mmts.kinds.source.table import Kind as TableSource
 from mmts.sources import SourceRows, cc3m, ek100_files, flickr8k, table
 from tests.fuzz.hostile import DEEP, odd_tree, write
 from tests.fuzz.odd_tables import odd_csv, odd_parquet

@@ -7,7 +7,8 @@ from sklearn.metrics import top_k_accuracy_score
 
 from mmts.errors import InputError
 from mmts.metrics import recall
-from mmts.metrics.recall import retrieval_ranks, retrieval_recall, top_k
+from mmts.metrics.recall import retrieval_ranks, retrieval_recall, rsum
+from mmts.metrics.scores import top_k
 from tests import reference
 
 KEYS = ["t2v/R@1", "t2v/R@5", "t2v/R@10", "v2t/R@1", "v2t/R@5", "v2t/R@10"]
@@ -118,14 +119,20 @@ def test_wrong_input(vision: object, text: object, owner: object, message: str) 
 
 
 def test_top_k_is_sorted_and_cut() -> None:
-    query, answers = np.array([1.0, 0]), np.array([[0.1, 5], [0.3, 5], [0.2, 5]])
-    order, scores = top_k(query, answers, np.array([False, False, True]), 2)
-    assert order.tolist() == [1, 2] and scores.tolist() == [0.3, 0.2]
-    order, _ = top_k(query, answers, np.array([True, False, False]), 5)
-    assert order.tolist() == [1, 2, 0]
+    scores = np.array([0.1, 0.3, 0.2])
+    assert top_k(scores, np.array([False, False, True]), 2).tolist() == [1, 2]
+    assert top_k(scores, np.array([True, False, False]), 5).tolist() == [1, 2, 0]
 
 
 def test_top_k_puts_the_right_one_of_equals_last_as_the_ranks_do() -> None:
-    answers = np.array([[0.5, 0], [0.5, 0], [0.2, 0]])
-    order, _ = top_k(np.array([1.0, 0]), answers, np.array([True, False, False]), 3)
-    assert order.tolist() == [1, 0, 2]
+    scores = np.array([0.5, 0.5, 0.2])
+    assert top_k(scores, np.array([True, False, False]), 3).tolist() == [1, 0, 2]
+
+
+def test_rsum_is_of_the_six_whatever_else_there_is() -> None:
+    args = rows(20, 0), rows(50, 1), owners(20, 50, 0)
+    wanted = 100 * sum(retrieval_recall(*args).values())
+    assert rsum(retrieval_recall(*args)) == wanted
+    assert rsum(retrieval_recall(*args, ks=(50, 10, 5, 2, 1))) == wanted
+    with pytest.raises(InputError, match=r"but t2v/R@5 is not among the recalls; compute it too"):
+        rsum(retrieval_recall(*args, ks=(1, 10, 50)))

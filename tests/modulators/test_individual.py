@@ -16,7 +16,7 @@ NUMBERS = {"learning_rate": 0.01, "momentum": 0.9, "tau_min": 0.01, "tau_max": 0
 
 def batch(*index: int) -> Batch:
     ids = torch.tensor(index)
-    return Batch(torch.zeros(len(ids), 2), torch.zeros(len(ids), 2), torch.zeros_like(ids), ids)
+    return Batch({}, torch.zeros(len(ids), 2), torch.zeros_like(ids), ids)
 
 
 def taus(modulator: IndividualTau, *index: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ def table(**shifts: float) -> pd.DataFrame:
 
 def batch(*cluster_id: int) -> Batch:
     ids = torch.tensor(cluster_id)
-    return Batch(torch.zeros(len(ids), 2), torch.zeros(len(ids), 2), ids, torch.arange(len(ids)))
+    return Batch({}, torch.zeros(len(ids), 2), ids, torch.arange(len(ids)))
 
 
 NOTHING = torch.zeros(0)
@@ -81,3 +81,15 @@ def test_numbers_are_checked_at_once() -> None:
         ScheduledShift(table(c0=0.2), alpha=0.1, period=0)
     with pytest.raises(InputError, match="hold is 0; it must be a number of steps >= 1"):
         ScheduledShift(table(c0=0.2), alpha=0.1, period=1, hold=0)
+
+
+def test_a_schedule_that_leaves_its_range_is_refused_in_the_step() -> None:
+    """What no probe of some steps has seen."""
+
+    def jumping(step: float, *, alpha: float, period: float) -> float:
+        return alpha * (step == 7)
+
+    modulator = ScheduledShift(table(c0=0.2), alpha=0.1, period=10, schedule=jumping)
+    modulator(6, batch(0), NOTHING, NOTHING)
+    with pytest.raises(InputError, match=r"the schedule has the value 0\.1 at step 7, outside of"):
+        modulator(7, batch(0), NOTHING, NOTHING)

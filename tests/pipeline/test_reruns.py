@@ -90,7 +90,7 @@ def test_a_default_reruns_what_does_not_set_it(project: Project) -> None:
     project.edit(settings, "min_learning_rate: Annotated[float, Field(ge=0)] = 0.0",
                  "min_learning_rate: Annotated[float, Field(ge=0)] = 1e-5")  # fmt: skip
     assert project.repro() == CELLS
-    project.edit("mmts/settings/prepared.py", "starts: Positive = 1", "starts: Positive = 2")
+    project.edit("mmts/kinds/clustering/kmeans.py", "starts: Positive = 1", "starts: Positive = 2")
     assert {CLUSTER} <= project.repro() <= {CLUSTER, PACK, SHIFT} | CELLS
 
 
@@ -356,7 +356,7 @@ def test_the_plots_hold_every_cell(project: Project) -> None:
     page = (project.folder / "dvc_plots/index.html").read_text(encoding="utf-8")
     for cell in ("info_nce/0", "info_nce_mmts/0"):
         assert cell in page
-    for title in ("training loss", "mean tau of the batch", "validation rsum"):
+    for title in ("training loss", "mean tau of the batch", "validation", "t2v_R@1"):
         assert title in page
 
 

@@ -35,6 +35,7 @@ SEEDS = (0, 1, 2)
 SETTINGS = SimpleNamespace(
     bootstrap=200, tsne_points=60, tsne_perplexity=5.0, examples=3, seed=0
 )  # fmt: skip
+KMEANS = {"kind": "kmeans", "label": "K-Means", "column": "", "published": True, "noise": 0}
 SIZES = (24, 15, 9, 6, 4, 2)  # training captions of each cluster
 WORDS = ("red", "dog", "runs", "sea", "house", "night", "tree", "boat")
 ITEMS, EACH = 20, 2  # test items, captions of an item
@@ -91,7 +92,7 @@ def write_tree(
         clusters = pd.read_parquet(data / "cluster" / name / "default.parquet")
     else:
         clusters.to_parquet(data / "cluster" / name / "default.parquet")
-        _json(data / "cluster" / name / "default.json", {"kind": "kmeans", "k": len(SIZES)})
+        _json(data / "cluster" / name / "default.json", {**KMEANS, "k": len(SIZES)})
     _json(data / "shards" / name / "manifest.json", {})
     test = captions[captions["split"] == "test"].merge(clusters, on="caption_id")
     for number, (method, numbers) in enumerate(methods.items()):
@@ -153,9 +154,11 @@ def _shift(folder: Path, low: float, high: float) -> None:
 def _train(folder: Path, numbers: tuple[Any, ...], seed: int, clips: bool) -> None:
     objective, alpha, tau, high, modulator = numbers[:5]
     shift = numbers[5] if len(numbers) > 5 else "default"
-    run = {"objective": objective, "modulator": modulator, "alpha": alpha, "oscillations": 5,
-           "shift_min": tau, "shift_max": high, "shift_mapping": "linear",
-           "update_every": "step", "clustering": {"shift": shift, "relevancy": []},
+    run = {"objective": objective, "modulator": modulator, "alpha": alpha,
+           "schedule": {"kind": "cosine"} if alpha else None,
+           "shift_min": tau, "shift_max": high,
+           "shift": {"kind": "linear"} if tau < high else None,
+           "clustering": {"shift": shift, "relevancy": []},
            "epochs": 4, "total_steps": 40, "period": 8.0,
            "seed": seed}  # fmt: skip
     _json(folder / "run.json", run)
@@ -200,7 +203,12 @@ def _evaluate(
     queries[columns].to_parquet(folder / "queries.parquet")
     metrics = {s: _metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", metrics)
+    _judged(folder, {"kind": "recall", "ks": [1, 5, 10]})
     _json(folder / "retrievals.json", [_retrieval(test, row) for row in queries.itertuples()])
+
+
+def _judged(folder: Path, measure: dict[str, Any]) -> None:
+    _json(folder / "measure.json", {"measure": measure, "rerank": None})
 
 
 def _evaluate_clips(
@@ -212,6 +220,7 @@ def _evaluate_clips(
     queries.to_parquet(folder / "queries.parquet")
     found = {s: graded.graded_metrics(queries[queries["source"] == s]) for s in sources}
     _json(folder / "metrics.json", found)
+    _judged(folder, {"kind": "multi_instance"})
     retrievals = [graded.graded_retrieval(test, row) for row in queries.itertuples()]
     _json(folder / "retrievals.json", retrievals)
 

@@ -68,7 +68,8 @@ def write_clusterings(folder: Path, clusters: pd.DataFrame) -> None:
         sizes = joined[train.index].value_counts()
         table = clusters.assign(cluster_id=joined.astype("int32"), cluster_size=joined.map(sizes))
         table.to_parquet(folder / f"{name}.parquet")
-        facts = {"kind": "column", "k": len(sizes), "column": column, "labels": []}
+        facts = {"kind": "column", "label": "classes", "column": column, "published": True,
+                 "k": len(sizes), "noise": 0, "labels": []}  # fmt: skip
         (folder / f"{name}.json").write_text(json.dumps(facts))
 
 

@@ -11,12 +11,16 @@ from typing import Any
 
 import pytest
 
-from mmts.reporting.cells import Dataset
+from mmts.kinds.schedule import SCHEDULES
+from mmts.reporting.cells import Clustering, Dataset
 from mmts.reporting.comparison import PaperRow, method_of, paper_tables
+from mmts.reporting.figure_tau import tau_figure
 from mmts.reporting.misprints import misprints
 from mmts.reporting.page import page
 from mmts.reporting.published import EK100, Published, Recipe
 from mmts.reporting.results import write_results
+from mmts.reporting.tables import setting
+from tests.examples.adding import module_of
 
 MMTS = Recipe("max_margin", ts=True, ics=True)
 PRINTED = """
@@ -123,8 +127,8 @@ def test_measured_rows_are_from_the_metrics_or_dashes(ek100: SimpleNamespace) ->
     "changes",
     [
         {"modulator": "learnable"},
-        {"update_every": "epoch"},
-        {"shift_mapping": "log"},
+        {"schedule": {"kind": "cosine", "update_every": "epoch"}},
+        {"shift": {"kind": "log"}},
         {"clustering": {"shift": "verb", "relevancy": []}},
         {"clustering": {"shift": "default", "relevancy": ["noun"]}},
         {"alpha": 0.0},
@@ -139,11 +143,33 @@ def test_a_method_with_another_property_does_not_fill_the_row(
     assert method_of(_with(ek100.dataset, "margin_mmts", **changes), MMTS) == ""
 
 
+def test_a_triangle_is_not_the_papers_schedule(
+    ek100: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the example, which the registry here does not have."""
+    triangle, known = module_of("triangle").Kind(kind="triangle"), SCHEDULES.validated
+    name = {"kind": "triangle"}
+    monkeypatch.setattr(SCHEDULES, "validated", lambda v: triangle if v == name else known(v))
+    of = {"InfoNCE, TS": "nce_wave", "max-margin, TS & ICS by noun": "margin_mmts"}
+    for label, method in of.items():
+        drawn = _with(ek100.dataset, method, schedule=name)
+        measured = {row.label: row.method for row in _rows(drawn) if row.kind == "measured"}
+        others = {label: method for label, method in of.items() if method not in measured.values()}
+        assert others == {label: method} and measured[label] == ""
+        assert setting(drawn, method).endswith(", triangle")
+        figure = tau_figure(drawn)
+        assert f"{setting(drawn, method)}): 5 triangle waves of height" in figure.alt
+        assert "the triangle schedule" in figure.caption
+
+
 def test_a_clustering_counts_by_its_column_not_its_name(ek100: SimpleNamespace) -> None:
     named = _with(ek100.dataset, "margin_mmts", clustering={"shift": "noun", "relevancy": []})
     assert method_of(named, MMTS) == "margin_mmts"
-    others = dataclasses.replace(ek100.dataset, columns={"verb": "noun"})
+    by_noun = {"verb": Clustering("classes", "noun", True)}
+    others = dataclasses.replace(ek100.dataset, clusterings=by_noun)
     assert method_of(others, MMTS) == "margin_verb"
+    other = {"verb": Clustering("a tree", "noun", False)}
+    assert method_of(dataclasses.replace(ek100.dataset, clusterings=other), MMTS) == ""
 
 
 def test_another_test_set_is_told(ek100: SimpleNamespace) -> None:

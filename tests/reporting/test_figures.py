@@ -151,8 +151,9 @@ def test_tau_that_moves_once_an_epoch_is_drawn_as_steps(dataset: Dataset) -> Non
 
     drawn = {}
     for every in ("step", "epoch"):
+        moves = {"kind": "cosine", "update_every": every}
         cells = {
-            key: dataclasses.replace(cell, run={**cell.run, "update_every": every})
+            key: dataclasses.replace(cell, run={**cell.run, "schedule": moves})
             for key, cell in dataset.cells.items()
         }
         axes = Canvas().subplots()

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from mmts.errors import InputError
+from mmts.kinds.measure import default_measure
 from mmts.metrics.bootstrap import paired_interval
 from mmts.reporting.intervals import Interval, paired_difference
-from mmts.reporting.measure import MULTI_INSTANCE, RECALL
 
 
 def _queries(seed: int, hard: int) -> pd.DataFrame:
@@ -29,6 +29,7 @@ def _queries(seed: int, hard: int) -> pd.DataFrame:
 METHOD = [_queries(seed, 12) for seed in range(3)]
 BASELINE = [_queries(seed, 20) for seed in range(3)]
 DRAWS = {"resamples": 40, "seed": 5}
+RECALL, MULTI_INSTANCE = default_measure(graded=False), default_measure(graded=True)
 
 
 @pytest.mark.parametrize("part", [None, "tail"])
@@ -55,7 +56,9 @@ def test_the_queries_of_map_move_alone() -> None:
         rng = np.random.default_rng(seed)
         rows = [("t2v", f"i{n}") for n in range(4)] + [("v2t", f"i{n}") for n in range(7)]
         table = pd.DataFrame(rows, columns=["direction", "query_id"])
-        return table.assign(sample_id="one", AP=rng.uniform(size=11)).sample(frac=1, random_state=7)
+        return table.assign(sample_id="one", AP=rng.uniform(size=11), nDCG=1.0).sample(
+            frac=1, random_state=7
+        )
 
     method, baseline = ([graded(10 * m + s) for s in range(2)] for m in range(2))
     gains = np.zeros((2, 11, 2))

@@ -14,7 +14,6 @@ import pytest
 from mmts.reporting.cells import Dataset
 from mmts.reporting.figure_training import training_figure
 from mmts.reporting.markdown import markdown
-from mmts.reporting.measure import MULTI_INSTANCE, RECALL, measure_of
 from mmts.reporting.results import write_results
 from mmts.reporting.tables import Table, best_row, group_table, headline_metrics
 from mmts.reporting.words import notes, stated
@@ -151,6 +150,8 @@ def test_the_classes_of_every_column_are_drawn_once(ek100: SimpleNamespace) -> N
     assert "verb and noun: 6 classes, from 24 down to 2 captions" in alt
 
 
-def test_the_measure_follows_the_metrics() -> None:
-    assert measure_of({"mAP/avg": 0.5}) is MULTI_INSTANCE
-    assert measure_of({"rsum": 3.0}) is RECALL
+def test_the_measure_is_the_one_that_evaluate_wrote(
+    ek100: SimpleNamespace, dataset: Dataset
+) -> None:
+    assert ek100.dataset.measure.model_dump() == {"kind": "multi_instance"}
+    assert dataset.measure.model_dump() == {"kind": "recall", "ks": (1, 5, 10)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from mmts.reporting.cells import Dataset
 from mmts.reporting.page import page, whiskers
 from mmts.reporting.report import Report, dataset_report
 from mmts.reporting.results import _thinned, write_results
@@ -105,7 +107,7 @@ def test_a_dataset_that_is_not_publishable_shows_no_caption_or_picture(
     words = re.compile("closed(" + "|".join(tree.words) + ")")
     outside = [f for f in results.rglob("*") if f.is_file() and "local" not in f.parts]
     texts = [f.read_text(encoding="utf-8") for f in outside if f.suffix != ".png"]
-    assert len(texts) == 6  # two .md, two .json, index.html, curves.csv
+    assert len(texts) == 8  # two .md, two .json, index.html; curves, terms and validation.csv
     assert not any(words.search(text) for text in texts)
     assert words.search((results / "local/index.html").read_text(encoding="utf-8"))
     discreet = page([r for r in reports if not r.dataset.publishable], private=False)
@@ -165,12 +167,27 @@ def test_curves_of_all_cells_stand_below_each_other(results: Path) -> None:
     assert curves.groupby("dataset")["cell"].nunique().to_dict() == {"closed": 9, "open": 9}
 
 
-def test_long_curves_are_thinned_but_keep_every_validation() -> None:
+def test_long_curves_are_thinned_but_keep_every_validation(dataset: Dataset) -> None:
     steps = pd.Series(range(3900))
-    curves = pd.DataFrame({"step": steps, "loss": 1.0, "val_rsum": steps.where(steps % 130 == 129)})
-    kept = _thinned(curves)["step"].tolist()
+    measured, each = steps.where(steps % 130 == 129), steps.astype(float)
+    curves = pd.DataFrame({"step": steps, "val_rsum": measured, "interval_x": each})
+    cell = dataclasses.replace(next(iter(dataset.cells.values())), curves=curves)
+    kept = _thinned(cell)["step"].tolist()  # whatever a loss term is called
     assert kept == [step for step in range(3900) if step % 8 == 0 or step % 130 == 129]
-    assert _thinned(curves[:500]).equals(curves[:500])
+    assert _thinned(dataclasses.replace(cell, curves=curves[:500])).equals(curves[:500])
+
+
+def test_what_was_measured_in_validation_is_a_table_of_names(
+    reports: list[Report], results: Path
+) -> None:
+    found = pd.read_csv(results / "validation.csv")
+    assert list(found) == ["dataset", "method", "cell", "name", "step", "value"]
+    assert set(found["name"]) == {"rsum"}  # all that these cells have logged
+    logged = found[(found["dataset"] == "open") & (found["cell"] == "mmts/1")]
+    curves = reports[0].dataset.cells["mmts", 1].curves.dropna(subset=["val_rsum"])
+    assert len(curves) == 4 and logged["step"].tolist() == curves["step"].tolist()
+    assert logged["value"].tolist() == curves["val_rsum"].tolist()
+    assert list(pd.read_csv(results / "terms.csv")) == list(found)
 
 
 def test_whiskers_share_one_scale_inside_the_box(reports: list[Report]) -> None:

@@ -51,7 +51,8 @@ class Making:
             rng = np.random.default_rng(len(self.records))
             levels = rng.integers(0, 4, len(self.queries)).astype(np.uint8)
             keys.append(str(len(self.records)))
-            method = {"shift_min": 0.03, "shift_max": 0.05, "objective": {"kind": name[:10]}}
+            kind = "max_margin" if name.startswith("max_margin") else "info_nce"
+            method = {"shift_min": 0.03, "shift_max": 0.05, "objective": {"kind": kind}}
             self.records[keys[-1]] = {
                 "seed": seed, "name": name, "method": method, "levels": packed(levels),
                 "validation": {"val/rsum": 200 + 100 * float(rng.random())}, **facts,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mmts.reporting.cells import Dataset, Source
+from mmts.reporting.cells import Clustering, Dataset, Source
 from mmts.reporting.comparison import PaperTable, method_of, paper_tables
 from mmts.reporting.comparison_notes import how_measured
 from mmts.reporting.markdown import markdown
@@ -109,7 +109,7 @@ def test_columns_are_image_and_text_retrieval_of_each_source(cc3m: Dataset) -> N
         ("mmts", {"modulator": "learnable"}),
         ("plain", {"objective": "cyclip"}),
         ("plain", {"modulator": "learnable"}),
-        ("plain", {"alpha": 0.01}),
+        ("plain", {"alpha": 0.01, "schedule": {"kind": "cosine"}}),
     ],
 )
 def test_another_method_does_not_fill_a_row(
@@ -119,9 +119,18 @@ def test_another_method_does_not_fill_a_row(
         "plain": Recipe("info_nce"),
         "mmts": Recipe("info_nce", ts=True, ics=True, column=""),
     }
-    by_class = dataclasses.replace(cc3m, columns={"class": "noun"})
+    by_class = dataclasses.replace(
+        cc3m, clusterings={**cc3m.clusterings, "class": Clustering("classes", "noun", True)}
+    )
     assert method_of(by_class, recipes[method]) == method
     assert method_of(_with(by_class, method, **changes), recipes[method]) == ""
+
+
+def test_another_clustering_than_the_papers_does_not_fill_a_row(cc3m: Dataset) -> None:
+    recipe = Recipe("info_nce", ts=True, ics=True, column="")
+    assert method_of(cc3m, recipe) == "mmts"
+    other = {"default": Clustering("HDBSCAN")}
+    assert method_of(dataclasses.replace(cc3m, clusterings=other), recipe) == ""
 
 
 def test_only_what_is_trained_on_cc3m_and_tested_on_its_tests_shows_the_table(

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from mmts.errors import InputError
-from mmts.settings.sources import CC3MSource
+from mmts.kinds.source.cc3m import Kind as CC3MSource
 from mmts.sources import SourceRows, cc3m
 from tests.making import write_picture
 from tests.sources.making_img2dataset import listed, write_output

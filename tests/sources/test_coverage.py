@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmts.captions import build
-from mmts.cluster import by_column
+from mmts.cluster import Clusters
+from mmts.embeddings import Embeddings
 from mmts.errors import InputError
+from mmts.kinds.clustering.column import Kind as Column
 from mmts.settings.sources import Captions
 from mmts.sources.coverage import coverage_line
 from tests.conftest import Project
@@ -18,6 +21,12 @@ from tests.sources.making_img2dataset import listed, write_output, write_tar
 from tests.sources.test_karpathy import coco_images, write_coco
 
 DEAD = (1, 6, 7)
+
+
+def by_column(column: str, rows: pd.DataFrame) -> Clusters:
+    nothing = np.empty((0, 1), np.float32)
+    embeddings = Embeddings(nothing, np.empty(0, np.int64), None, None)
+    return Column(kind="column", column=column).cluster(rows, embeddings)
 
 
 def made(raw: Path, **sources: dict[str, Any]):  # type: ignore[no-untyped-def]

@@ -2,15 +2,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from mmts.captions import build
 from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS
-from mmts.cluster import by_column
+from mmts.cluster import Clusters
+from mmts.embeddings import Embeddings
 from mmts.errors import InputError
+from mmts.kinds.clustering.column import Kind as Column
+from mmts.kinds.source.ek100 import Kind as EK100Source
 from mmts.media import MediaReader
-from mmts.settings.sources import Captions, EK100Source
+from mmts.settings.sources import Captions
 from mmts.sources import ek100
 from tests.making import write_picture, write_table
 from tests.making_ek100 import TEST_VIDEOS, TRAIN_VIDEOS, clip, clips, write_ek100
@@ -23,6 +27,12 @@ PLACES = {
     "participant below": "{participant}/videos/{video}.MP4",
     "chunks": "{participant}/{video}.MP4",
 }
+
+
+def by_column(column: str, rows: pd.DataFrame) -> Clusters:
+    nothing = np.empty((0, 1), np.float32)
+    embeddings = Embeddings(nothing, np.empty(0, np.int64), None, None)
+    return Column(kind="column", column=column).cluster(rows, embeddings)
 
 
 def read(raw: Path, **changes: Any) -> pd.DataFrame:

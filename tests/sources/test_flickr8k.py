@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmts.errors import InputError
+from mmts.kinds.source.flickr8k import Kind as Flickr8kSource
 from mmts.media import MediaReader
-from mmts.settings.sources import Flickr8kSource
 from mmts.sources import flickr8k
 from tests.making import picture, write_picture
 

@@ -7,7 +7,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from mmts.errors import InputError
-from mmts.settings.sources import CocoSource, Flickr30kSource
+from mmts.kinds.source.coco import Kind as CocoSource
+from mmts.kinds.source.flickr30k import Kind as Flickr30kSource
 from mmts.sources import SourceRows, karpathy
 from tests.sources.making_img2dataset import write_tar
 

@@ -9,9 +9,10 @@ import pytest
 
 from mmts import captions
 from mmts.errors import InputError
+from mmts.kinds.source.openmoji import Kind as OpenMojiSource
 from mmts.media import MediaReader, decode_image
 from mmts.sealed import sha256_file
-from mmts.settings.sources import Captions, OpenMojiSource, Split
+from mmts.settings.sources import Captions, Split
 from mmts.sources import openmoji
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from mmts.errors import InputError
+from mmts.kinds.source.table import Kind as TableSource
 from mmts.media import MediaReader
-from mmts.settings.sources import TableSource
 from mmts.sources import table
 from mmts.sources.delimited import read_csv
 from tests.making import picture

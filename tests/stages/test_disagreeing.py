@@ -65,11 +65,20 @@ ODD_FILES = [
     (f"{CELLS.format('train')}/run.json", b"[]", "is not as a stage writes it (Input should be a"),
     (f"{CELLS.format('train')}/model.json", b"{}", "towers is not as a stage writes it (Field"),
     (f"{CELLS.format('evaluate')}/metrics.json", b'{"pairs": {}}', "lacks rsum of pairs; run `dv"),
+    (
+        f"{CELLS.format('evaluate')}/measure.json",
+        b'{"measure": "recal", "rerank": null}',
+        "measure is not as a stage writes it (Value error, it is 'recal'",
+    ),
     (f"{CELLS.format('evaluate')}/retrievals.json", b"[1]", "0 is not as a stage writes it (Inp"),
     ("data/captions/tiny/summary.json", b"{}", "sources is not as a stage writes it (Field"),
     ("data/captions/tiny/summary.json", b'{"sources": {}}', "has no source pairs, which captions"),
     ("data/shards/tiny/manifest.json", b'{"clips": 1}', "clips is not as a stage writes it (Inp"),
-    ("data/cluster/tiny/kinds.json", b'{"kind": 1}', "is not as a stage writes it (Input tag '1'"),
+    (
+        "data/cluster/tiny/kinds.json",
+        b'{"kind": 1}',
+        "label is not as a stage writes it (Field required",
+    ),
     ("data/embed/tiny/caption_text.npy", b"junk", "is damaged ("),
 ]
 

@@ -34,6 +34,7 @@ def graded(project: Project) -> Project:
     rows["sentence"] = ~rows.assign(words=words).duplicated(["split", "words"])
     rows["groups"] = [["tail_noun"] if noun != [0] else [] for noun in rows["noun_classes"]]
     rows.to_parquet(path, index=False)
+    project.set(datasets__tiny__evaluate__measure="multi_instance")
     assert project.run("pack", "--dataset", "tiny").code == 0
     return project
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+from mmts.errors import InputError
+from mmts.kinds.schedule import SCHEDULES
 from mmts.method import Method
 from mmts.settings.training import Train
 from tests.conftest import Project
+from tests.examples.adding import module_of
 from tests.study.conftest import planned, write_study
 
 CHANGES = {"alpha": 0.05, "shifts": [0.1, 0.2]}
@@ -114,3 +118,56 @@ def test_what_there_cannot_be(
     study: Project, name: str, changes: dict[str, Any], unsound: bool
 ) -> None:
     assert planned().base.unsound(name, changes, "f", "p") == unsound
+
+
+def test_changes_of_the_schedule_and_the_shift_are_named_as_they_were(study: Project) -> None:
+    base = planned().base
+
+    def cell(**changes: Any) -> Any:
+        return base.cell("mmts", {**CHANGES, **changes}, 3, "f", "p")
+
+    plain, moved = cell(), cell(oscillations=2.0, update_every="epoch", shift_mapping="log")
+    assert moved.method.schedule.model_dump() == {
+        "kind": "cosine", "oscillations": 2.0, "update_every": "epoch",
+    }  # fmt: skip
+    assert moved.method.shift.kind == "log"
+    facts = moved.facts()["method"]
+    assert (facts["oscillations"], facts["update_every"], facts["shift_mapping"]) == (
+        2.0, "epoch", "log",
+    )  # fmt: skip
+    assert "schedule" not in facts and "shift" not in facts
+    without = planned().base.cell("base", {}, 3, "f", "p")
+    assert without.method.schedule is None and without.method.shift is None
+    names = ("oscillations", "update_every", "shift_mapping")
+    assert all(without.facts()["method"][n] == plain.facts()["method"][n] for n in names)
+    assert without.facts(defaults=False)["method"]["shift_mapping"] == "linear"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"oscillations": 2}, "f: p.oscillations is not a setting; there are: "),
+        ({"alpha": 0.01}, "alpha is 0.01, but the method has no schedule: add one, such as "),
+        ({"spread": 0.1, "centre": 0.07}, "differ, but the method has no shift: add one, such as "),
+    ],
+)
+def test_a_method_without_a_schedule_or_a_shift(
+    study: Project, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        planned().base.cell("base", changes, 3, "f", "p")
+
+
+def test_another_kind_of_schedule_has_another_key(
+    study: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the example, which the registry here does not have."""
+    triangle, known = module_of("triangle").Kind, SCHEDULES.validated
+    monkeypatch.setattr(
+        SCHEDULES, "validated",
+        lambda v: triangle(kind="triangle") if v == "triangle" else known(v),
+    )  # fmt: skip
+    found = planned().base.cell("mmts", {**CHANGES, "schedule": "triangle"}, 3, "f", "p")
+    moves = {"kind": "triangle", "oscillations": 5.0, "update_every": "step"}
+    assert found.facts()["method"]["schedule"] == moves
+    assert planned().base.key(found) != key()

@@ -12,7 +12,8 @@ import pytest
 
 from mmts.errors import InputError
 from mmts.evaluation.queries import query_table
-from mmts.settings.prepared import KMeansClustering
+from mmts.kinds.clustering.kmeans import Kind as KMeansClustering
+from mmts.search import Search
 from mmts.study.cell import Cell
 from mmts.study.data import StudyData
 from mmts.study.records import levels_of, unpacked
@@ -69,6 +70,25 @@ def test_a_record(study: Project) -> None:
     )
     recalls = [value for key, value in found["validation"].items() if key != "val/rsum"]
     assert found["validation"]["val/rsum"] == pytest.approx(100 * sum(recalls))
+
+
+def test_a_loss_term_is_trained_with(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the record says."""
+    import mmts.study.run as module
+
+    seen: list[Any] = []
+    terms = {"made_up": (0.5, lambda given: given.encoded.text.var())}
+    started = module.started
+    monkeypatch.setattr(module, "started", lambda *of: started(*of)._replace(terms=terms))
+    train = module.train
+
+    def spy(*of: Any, **more: Any) -> Any:
+        seen.append(more["terms"])
+        return train(*of, **more)
+
+    monkeypatch.setattr(module, "train", spy)
+    run(cell(), test=False)
+    assert seen == [terms]
 
 
 def test_a_trial_that_diverges_is_a_record(study: Project) -> None:
@@ -138,7 +158,7 @@ def test_a_control_is_of_the_shifts_alone(study: Project) -> None:
 
 def test_clusterings_are_made_once(study: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     table = data()._clusters(KMeansClustering(kind="kmeans", k=2))
-    monkeypatch.setattr("mmts.study.data.cluster", None)
+    monkeypatch.setattr(KMeansClustering, "cluster", None)
     opened.cache_clear()
     assert data()._clusters(KMeansClustering(kind="kmeans", k=2)).equals(table)
     with pytest.raises(TypeError):
@@ -159,7 +179,9 @@ def test_data_that_a_study_cannot_use(study: Project) -> None:
 def test_queries_of_the_default_clusters(study: Project) -> None:
     found, pairs = data().queries(planned().study.tail), data().test
     table = query_table(
-        "", np.arange(len(pairs)), np.arange(len(pairs.captions)), pairs, pairs.shards.cluster_size
+        "",
+        Search(pairs, np.arange(len(pairs)), np.arange(len(pairs.captions))),
+        pairs.shards.cluster_size,
     )
     assert found["part"].tolist() == table["part"].tolist()
     assert found["class"].between(0, 2).all() and found["class"].nunique() > 1

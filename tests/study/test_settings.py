@@ -36,7 +36,11 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "methods.base gives shift_min, which its centre or shifts give too; remove one",
     ),
     (
-        {"methods__base__grids": [{"centre": [0.1, 0.2], "alpha_share": [2.0]}]},
+        {
+            "methods__base__grids": [
+                {"centre": [0.1, 0.2], "alpha_share": [2.0], "schedule": ["cosine"]}
+            ]
+        },
         "methods.base: shift_min - alpha/2 is 0.1 - 0.2/2 = 0; a temperature must stay above 0",
     ),
     ({"seeds__trials": [1]}, "seeds.trials and seeds.results have 1 in common; change one of them"),

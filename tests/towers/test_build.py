@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionModelWithProjection
 
 from mmts.errors import InputError
-from mmts.settings.towers import TextTower, VisionTower
+from mmts.kinds.text import TEXT_TOWERS, TextTower
+from mmts.kinds.vision import VISION_TOWERS, VisionTower
 from mmts.towers import converted
-from mmts.towers.build import text_tower, vision_tower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText
 from mmts.towers.converted import load_towers
@@ -18,7 +18,13 @@ from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position, resize_temporal
 from mmts.towers.video_vit import AVION_MEAN, CLIP_MEAN, VideoViT
 from mmts.weights import fingerprint
-from tests.making_towers import write_clip, write_converted, write_hub_cache
+from tests.making_towers import (
+    text_tower,
+    vision_tower,
+    write_clip,
+    write_converted,
+    write_hub_cache,
+)
 
 SHAPE = {"patch_size": 8, "width": 16, "layers": 2, "heads": 2, "dim": 6}
 IDS = torch.tensor([[28, 3, 5, 29, 0], [28, 4, 29, 0, 0]])
@@ -26,14 +32,14 @@ IDS = torch.tensor([[28, 3, 5, 29, 0], [28, 4, 29, 0, 0]])
 
 def vision(name: str, weights: Path | str = "random", **changes: Any) -> VisionTower:
     tree = {"name": name, "weights": str(weights), "frozen": False, "image_size": 32}
-    return VisionTower.model_validate({**tree, "clip_length": 4, **changes})
+    return VISION_TOWERS.validated({**tree, "clip_length": 4, **changes})
 
 
 def text(weights: Path | str = "random", **changes: Any) -> TextTower:
     tree = {"name": "clip_text", "weights": str(weights), "frozen": False}
     if weights != "random":
         tree["tokenizer"] = "somewhere"
-    return TextTower.model_validate({**tree, **changes})
+    return TEXT_TOWERS.validated({**tree, **changes})
 
 
 def clips(frames: int = 4, size: int = 32) -> torch.Tensor:

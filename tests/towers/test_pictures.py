@@ -9,20 +9,19 @@ import torch
 from transformers import ResNetForImageClassification, ResNetModel, ViTModel
 
 from mmts.errors import InputError
-from mmts.settings.towers import VisionTower
-from mmts.towers.build import vision_tower
+from mmts.kinds.vision import VISION_TOWERS, VisionTower
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.pictures import RESNETS, ResNet, ViT
 from mmts.towers.positions import resize_position
 from mmts.towers.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from mmts.weights import fingerprint
-from tests.making_towers import write_clip, write_hub_cache
+from tests.making_towers import vision_tower, write_clip, write_hub_cache
 from tests.making_transformers import PIXELS, write_distilbert, write_resnet, write_vit
 
 
 def settings(name: str, weights: Path | str = "random", **changes: Any) -> VisionTower:
     tree = {"name": name, "weights": str(weights), "frozen": False, "image_size": 32}
-    return VisionTower.model_validate({**tree, **changes})
+    return VISION_TOWERS.validated({**tree, **changes})
 
 
 def pictures(size: int = 32, count: int = 4) -> torch.Tensor:

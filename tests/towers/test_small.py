@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from mmts.errors import InputError
-from mmts.settings.towers import VisionTower
-from mmts.towers.build import vision_tower
+from mmts.kinds.vision import VISION_TOWERS, VisionTower
 from mmts.towers.small import SmallCNN, SmallTextTransformer, SmallViT
 from mmts.towers.tokens import MAX_TOKENS
+from tests.making_towers import vision_tower
 
 
 def pixels(count: int, size: int) -> torch.Tensor:
@@ -62,7 +62,9 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
     save_file(trained.state_dict(), path)
 
     def settings(name: str) -> VisionTower:
-        return VisionTower(name=name, weights=str(path), frozen=True, image_size=32)  # type: ignore[arg-type]
+        return VISION_TOWERS.validated(
+            {"name": name, "weights": str(path), "frozen": True, "image_size": 32}
+        )
 
     found = vision_tower(settings("small_cnn")).state_dict()
     assert all(torch.equal(v, found[k]) for k, v in trained.state_dict().items())

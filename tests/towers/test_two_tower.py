@@ -12,7 +12,7 @@ from mmts.settings.training import Head
 from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText
 from mmts.towers.small import SmallTextTransformer, SmallViT
-from mmts.towers.two_tower import TwoTower, encode_all, parameter_groups, projection
+from mmts.towers.two_tower import TwoTower, parameter_groups, projection
 from mmts.towers.video_vit import VideoViT
 from tests.making_towers import write_converted
 from tests.towers.test_video_vit import clip
@@ -31,7 +31,8 @@ def towers(vision_frozen: bool, text_frozen: bool) -> Towers:
 def test_frozen_sides_take_features(hidden: int | None) -> None:
     torch.manual_seed(0)
     model = TwoTower(towers(True, True), Head(dim=8, hidden=hidden), {"vision": 5, "text": 6})
-    v, t = model(torch.randn(4, 5), torch.randn(4, 6))
+    v, t, context = model({"features": torch.randn(4, 5)}, torch.randn(4, 6))
+    assert context is None
     assert v.shape == t.shape == (4, 8)
     for rows in (v, t):
         torch.testing.assert_close(rows.norm(dim=1), torch.ones(4))
@@ -41,7 +42,7 @@ def test_trainable_sides_take_pictures_and_tokens() -> None:
     torch.manual_seed(0)
     model = TwoTower(towers(False, False), Head(dim=8), {"vocabulary": 30})
     pictures = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    v, t = model(pictures, torch.randint(1, 30, (4, 7)))
+    v, t, _ = model({"image": pictures}, torch.randint(1, 30, (4, 7)))
     assert v.shape == t.shape == (4, 8)
     (v - t).square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
@@ -83,13 +84,6 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     assert [p.ndim for p in vectors["params"]] == [1, 1, 1] and vectors["weight_decay"] == 0
 
 
-@pytest.mark.parametrize("batch", [1, 3, 7, 100])
-def test_encode_all_joins_the_batches(batch: int) -> None:
-    x = torch.arange(14.0, requires_grad=True).reshape(7, 2)
-    found = encode_all(lambda rows: 2 * rows, x.split(batch), torch.device("cpu"))
-    assert torch.equal(found, 2 * x) and not found.requires_grad
-
-
 VIDEO = {
     "vision": {
         "name": "divided_vit", "weights": "random", "frozen": False, "image_size": 16,
@@ -112,7 +106,7 @@ def video_model(*frozen_parts: str, head: Head | None = None) -> TwoTower:
 def test_a_video_model_needs_no_head() -> None:
     model = video_model()
     clips = torch.randint(0, 256, (3, 2, 3, 16, 16), dtype=torch.uint8)
-    v, t = model(clips, torch.tensor([[3, 29, 0], [4, 5, 29], [29, 0, 0]]))
+    v, t, _ = model({"frames": clips}, torch.tensor([[3, 29, 0], [4, 5, 29], [29, 0, 0]]))
     assert v.shape == t.shape == (3, 6) and model.dim == 6 and model.loaded == {}
     names = {name.split(".")[0] for name, _ in model.named_parameters()}
     assert names == {"vision", "text"}
@@ -193,7 +187,7 @@ def test_frozen_batch_norms_stay_as_they_are() -> None:
     before = {n: m.running_mean.clone() for n, m in norms.items()}
     assert len(norms) > 1 and model.training and not any(m.training for m in norms.values())
     pixels = torch.randint(256, (4, 3, 32, 32), dtype=torch.uint8)
-    model(pixels, torch.ones(4, 3, dtype=torch.long))
+    model({"image": pixels}, torch.ones(4, 3, dtype=torch.long))
     assert all(torch.equal(m.running_mean, before[n]) for n, m in norms.items())
     free = TwoTower(trained, Head(dim=4), {"vocabulary": 9}).train()
     assert all(m.training for m in free.modules())

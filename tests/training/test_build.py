@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmts.errors import InputError
+from mmts.kinds.schedule import ScheduleKind
 from mmts.losses import info_nce, max_margin
 from mmts.losses.arctanh import arctanh_info_nce
 from mmts.losses.cyclip import CyCLIP
@@ -34,7 +35,7 @@ ROWS = torch.nn.functional.normalize(torch.randn(3, 6, generator=torch.manual_se
 def method(**changes: Any) -> Method:
     plain = {
         "objective": "sogclr", "alpha": 0.0, "shift_min": 0.02,
-        "shift_max": 0.04, "shift_mapping": "linear", "clustering": "default",
+        "shift_max": 0.04, "shift": "linear", "clustering": "default",
     }  # fmt: skip
     return Method.model_validate({**plain, **changes})
 
@@ -66,15 +67,31 @@ def test_modules_and_their_numbers() -> None:
 
 
 def test_the_schedule_moves_every_step_or_every_epoch() -> None:
-    batch = Batch(ROWS, ROWS, torch.tensor([0, 1, 1]), torch.arange(3))
+    batch = Batch({}, ROWS, torch.tensor([0, 1, 1]), torch.arange(3))
     for every, hold in (("step", 1), ("epoch", 4)):
-        found = modulator(alpha=0.02, oscillations=2.0, update_every=every)
+        moves = {"kind": "cosine", "oscillations": 2.0, "update_every": every}
+        found = modulator(alpha=0.02, schedule=moves)
         assert isinstance(found, ScheduledShift)
         for step in range(12):
             base = reference.tau_base(step // hold * hold, 0.02, 20)
             wanted = [base + shift for shift in (0.04, 0.02, 0.02)]
             assert found(step, batch, ROWS, ROWS).tolist() == pytest.approx(wanted)
-    assert period(method(oscillations=2.0), 40) == 20
+    assert period(method(schedule=moves), 40) == 20 and period(method(), 40) is None
+
+
+class Late(ScheduleKind):
+    """A schedule that is in its range but for short trainings."""
+
+    kind: Literal["late"] = "late"
+    label = "late"
+
+    def value(self, step: float, *, alpha: float, period: float) -> float:
+        return alpha if period < 20 else 0.0
+
+
+def test_the_range_of_a_schedule_is_tried_on_the_steps_that_there_are() -> None:
+    with pytest.raises(InputError, match=r"schedule late has the value 0\.02 at step 0 of 40, b"):
+        modulator(alpha=0.02, schedule=Late())
 
 
 def test_a_learnable_tau_starts_at_the_shift() -> None:

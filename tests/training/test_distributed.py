@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.losses import info_nce, max_margin
@@ -32,6 +32,7 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
+from mmts.training.tau_and_loss import LossInput
 from tests.ranks import run_ranks
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
@@ -49,6 +50,7 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
         "clip": (info_nce, LearnableTau(0.1)),
         "siglip": (SigLIP(bias=-3.0), LearnableTau(0.1)),
         "cyclip": (CyCLIP(), LearnableTau(0.1)),
+        "term": (info_nce, scheduled),
         "sogclr": (SogCLR(24, gamma=0.5, captions=32), scheduled),
         "tempnet": (
             SogCLR(24, rho=1.0, captions=32),
@@ -59,9 +61,24 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
 
 
 NAMES = (
-    "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "sogclr", "isogclr",
+    "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "term", "sogclr", "isogclr",
     "tempnet",
 )  # fmt: skip
+BY_ROW = ("info_nce", "max_margin", "relevant", "clip", "term")
+
+
+class Uniformity(nn.Module):
+    """A term of the whole batch, with a weight of its own to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, seen: LossInput) -> Tensor:
+        assert seen.positives is None
+        assert len(seen.batch.index) == len(seen.batch.text) == 12
+        squared = torch.pdist(seen.encoded.text).square()
+        return (-2 * squared).logsumexp(0) * self.scale.square()
 
 
 def pairs_of(name: str) -> Pairs:
@@ -87,7 +104,13 @@ def trained(
     if world is None or world.first:
         log = RunLog(folder)
         log.__enter__()
-    found = train(model, objective, modulator, pairs, pairs, chosen, 0, log, 0.1, world)
+    term = Uniformity()
+    found = train(
+        model, objective, modulator, pairs, pairs, chosen, 0, log, 0.1, world,
+        by_row=name in BY_ROW, name=name, terms={"uniform": (0.3, term)} if name == "term" else {},
+    )  # fmt: skip
+    if name == "term":
+        modulator = nn.ModuleList([modulator, term])
     if log is not None:
         log.__exit__(None, None, None)
     state = {f"model.{k}": v.clone() for k, v in found.model.state_dict().items()}

@@ -15,6 +15,7 @@ from mmts.settings.towers import Towers
 from mmts.training.inputs import Inputs
 from tests.conftest import Project
 from tests.making import take_in_hand
+from tests.making_streams import Numbers
 from tests.making_towers import write_converted, write_tokenizer
 
 CNN = {"name": "small_cnn", "weights": "random", "frozen": False, "image_size": 16}
@@ -86,7 +87,7 @@ def test_a_video_tower_on_pictures(project: Project) -> None:
             use(inputs(project, text, CLIPS))
         assert str(caught.value) == (
             "datasets.tiny.captions.sources are pictures but datasets.tiny.towers.vision.name is "
-            "video_vit, which takes clips; name a picture tower, such as small_cnn"
+            "video_vit, which takes clips; name a tower that takes pictures"
         )
 
 
@@ -104,7 +105,7 @@ def test_a_picture_tower_on_clips(project: Project, monkeypatch: pytest.MonkeyPa
             use()
         assert str(caught.value) == (
             "datasets.tiny.captions.sources are videos but datasets.tiny.towers.vision.name is "
-            "small_cnn, which takes pictures; set it to video_vit or divided_vit or clip_frames, "
+            "small_cnn, which takes pictures; set it to clip_frames or divided_vit or video_vit, "
             "with a clip_length and `frozen: false`"
         )
     assert opened == ["train", "val"]
@@ -130,9 +131,16 @@ def test_some_items_are_rows_of_the_whole(project: Project) -> None:
         n for n, i in enumerate(items) for _ in rows[whole.owner[rows] == i]
     ]
     assert torch.equal(some.text[:], whole.text[rows])
-    assert torch.equal(some.inputs(range(4)), whole.inputs(items.tolist()))
+    assert torch.equal(some.streams(range(4))[some.main], whole.streams(items.tolist())[whole.main])
     assert some.shards.cluster_size == whole.shards.cluster_size
     pictures = [some.shards.image_bytes(n) for n in range(4)]
     assert pictures == [whole.shards.image_bytes(i) for i in items]
     del some
     assert whole.shards.image_bytes(4) == pictures[1]
+
+
+def test_a_stream_that_the_shards_have_not(project: Project) -> None:
+    towers = Towers.model_validate({"vision": CNN, "text": TEXT})
+    found = Inputs(project.root / "data", "tiny", towers, streams={"readings": Numbers()})
+    with pytest.raises(InputError, match=r"tiny has no stream readings\.u8; run `dvc repro -sf pa"):
+        found.open("train")

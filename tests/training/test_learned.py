@@ -152,6 +152,10 @@ def test_relevant_pairs_reach_the_objective(tmp_path: Path) -> None:
     assert seen == [True] * 6
 
 
+def named(objective: Any, modulator: Any) -> dict[str, Any]:
+    return {"objective": objective, "modulator": modulator}
+
+
 @pytest.mark.parametrize("name", ["siglip", "isogclr", "tempnet", "plain"])
 def test_the_state_comes_back(tmp_path: Path, name: str) -> None:
     def fresh() -> tuple[Any, Any]:
@@ -161,9 +165,9 @@ def test_the_state_comes_back(tmp_path: Path, name: str) -> None:
 
     objective, modulator = fresh()
     run(tmp_path / "run", objective=objective, modulator=modulator, epochs=2)
-    save_state(tmp_path, objective, modulator)
+    save_state(tmp_path, named(objective, modulator))
     again = fresh()
-    load_state(tmp_path, *again)
+    load_state(tmp_path, named(*again))
     for old, new in zip((objective, modulator), again, strict=True):
         if isinstance(old, torch.nn.Module):
             state = new.state_dict()
@@ -174,12 +178,12 @@ def test_the_state_comes_back(tmp_path: Path, name: str) -> None:
 def test_a_state_of_something_else(tmp_path: Path) -> None:
     objective, modulator = learned("siglip")
     with pytest.raises(InputError, match=r"state\.safetensors is not there; run `dvc repro`"):
-        load_state(tmp_path, objective, modulator)
-    save_state(tmp_path, objective, modulator)
+        load_state(tmp_path, named(objective, modulator))
+    save_state(tmp_path, named(objective, modulator))
     scheduled = ScheduledShift(SHIFTS, alpha=0.1, period=6)
     for others in ((info_nce, modulator), (objective, scheduled), (SogCLR(3), modulator)):
         with pytest.raises(InputError, match=r"state\.safetensors does not fit .*dvc repro"):
-            load_state(tmp_path, *others)
+            load_state(tmp_path, named(*others))
     (tmp_path / "state.safetensors").write_bytes(b"garbage" * 40)
     with pytest.raises(InputError, match="does not fit"):
-        load_state(tmp_path, objective, modulator)
+        load_state(tmp_path, named(objective, modulator))

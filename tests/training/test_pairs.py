@@ -123,32 +123,32 @@ def test_features_are_found_by_sample(make: Callable[..., Pairs]) -> None:
     features = np.arange(40, dtype=np.float32).reshape(20, 2)
     known = [f"item{19 - row}" for row in range(20)]
     pairs = make(vision_rows=(features, known))
-    assert pairs.inputs([0, 5]).tolist() == [[38, 39], [28, 29]]
+    assert pairs.streams([0, 5])[pairs.main].tolist() == [[38, 39], [28, 29]]
     with pytest.raises(InputError, match="item11 has no features of the frozen vision tower; run"):
         make(vision_rows=(features, known[9:]))
 
 
 def test_pictures_are_decoded(make: Callable[..., Pairs]) -> None:
     pairs = make()
-    found = pairs.inputs([3, 1])
+    found = pairs.streams([3, 1])[pairs.main]
     assert found.shape == (2, 3, 16, 16) and found.dtype == torch.uint8
     wanted = square(decode_image(picture(3)), 16)
     assert (found[0].permute(1, 2, 0).numpy() == wanted).all()
-    seeded = pairs.inputs([3, 1], seeds=[7, 8])
+    seeded = pairs.streams([3, 1], seeds=[7, 8])[pairs.main]
     assert seeded.shape == found.shape and not torch.equal(seeded, found)
-    assert torch.equal(seeded, pairs.inputs([3, 1], seeds=[7, 8]))
+    assert torch.equal(seeded, pairs.streams([3, 1], seeds=[7, 8])[pairs.main])
 
 
 def test_augmentation_has_its_numbers(make: Callable[..., Pairs]) -> None:
     pairs, image = make(), decode_image(picture(3))
-    default = pairs.inputs([3], seeds=[7])
+    default = pairs.streams([3], seeds=[7])[pairs.main]
     pairs.augment = Augment()
-    assert torch.equal(pairs.inputs([3], seeds=[7]), default)
+    assert torch.equal(pairs.streams([3], seeds=[7])[pairs.main], default)
     for numbers in ({"crop_area": (0.1, 0.2)}, {"ops": 2, "magnitude": 20}):
         pairs.augment = Augment.model_validate(numbers)
-        found = pairs.inputs([3], seeds=[7])[0].permute(1, 2, 0).numpy()
+        found = pairs.streams([3], seeds=[7])[pairs.main][0].permute(1, 2, 0).numpy()
         assert (found == random_augment(image, 16, 7, **numbers)).all()  # type: ignore[arg-type]
-        assert not torch.equal(pairs.inputs([3], seeds=[7]), default)
+        assert not torch.equal(pairs.streams([3], seeds=[7])[pairs.main], default)
 
 
 def test_every_item_once_an_epoch(make: Callable[..., Pairs]) -> None:
@@ -224,7 +224,14 @@ def test_a_batch_holds_what_was_picked(make: Callable[..., Pairs]) -> None:
         assert batch.caption.tolist() == wanted.captions.tolist()  # their own, here
         assert batch.text[:, 0].tolist() == wanted.captions.tolist()
         assert batch.cluster_id.tolist() == (wanted.captions % 5).tolist()
-        assert torch.equal(batch.vision, pairs.inputs(wanted.items.tolist()))
+        assert torch.equal(batch.streams["image"], pairs.streams(wanted.items.tolist())[pairs.main])
+
+
+def same(one: Batch, other: Batch) -> bool:
+    """Whether two batches are bit-equal."""
+    assert one.streams.keys() == other.streams.keys()
+    streams = [(one.streams[name], other.streams[name]) for name in one.streams]
+    return all(torch.equal(a, b) for a, b in [*streams, *zip(one[1:], other[1:], strict=True)])
 
 
 @pytest.mark.parametrize("augment", [None, Augment(ops=2, magnitude=9)])
@@ -237,9 +244,9 @@ def test_workers_change_nothing(make: Callable[..., Pairs], augment: Augment | N
     together = list(load_batches(pairs, picks, 3, workers=2))
     assert len(alone) == len(together) == 4
     for one, other in zip(alone, together, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    as_stored = pairs.inputs(picks[0].items.tolist())
-    assert torch.equal(alone[0].vision, as_stored) == (augment is None)
+        assert one.streams.keys() == {"image"} and same(one, other)
+    as_stored = pairs.streams(picks[0].items.tolist())[pairs.main]
+    assert torch.equal(alone[0].streams["image"], as_stored) == (augment is None)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -253,8 +260,10 @@ def test_steps_per_epoch() -> None:
 
 def test_batch_moves_whole() -> None:
     ids = torch.ones(2).long()
-    batch = Batch(torch.ones(2), torch.ones(2), ids, ids, ids.reshape(2, 1))
-    assert all(t.device.type == "meta" for t in batch.to(torch.device("meta")))
+    batch = Batch({"a": torch.ones(2), "b": ids}, torch.ones(2), ids, ids, ids.reshape(2, 1))
+    streams, *others = batch.to(torch.device("meta"))
+    assert set(streams) == {"a", "b"}
+    assert all(t.device.type == "meta" for t in (*streams.values(), *others))
 
 
 class Clips:
@@ -286,15 +295,16 @@ def clips() -> Pairs:
 
 
 def test_clips_have_centred_frames(clips: Pairs) -> None:
-    found = clips.inputs([2, 0])
+    found = clips.streams([2, 0])[clips.main]
     assert found.shape == (2, 4, 3, 16, 16) and found.dtype == torch.uint8
     assert found[:, :, 0, 8, 8].tolist() == [[21, 23, 25, 27], [1, 3, 5, 7]]
     assert (found == found[:, :, :1, :1, :1]).all()
 
 
 def test_clips_are_jittered_from_their_seeds(clips: Pairs) -> None:
-    found = clips.inputs([2] * 20, seeds=list(range(20)))
-    assert torch.equal(found, clips.inputs([2] * 20, seeds=list(range(20))))
+    seeds = list(range(20))
+    found = clips.streams([2] * 20, seeds)["frames"]
+    assert torch.equal(found, clips.streams([2] * 20, seeds)["frames"])
     part = (found[:, :, 0, 8, 8] - 20) // 2
     assert (part == torch.arange(4)).all()  # a frame from each quarter
     assert len({tuple(row) for row in found[:, :, 0, 8, 8].tolist()}) > 5
@@ -335,6 +345,6 @@ def test_positives_without_graded_relevancy(make: Callable[..., Pairs]) -> None:
 def test_workers_decode_in_order(make: Callable[..., Pairs]) -> None:
     pairs, before = make(), torch.get_rng_state()
     for workers in (0, 2):
-        found = torch.cat(list(vision_batches(pairs, 5, workers)))
-        assert torch.equal(found, pairs.inputs(range(12)))
+        found = torch.cat([batch["image"] for batch in vision_batches(pairs, 5, workers)])
+        assert torch.equal(found, pairs.streams(range(12))[pairs.main])
     assert torch.equal(torch.get_rng_state(), before)  # the training's dropout stays as it was

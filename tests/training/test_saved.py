@@ -13,11 +13,10 @@ import torch
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.texts import text_tokenizer
 from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
 from mmts.towers.two_tower import TwoTower, parameter_groups
 from mmts.training.saved import load_model, save_model
-from tests.making_towers import write_clip, write_converted, write_tokenizer
+from tests.making_towers import text_tokenizer, write_clip, write_converted, write_tokenizer
 from tests.making_transformers import write_distilbert, write_resnet, write_vit
 
 TEXTS = ["a red ball", "one green cone", "a", "a white box " * 20]
@@ -42,7 +41,8 @@ def settings(kind: str, root: Path) -> dict[str, Any]:
         return {"vision": vision, "text": TEXT | {"weights": folder, "tokenizer": tokenizer}}
     if kind in ("resnet", "vit"):
         write = write_resnet if kind == "resnet" else write_vit
-        vision = VISION | {"name": kind, "weights": str(write(root / kind)), "clip_length": None}
+        vision = VISION | {"name": kind, "weights": str(write(root / kind))}
+        del vision["clip_length"]
         bert = write_distilbert(root / "bert", vocab_size=300)
         text = {"name": "distilbert", "weights": str(bert), "frozen": False, "pooling": "mean"}
         return {"vision": vision | {"image_size": 48}, "text": text}
@@ -71,7 +71,8 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
     pixels = pixels if towers.vision.video else pixels[:, 0]
     assert ids.shape == (4, 9)
     step = torch.optim.AdamW(parameter_groups(model, 0.01), lr=0.01)
-    sum(rows.sum() for rows in model.train()(pixels[:1], ids[:1])).backward()  # type: ignore[union-attr]
+    main = model.main
+    sum(rows.sum() for rows in model.train()({main: pixels[:1]}, ids[:1])[:2]).backward()  # type: ignore[union-attr]
     step.step()
     model.eval()
     save_model(tmp_path, model, towers, head, dims, tokenizer)
@@ -85,11 +86,13 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
         assert len(loaded["fingerprint"]) == 64
     if root.exists():
         shutil.rmtree(root)
-    read, of, words = load_model(tmp_path)
+    read, of, words, streams = load_model(tmp_path)
+    assert streams == {} and "streams" not in facts
     assert of == towers and words is not None
     assert torch.equal(encode(words, TEXTS), ids)
     with torch.inference_mode():
-        for found, expected in zip(read.eval()(pixels, ids), model(pixels, ids), strict=True):
+        given = {main: pixels}, ids
+        for found, expected in zip(read.eval()(*given)[:2], model(*given)[:2], strict=True):
             assert torch.equal(found, expected)
 
 

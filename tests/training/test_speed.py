@@ -24,8 +24,8 @@ from tests.training.test_loop import FROZEN, settings
 
 SHAPE = {"patch_size": 8, "width": 16, "layers": 2, "heads": 2}
 RESNET = {"name": "resnet", "depth": 18}
-CLIP_TEXT = {"name": "clip_text", "pooling": None}
 WORDS = {"context": 8, "width": 16, "layers": 2, "heads": 2}
+CLIP_TEXT = {"name": "clip_text", "shape": WORDS}
 
 
 def heads_alone() -> TwoTower:
@@ -34,14 +34,16 @@ def heads_alone() -> TwoTower:
 
 def towers(vision: dict[str, Any], **text: Any) -> TwoTower:
     base = {"weights": "random", "frozen": False}
-    words = {"name": "distilbert", "pooling": "mean", "shape": WORDS, **text}
+    words = text or {"name": "distilbert", "pooling": "mean", "shape": WORDS}
     tree = {"vision": {**base, "image_size": 32, **vision}, "text": {**base, **words}}
     torch.manual_seed(0)
     return TwoTower(Towers.model_validate(tree), Head(dim=6), {"vocabulary": 30})
 
 
-def inputs(*shape: int) -> tuple[Tensor, Tensor]:
-    return torch.zeros(shape, dtype=torch.uint8), torch.ones(shape[0], 6, dtype=torch.int64)
+def inputs(*shape: int) -> tuple[dict[str, Tensor], Tensor]:
+    name = "image" if len(shape) == 4 else "frames"
+    pixels = {name: torch.zeros(shape, dtype=torch.uint8)}
+    return pixels, torch.ones(shape[0], 6, dtype=torch.int64)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_peaks(name: str, bf16: float | None, fp16: float | None) -> None:
 
 def test_linear_heads_by_hand() -> None:
     """Each of the two maps forward, and for the gradient of its weights; none of its input."""
-    found = model_flops(heads_alone(), torch.zeros(3, 12), torch.zeros(3, 10))
+    found = model_flops(heads_alone(), {"features": torch.zeros(3, 12)}, torch.zeros(3, 10))
     assert found == 2 * 2 * (12 * 8 + 10 * 8)
 
 
@@ -86,7 +88,7 @@ def test_counted_as_in_a_real_step(
     pictures, words = inputs(*shape)
     twin = copy.deepcopy(model)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
-        sum(side.sum() for side in twin(pictures, words)).backward()
+        sum(side.sum() for side in twin(pictures, words)[:2]).backward()
     assert model_flops(model, pictures, words) == counted.get_total_flops() / 2
 
 
@@ -103,14 +105,14 @@ def test_what_is_computed_again_does_not_count() -> None:
 def test_counting_changes_nothing() -> None:
     model = towers({**RESNET, "gradient_checkpointing": True}).train()
     pictures, words = inputs(2, 3, 32, 32)
-    sum(side.sum() for side in model(pictures, words)).backward()
+    sum(side.sum() for side in model(pictures, words)[:2]).backward()
 
     def everything() -> Any:
         grads = {name: p.grad for name, p in model.named_parameters()}
         return plain([model.state_dict(), grads, torch.get_rng_state()])
 
     before = everything()
-    assert model_flops(model, pictures[:1], words[:1]) > 1e6
+    assert model_flops(model, {"image": pictures["image"][:1]}, words[:1]) > 1e6
     assert everything() == before and all(module.training for module in model.modules())
 
 
@@ -127,14 +129,11 @@ class Clock:
         ids = torch.zeros(2, dtype=torch.int64)
         for wait in waits:
             self.now += wait
-            yield Batch(torch.zeros(2, 12), torch.zeros(2, 10), ids, ids)
+            yield Batch({"features": torch.zeros(2, 12)}, torch.zeros(2, 10), ids, ids)
 
     def take(self, meter: Speedometer, *waits: float) -> None:
         """An epoch of steps of 3 seconds each."""
-        meter.start()
-        batches = self.batches(*waits)
-        for _ in waits:
-            meter.next(batches)
+        for _ in meter.measured(self.batches(*waits), len(waits)):
             self.now += 3.0
         meter.stop()
 
@@ -224,9 +223,9 @@ def test_mfu(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted once, of one pair: a whole batch would only take longer."""
     counted: list[tuple[int, ...]] = []
 
-    def flops(model: TwoTower, vision: Tensor, text: Tensor) -> float:
-        counted.append((*vision.shape, *text.shape))
-        return model_flops(model, vision, text)
+    def flops(model: TwoTower, streams: dict[str, Tensor], text: Tensor) -> float:
+        counted.append((*streams["features"].shape, *text.shape))
+        return model_flops(model, streams, text)
 
     monkeypatch.setattr(speed, "model_flops", flops)
     chosen = settings(batch_size=4, precision="bf16")

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from mmts.errors import InputError
 from mmts.losses import info_nce
 from mmts.modulators.scheduled import ScheduledShift
+from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
-from mmts.training.distributed import GlobalLoss, World
+from mmts.training.distributed import World
 from mmts.training.loop import train
 from mmts.training.step import Stepper
+from mmts.training.tau_and_loss import TauAndLoss
 from tests.training.test_loop import (
     FROZEN,
     HEAD,
@@ -30,7 +32,7 @@ from tests.training.test_loop import (
 ALONE = World(0, 1, torch.device("cpu"), None)
 
 
-class Noisy(nn.Module):
+class Noisy(Model):
     """Dropout and batch norm on both sides."""
 
     def __init__(self) -> None:
@@ -39,21 +41,27 @@ class Noisy(nn.Module):
             nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Dropout(0.4)) for _ in range(2)
         )
 
-    def forward(self, vision: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
-        v, t = (side(x) for side, x in zip(self.sides, (vision, text), strict=True))
-        return nn.functional.normalize(v + 1, dim=-1), nn.functional.normalize(t - 1, dim=-1)
+    def encode_vision(self, streams: Streams) -> Encoded:
+        return Encoded(nn.functional.normalize(self.sides[0](streams["features"]) + 1, dim=-1))
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        return nn.functional.normalize(self.sides[1](tokens) - 1, dim=-1)
 
 
 def batch(rows: int = 12) -> Batch:
     make = torch.Generator().manual_seed(1)
     vision, text = (torch.randn(rows, 6, generator=make) for _ in range(2))
-    return Batch(vision, text, torch.arange(rows) % 2, torch.arange(rows),
+    return Batch({"features": vision}, text, torch.arange(rows) % 2, torch.arange(rows),
                  torch.empty(rows, 0, dtype=torch.int64))  # fmt: skip
 
 
-def stepper(model: nn.Module, **more: Any) -> Stepper:
-    loss = GlobalLoss(info_nce, ScheduledShift(SHIFTS, alpha=0.0, period=6), ALONE, 0.1)
-    return Stepper(model, loss, settings(weight_decay=0.0, **more))  # type: ignore[arg-type]
+def take(model: Model, given: Batch, objective: Any = info_nce, **more: Any) -> None:
+    """A step that leaves the weights as they are."""
+    losses = TauAndLoss(objective, ScheduledShift(SHIFTS, alpha=0.0, period=6), ALONE)
+    stepper = Stepper(model, losses, settings(weight_decay=0.0, **more))
+    _, terms = losses(0, given, stepper.encode(given))
+    assert list(terms) == ["loss"]
+    stepper.optimise(terms["loss"], 0, 0.0)
 
 
 def test_micro_batches_repeat_their_random_numbers() -> None:
@@ -63,10 +71,11 @@ def test_micro_batches_repeat_their_random_numbers() -> None:
     whole.load_state_dict(model.state_dict())
     given = batch()
     torch.manual_seed(5)
-    stepper(model, micro_batch_size=4)(0, given, 0.0)
+    take(model, given, micro_batch_size=4)
     after = torch.get_rng_state()
     torch.manual_seed(5)
-    parts = [whole(given.vision[a : a + 4], given.text[a : a + 4]) for a in (0, 4, 8)]
+    pieces = [given.part(slice(a, a + 4)) for a in (0, 4, 8)]
+    parts = [whole(piece.streams, piece.text)[:2] for piece in pieces]
     vision, text = (torch.cat(side) for side in zip(*parts, strict=True))
     tau = torch.tensor([0.2, 0.1])[given.cluster_id]
     info_nce(vision, text, tau).backward()
@@ -82,7 +91,7 @@ def test_micro_batches_repeat_their_random_numbers() -> None:
 def test_micro_batches_of_a_model_with_one_side_to_train() -> None:
     model = Noisy().train()
     model.sides[0].requires_grad_(False)
-    stepper(model, micro_batch_size=4)(0, batch(), 0.0)
+    take(model, batch(), micro_batch_size=4)
     assert all(p.grad is None for p in model.sides[0].parameters())
     assert all(p.grad is not None for p in model.sides[1].parameters())
 
@@ -96,17 +105,15 @@ def test_bf16_towers_and_a_loss_in_single_precision() -> None:
 
     torch.manual_seed(0)
     model = TwoTower(FROZEN, HEAD, {"vision": 6, "text": 6})
-    loss = GlobalLoss(spy, ScheduledShift(SHIFTS, alpha=0.0, period=6), ALONE, 0.1)
-    exact = stepper(model)
     with torch.no_grad():
-        wanted = exact.network(batch().vision, batch().text)
-    Stepper(model, loss, settings(precision="bf16"))(0, batch(), 0.0)
+        wanted = model(batch().streams, batch().text)[:2]
+    take(model, batch(), spy, precision="bf16")
     for found, right in zip(seen, wanted, strict=True):
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.norm(dim=1), torch.ones(12))
         assert 1e-5 < (found - right).abs().max() < 0.02  # rounded, not exact
     with pytest.raises(InputError, match="fp16, which needs CUDA"):
-        Stepper(model, loss, settings(precision="fp16"))
+        take(model, batch(), precision="fp16")
 
 
 def test_the_moving_average_is_kept(tmp_path: Path) -> None:
@@ -132,16 +139,16 @@ def model_after(folder: Path, steps: int) -> dict[str, Tensor]:
             states.append({})
             return super().forward(step, batch, vision, text)
 
-    original = Stepper.__call__
+    original = Stepper.optimise
 
-    def recording(self: Stepper, step: int, batch: Batch, rate: float) -> Any:
-        found = original(self, step, batch, rate)
+    def recording(self: Stepper, loss: Tensor, step: int, rate: float) -> Tensor:
+        found = original(self, loss, step, rate)
         if step == steps - 1:
             states[-1].update({k: v.clone() for k, v in self.model.state_dict().items()})
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stepper, "__call__", recording)
+        patch.setattr(Stepper, "optimise", recording)
         run(folder, epochs=2, modulator=Recorder(SHIFTS, alpha=0.1, period=6))
     return next(state for state in states if state)
 

@@ -42,6 +42,7 @@ from mmts.video.segment import write_segment
 from tests.conftest import CELL, Project
 from tests.making import write_picture
 from tests.training.test_loop import settings
+from tests.training.test_pairs import same
 
 ITEMS = 24  # in six shards
 START = Position(0, 0, 0)
@@ -132,7 +133,7 @@ def test_each_picture_with_its_own(here: Path, packed: Path, address: str, worke
         assert sorted(items(own)) == list(range(ITEMS))
         for batch in own:
             wanted = local.__getitems__(picks.part(batch.index.numpy()))
-            assert all(torch.equal(a, b) for a, b in zip(batch, wanted, strict=True))
+            assert same(batch, wanted)
             assert (batch.text[:, 0].long() == batch.cluster_id).all()
 
 
@@ -166,7 +167,7 @@ def test_going_on_in_mid_epoch(here: Path, packed: Path, workers: int) -> None:
         rest = fed(here, str(packed), workers=workers, epochs=2, at=at)
         assert len(rest) == 12 - done
         for one, other in zip(whole[done:], rest, strict=True):
-            assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+            assert same(one, other)
 
 
 def test_going_on_at_the_end_of_an_epoch_reads_none_of_it(
@@ -281,10 +282,10 @@ def test_damaged_samples_are_named(
 def test_a_damaged_clip_is_named(here: Path) -> None:
     reader = StreamedReader(here, "train")
     clip = write_segment([b"a frame"])
-    sample = Streamed("x.tar", "00000003", {"sample_id": "item3"}, clip)
+    sample = Streamed("x.tar", "00000003", {"sample_id": "item3"}, {"image": clip})
     assert reader.hold([sample]) == [3] and reader.asked is None
     assert reader.segment(3).jpeg(0) == b"a frame" and reader.asked is sample
-    reader.hold([sample._replace(media=clip[1:])])
+    reader.hold([sample._replace(members={"image": clip[1:]})])
     assert reader.asked is None
     with pytest.raises(InputError, match="video segment"):
         reader.segment(3)
@@ -301,8 +302,10 @@ def test_shards_of_another_packing(here: Path) -> None:
         with pytest.raises(
             InputError, match=rf"^x\.tar, sample {key}: .* {name!r} is not what .*pa"
         ):
-            reader.hold([Streamed("x.tar", key, {"sample_id": name}, b"")])
-    assert reader.hold([Streamed("x.tar", "00000003", {"sample_id": "item3"}, b"a")]) == [3]
+            reader.hold([Streamed("x.tar", key, {"sample_id": name}, {})])
+    assert reader.hold(
+        [Streamed("x.tar", "00000003", {"sample_id": "item3"}, {"image": b"a"})]
+    ) == [3]
     assert reader.image_bytes(3) == b"a"
 
 
@@ -314,9 +317,9 @@ def test_a_key_that_the_index_has_not(here: Path) -> None:
     manifest["index_sha256"] = hashlib.sha256((here / "index.parquet").read_bytes()).hexdigest()
     (here / "manifest.json").write_text(json.dumps(manifest))
     reader = StreamedReader(here, "train")
-    assert reader.hold([Streamed("x.tar", "00000004", {"sample_id": "item4"}, b"")]) == [3]
+    assert reader.hold([Streamed("x.tar", "00000004", {"sample_id": "item4"}, {})]) == [3]
     with pytest.raises(InputError, match="sample 00000003: its sample_id 'item4' is not what"):
-        reader.hold([Streamed("x.tar", "00000003", {"sample_id": "item4"}, b"")])
+        reader.hold([Streamed("x.tar", "00000003", {"sample_id": "item4"}, {})])
 
 
 # --- the stage -----------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_sogclr
+from mmts.kinds import Above0, Above0To1
+from mmts.kinds.modulator import ModulatorKind, check_learned, check_learns_tau
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Kind(ModulatorKind):
     def check(self, method: Method) -> None:
         """Raise ValueError if the method has a schedule, another objective or a start outside."""
         check_learned(method, self.kind)
-        check_sogclr(method, self.kind)
+        check_learns_tau(method, self.kind)
         low, high = method.shift_min, method.shift_max
         if not (self.tau_min <= low and high <= self.tau_max):
             raise ValueError(

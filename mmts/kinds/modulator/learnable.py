@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import Above0, ModulatorKind, check_learned
+from mmts.kinds import Above0
+from mmts.kinds.modulator import ModulatorKind, check_learned
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +18,7 @@ class Kind(ModulatorKind):
     """`mmts.modulators.learnable`; starts at the fixed temperature."""
 
     kind: Literal["learnable"]
+    by_row = True
     scale_max: Above0 = 100.0
     """1/tau stays at or below this."""
 

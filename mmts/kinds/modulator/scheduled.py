@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import ModulatorKind
+from mmts.kinds.modulator import ModulatorKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,6 +17,9 @@ class Kind(ModulatorKind):
     """`mmts.modulators.scheduled`."""
 
     kind: Literal["scheduled"] = "scheduled"
+    learned = False
+    label = ""
+    by_row = True
 
     def build(
         self, method: Method, scheduled: ScheduledShift, *,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
-from mmts.kinds import Above0, Above0To1, ModulatorKind, check_learned, check_sogclr
+from mmts.kinds import Above0, Above0To1
+from mmts.kinds.modulator import ModulatorKind, check_learned, check_learns_tau
 from mmts.settings.base import Share, Width
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Kind(ModulatorKind):
     """`mmts.modulators.tempnet`."""
 
     kind: Literal["tempnet"]
+    label = "predicted"
     tau_min: Above0
     tau_max: Above0
     """It predicts between the two."""
@@ -42,7 +44,7 @@ class Kind(ModulatorKind):
     def check(self, method: Method) -> None:
         """Raise ValueError if the method has a schedule or another objective."""
         check_learned(method, self.kind)
-        check_sogclr(method, self.kind)
+        check_learns_tau(method, self.kind)
 
     def build(
         self, method: Method, scheduled: ScheduledShift, *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import ObjectiveKind
+from mmts.kinds.objective import ObjectiveKind
 
 if TYPE_CHECKING:
     from mmts.losses import Objective as Loss
@@ -15,6 +15,7 @@ class Kind(ObjectiveKind):
 
     kind: Literal["arctanh"]
     label = "arctanh InfoNCE"
+    temperature_free = True
 
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the function."""

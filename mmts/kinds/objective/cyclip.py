@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mmts.kinds import From0, ObjectiveKind
+from mmts.kinds import From0
+from mmts.kinds.objective import ObjectiveKind
 
 if TYPE_CHECKING:
     from mmts.losses import Objective as Loss

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mmts.kinds import Above0To1, From0, ObjectiveKind
+from mmts.kinds import Above0To1, From0
+from mmts.kinds.objective import ObjectiveKind
 
 if TYPE_CHECKING:
     from mmts.losses import Objective as Loss
@@ -17,6 +18,7 @@ class Kind(ObjectiveKind):
 
     kind: Literal["sogclr"]
     label = "SogCLR"
+    learns_tau = True
     gamma: Above0To1 = 0.9
     """Weight of the present batch in each sample's moving average."""
     rho: From0 = 0.0

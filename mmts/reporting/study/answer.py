@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from mmts.kinds import quantity
+from mmts.kinds.objective import quantity
 from mmts.reporting.intervals import Interval
 from mmts.reporting.study.rows import SWEEP, Row, Rows, imbalance_of
 from mmts.reporting.words import bounds, capital, signed

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from mmts.kinds import quantity
+from mmts.kinds.modulator import MODULATORS
+from mmts.kinds.objective import OBJECTIVES, quantity
 from mmts.reporting.intervals import Interval
 from mmts.reporting.study.results import METRICS, StudyResults, Tested
 from mmts.reporting.study.rows import value_text
@@ -74,10 +75,11 @@ def numbers_of(tested: Tested) -> str:
     method, changes = tested.records[0]["method"], tested.entry.changes
     kind, modulator = method["objective"]["kind"], method["modulator"]["kind"]
     found = []
-    if kind != "arctanh":
+    if not OBJECTIVES.load(kind).temperature_free:
         shifts = dict.fromkeys((method["shift_min"], method["shift_max"]))
-        how = {"scheduled": "", "tempnet": "predicted in "}.get(modulator, "learned from ")
-        found.append(f"{KNOBS[quantity(kind)]} {how}{value_text(list(shifts))}")
+        how = MODULATORS.load(modulator).label
+        start = f"{how} from " if how else ""
+        found.append(f"{KNOBS[quantity(kind)]} {start}{value_text(list(shifts))}")
     if method["alpha"]:
         found.append(f"alpha {method['alpha']:g}")
     found += [f"{short(k)} {value_text(v)}" for k, v in changes.items() if k not in SHARES]

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.files import read_parquet
+from mmts.kinds.measure import DIRECTIONS
+from mmts.kinds.objective import quantity
 from mmts.metrics.bootstrap import paired_interval
 from mmts.metrics.longtail import parts_of_clusters
 from mmts.metrics.recall import KS
-from mmts.reporting.intervals import DIRECTIONS, Interval
+from mmts.reporting.intervals import Interval
 from mmts.study.index import REMEDY, Entry, Index, read_index
 from mmts.study.plan import validation_rsum
 from mmts.study.records import Records, unpacked
@@ -91,7 +93,8 @@ class StudyResults:
 
     def baseline_of(self, name: str) -> str:
         """The fixed row of the method's own kind: margins have max_margin, the others info_nce."""
-        margin = name.startswith("max_margin") and "max_margin" in self.chosen
+        objective = self.chosen[name].records[0]["method"]["objective"]["kind"]
+        margin = quantity(objective) == "margin" and "max_margin" in self.chosen
         return "max_margin" if margin else "info_nce"
 
     def values(self, tested: Tested, metric: str, part: str | None = None) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from mmts.kinds.objective import quantity
 from mmts.reporting.study.figures.look import (
     COLOURS,
     FAMILIES,
@@ -20,6 +21,7 @@ from mmts.reporting.study.figures.look import (
 )
 from mmts.reporting.study.results import StudyResults, Tested
 from mmts.reporting.style import INK, Figure, canvas
+from mmts.reporting.tables import KNOBS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,8 +96,7 @@ def _with_centre(title: str, found: ByTreatment) -> str:
     """The title with the centre, which all have."""
     method = next(iter(found.values())).records[0]["method"]
     centre = (method["shift_min"] + method["shift_max"]) / 2
-    kind = "margin" if method["objective"]["kind"] == "max_margin" else "τ"
-    return f"{title}, {kind} {centre:g}"
+    return f"{title}, {KNOBS[quantity(method['objective']['kind'])]} {centre:g}"
 
 
 def _alt(study: StudyResults, found: ByTreatment) -> str:

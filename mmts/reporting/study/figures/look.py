@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from mmts.kinds import label
+from mmts.kinds.objective import label
 from mmts.reporting.study.results import StudyResults, Tested
 from mmts.reporting.style import INK, MUTED, Figure, headline, png
 

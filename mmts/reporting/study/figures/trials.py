@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmts.kinds.objective import quantity
 from mmts.reporting.study.figures.look import (
     COLOURS,
     FAMILIES,
@@ -19,6 +20,7 @@ from mmts.reporting.study.figures.look import (
 )
 from mmts.reporting.study.results import StudyResults
 from mmts.reporting.style import INK, Figure, canvas
+from mmts.reporting.tables import KNOBS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +45,7 @@ def trials_figure(studies: Sequence[StudyResults]) -> Figure | None:
                 axes = grid[FAMILIES[of], study.dataset]
                 if found[of, study.dataset]:
                     _draw(axes, found[of, study.dataset])
-                    axes.set_xlabel("margin" if of == "max_margin" else "τ")
+                    axes.set_xlabel(KNOBS[quantity(of)])
                 else:
                     blank(axes)
             grid[FAMILIES[of], studies[0].dataset].set_ylabel("validation rsum")

@@ -1,1 +1,0 @@
-"""One file a vision tower: how it is built."""

@@ -1,0 +1,17 @@
+"""The learning rate of a step."""
+
+from __future__ import annotations
+
+import math
+
+from mmts.settings.training import Train
+
+
+def learning_rate(step: int, total: int, settings: Train) -> float:
+    """Linear warm-up from warmup_from, then a cosine from learning_rate to min_learning_rate."""
+    if step < settings.warmup_steps:
+        span = settings.learning_rate - settings.warmup_from
+        return settings.warmup_from + span * (step + 1) / settings.warmup_steps
+    done = (step - settings.warmup_steps) / max(1, total - settings.warmup_steps)
+    span = settings.learning_rate - settings.min_learning_rate
+    return settings.min_learning_rate + span * (1 + math.cos(math.pi * min(done, 1.0))) / 2
