@@ -163,12 +163,14 @@ class Registry(Generic[K]):
         kind = value.get(self.key)
         if kind is None:
             raise KindError(self.key, f"it is missing; {self._there_are()}")
-        if not isinstance(kind, str) or kind not in self.kinds:
+        try:
+            found = self.load(str(kind))
+        except KeyError:
             close = difflib.get_close_matches(str(kind), self.kinds, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             shown = str(kind)[:60]
-            raise KindError(self.key, f"it is {shown!r}; {hint}{self._there_are()}")
-        return self.load(kind).model_validate(value)
+            raise KindError(self.key, f"it is {shown!r}; {hint}{self._there_are()}") from None
+        return found.model_validate(value)
 
     def _there_are(self) -> str:
         if not self.kinds:
