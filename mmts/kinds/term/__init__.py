@@ -26,6 +26,8 @@ class TermKind(Settings):
     """What its value is multiplied by in the sum; the log has the value itself."""
     label: ClassVar[str]
     """Its name in tables and figures."""
+    matches: ClassVar[bool] = False
+    """Whether it calls `Model.match`."""
 
     @abstractmethod
     def build(self, model: Model) -> Function:
