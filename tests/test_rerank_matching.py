@@ -53,7 +53,7 @@ def task() -> tuple[Any, Search, Any, list[int], list[tuple[int, int]]]:
 
 def test_each_candidate_gets_its_probability(task: Any) -> None:
     model, search, first, encoded, matched = task
-    encoded.clear(), matched.clear()  # noqa: B018
+    encoded.clear(), matched.clear()
     chosen = candidates(first, 5)
     with torch.inference_mode():
         new = Kind(kind="matching", candidates=5).rescore(model, search, first, chosen)
