@@ -26,6 +26,7 @@ from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds.clustering import CLUSTERINGS
 from mmts.kinds.measure import MEASURES
+from mmts.kinds.model import MODELS, ModelKind
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import RERANKS
@@ -54,6 +55,7 @@ REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
     CLUSTERINGS: ("cluster",),
     VISION_TOWERS: ("embed", "train", "evaluate"),
     TEXT_TOWERS: ("embed", "train", "evaluate"),
+    MODELS: ("train", "evaluate"),
     STREAMS: ("pack", "train", "evaluate", "report"),
     SHIFTS: ("shift", "train", "report"),
     OBJECTIVES: ("train", "report"),
@@ -261,8 +263,8 @@ class Plan:
             },
         )
 
-    def _behind(self, *towers: VisionKind | TextKind) -> Json:
-        """What stands behind the names of towers, weights and tokenizers."""
+    def _behind(self, *towers: VisionKind | TextKind | ModelKind) -> Json:
+        """What stands behind the names of towers and models, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
@@ -279,7 +281,7 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind, streams = self._behind(*trained), dataset.streams
+        behind, streams = self._behind(*trained, dataset.model), dataset.streams
         measure = dataset.measure
         without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
@@ -288,6 +290,7 @@ class Plan:
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "model": _plain(dataset.model),
                     "streams": _plain(streams),
                     "train": train,
                     "measure": measure.model_dump(mode="json", exclude=measure.not_validated),

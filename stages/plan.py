@@ -81,14 +81,15 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
         text = "".join(plan.files[file] for file in files)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        towers, streams = config.datasets[name].towers, config.datasets[name].streams
+        dataset = config.datasets[name]
+        towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        if digest not in known and (towers.given or absent or streams):
+        if digest not in known and (towers.given or model.given or absent or streams):
             from mmts.towers.ahead import bring_frozen, try_model
 
             if absent:
                 bring_frozen(towers)
-            try_model(towers, config.datasets[name].train.head, streams)
+            try_model(towers, dataset.train.head, streams, model)
             done.append(digest)
     if done:
         remember(memory, [*known, *done])

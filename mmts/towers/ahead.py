@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mmts.kinds.model import ModelKind, Parts, two_towers
 from mmts.kinds.stream import StreamKind, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.tokens import vocabulary_size
-from mmts.towers.two_tower import TwoTower
 from mmts.weights import sentence_model
 
 CAPTIONS = ("a red ball", "two blue boxes")  # for a tokenizer that is learned from the real ones
@@ -29,20 +29,23 @@ def bring_frozen(towers: Towers) -> None:
 
 
 def try_model(
-    towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None
-) -> None:
+    towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None,
+    kind: ModelKind | None = None,
+) -> None:  # fmt: skip
     """Build the model once, with its weights and tokenizer.
 
     Args:
         towers, head: settings.
         streams: those beside the pictures or clips, by name.
+        kind: settings of the model; None for two towers.
 
     Raises:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
             there or do not fit, features of two lengths without a head, wrong frozen_parts.
     """
-    found = encoders(streams or {}).values()
-    if not towers.given:
+    model = kind or two_towers()
+    found = encoders(streams or {}).values() if model.headed else ()
+    if not towers.given and not model.given:
         return
     vocabulary = 0
     if not towers.text.frozen:
@@ -53,4 +56,4 @@ def try_model(
         dim = (trained or towers.vision.build()).dim
         beside = sum(int(encoder.dim) for encoder in found)  # type: ignore[misc, arg-type]
         dims |= {"vision": dim - beside, "text": dim + beside}
-    TwoTower(towers, head, dims, streams=streams)
+    model.build(Parts(towers, head, dims, streams or {}, model.matches))

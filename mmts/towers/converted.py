@@ -51,6 +51,52 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+class ConvertedPart(NamedTuple):
+    """One part of a converted checkpoint: its tensors, without the part's name, and its facts."""
+
+    state: dict[str, torch.Tensor]
+    facts: dict[str, Any]
+    fingerprint: str
+    revision: str | None
+
+    def mark(self, tower: Tower) -> None:
+        """Note in a tower what it starts from."""
+        tower.loaded, tower.revision = self.fingerprint, self.revision
+
+    def fill(self, tower: Tower) -> None:
+        """Put the tensors into a tower on the meta device, and note it."""
+        try:
+            _fill(tower, self.state, "")
+        except (KeyError, RuntimeError) as error:
+            told = in_short(error)
+            raise InputError(f"the converted weights do not fit ({told}); {CONVERT}") from None
+        self.mark(tower)
+
+
+def read_part(spec: str, part: str, families: tuple[str, ...]) -> ConvertedPart:
+    """Return a part of a converted checkpoint.
+
+    Args:
+        spec: the folder, or a hub id of one.
+        part: vision, text, audio or omni.
+        families: of checkpoints that have what is wanted.
+
+    Raises:
+        InputError: there is no such folder, or it has no such part.
+    """
+    folder = converted_folder(spec)
+    facts = read_json(folder / FACTS, CONVERT)
+    family = facts.get("family") if isinstance(facts, dict) else None
+    if family not in families or not isinstance(facts.get(part), dict):
+        raise InputError(
+            f"{spec} has no {part} part of {' or '.join(families)} (it is of {family}); name a "
+            "folder that `python -m mmts.towers.convert` wrote of such a checkpoint"
+        )
+    state = load_state(artifact(folder / WEIGHTS, CONVERT), f"{part}.")
+    own = {name.removeprefix(f"{part}."): value for name, value in state.items()}
+    return ConvertedPart(own, facts[part], fingerprint(own), revision(folder))
+
+
 def video_config(values: dict[str, Any]) -> VideoViTConfig:
     """A configuration as JSON has it -> as it is."""
     values = {k: tuple(v) if k in COLOURS else v for k, v in values.items()}

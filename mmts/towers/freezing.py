@@ -35,6 +35,16 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
     return [name for name in parameters if name in frozen]
 
 
+def freeze_parts(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freeze parts of a whole model; InputError where a pattern names none, or nothing is left."""
+    freeze(model, patterns)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(
+            "nothing of the model is trained: without train.head, a tower must be; with "
+            "towers.frozen_parts, a part must be left out"
+        )
+
+
 def frozen_norms(model: nn.Module) -> list[nn.Module]:
     """The batch norms that have parameters and train none of them."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -51,6 +51,7 @@ class Kind(NamedTuple):
 
 RESNET = Kind("ResNet", "ResNetModel", "ResNetConfig", ("resnet",))
 VIT = Kind("ViT", "ViTModel", "ViTConfig", ("vit",), pooler=False)
+BERT = Kind("BERT", "BertModel", "BertConfig", ("bert",), pooler=False)
 DISTILBERT = Kind("DistilBERT", "DistilBertModel", "DistilBertConfig", ("distilbert",))
 CLIP_VISION = Kind(
     "CLIP vision",

@@ -15,6 +15,7 @@ from mmts.columns import check_columns
 from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
+from mmts.kinds.model import VISION, ModelKind, two_towers
 from mmts.kinds.vision import of_clips
 from mmts.settings.towers import Towers
 from mmts.shards import ShardReader
@@ -48,7 +49,7 @@ class Inputs:
 
     def __init__(
         self, data: Path, dataset: str, towers: Towers, streamed: bool = False,
-        streams: Mapping[str, StreamKind] | None = None,
+        streams: Mapping[str, StreamKind] | None = None, kind: ModelKind | None = None,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -56,9 +57,12 @@ class Inputs:
             dataset, towers: which, and of what model.
             streamed: whether the training shards are elsewhere, all but their index.
             streams: those beside the pictures or clips, by name.
+            kind: settings of the model; None for two towers.
         """
+        self.kind = kind or two_towers()
         self.shards, self.dataset, self._streamed = data / "shards" / dataset, dataset, streamed
-        self.towers, self.streams = towers, dict(streams or {})
+        self.towers = towers
+        self.streams = {n: s for n, s in (streams or {}).items() if self.kind.reads(n)}
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         path, remedy = data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`"
@@ -156,7 +160,9 @@ class Inputs:
             vision_rows=vision,
             encode_text=encode_text,
             image_size=self.towers.vision.image_size,
-            clip_length=self.towers.vision.frames,
+            clip_length=self.towers.vision.frames_of(split),
+            squash=self.towers.vision.squash,
             clusters=clusters,
             streams=self.streams,
+            main=self.kind.reads(VISION),
         )
