@@ -98,7 +98,7 @@ def stepper(objective: str, form: str) -> tuple[Stepper, TauAndLoss]:
     """What trains the default run's heads; all start from the same weights."""
     import torch
 
-    from mmts.losses import info_nce, max_margin
+    from mmts.losses import Objective, info_nce, max_margin
     from mmts.settings.towers import Towers
     from mmts.settings.training import Head, Train
     from mmts.towers.two_tower import TwoTower
@@ -115,7 +115,7 @@ def stepper(objective: str, form: str) -> tuple[Stepper, TauAndLoss]:
     settings = Train(epochs=1, batch_size=2, learning_rate=2e-3, weight_decay=0.5, head=head)
     torch.manual_seed(0)
     model = TwoTower(towers, head, DIMS).train()
-    loss = {"info_nce": info_nce, "max_margin": max_margin}[objective]
+    loss: Objective = info_nce if objective == "info_nce" else max_margin
     world = World(0, 1, torch.device("cpu"), None)
     losses = TauAndLoss(loss, modulator(form, TAU[objective]), world)
     return Stepper(model, losses, settings), losses

@@ -115,6 +115,8 @@ class Method(ShiftSettings):
         if self.schedule is not None:
             self.schedule.check(self.alpha, total_steps=STEPS)
         self.modulator.check(self)
+        for term in self.terms.values():
+            term.check(self)
         return self
 
 

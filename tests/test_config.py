@@ -544,7 +544,7 @@ def test_another_kind_replaces(tmp_path: Path) -> None:
     for own, wanted in (
         ({"bias": -4.0}, {"kind": "siglip", "bias": -4.0}),
         ("siglip", {"kind": "siglip", "bias": -3.0}),
-        ("info_nce", {"kind": "info_nce"}),
+        ("max_margin", {"kind": "max_margin"}),
     ):
         exception = {"methods.base.per_dataset": {"tiny": {"objective": own}}}
         assert cell(tmp_path, {**base, **exception}).objective.model_dump() == wanted

@@ -103,14 +103,23 @@ class Train(Settings):
     """Pairs of a step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Of AdamW, after the warm-up."""
+    learning_rates: dict[Text, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Of parts of the model, by patterns of the parameters' names, such as {"vision.*": 5.0e-7};
+    the first that matches counts, and its whole curve is that of `learning_rate`, scaled."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
-    """End of the cosine decay."""
+    """Where it ends."""
     warmup_from: Annotated[float, Field(ge=0)] = 0.0
     """Where the linear warm-up starts."""
     warmup_steps: Count = 0
     """Steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of AdamW."""
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.999)
+    """Of AdamW: how much of its means of the gradient and of its square is kept in a step."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Of AdamW: added to the root of the mean square."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; null for any."""
     head: Annotated[Head | None, BeforeValidator(_none)] = Head(dim=256, hidden=512, dropout=0.5)

@@ -27,7 +27,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         if not matching:
             raise InputError(
                 f"towers.frozen_parts: {pattern!r} matches no parameter; "
-                f"{_near(pattern, parameters)}"
+                f"{near(pattern, parameters)}"
             )
         frozen |= matching
     for name in frozen:
@@ -51,8 +51,8 @@ def frozen_norms(model: nn.Module) -> list[nn.Module]:
     return [n for n in norms if n.affine and not any(p.requires_grad for p in n.parameters())]
 
 
-def _near(pattern: str, names: Iterable[str]) -> str:
-    """Which names a pattern may have meant, a part's name with `.*` among them."""
+def near(pattern: str, names: Iterable[str]) -> str:
+    """Return which names a pattern may have meant, a part's name with `.*` among them."""
     names = list(names)
     parts = {
         ".".join([*steps[:i], "*"])

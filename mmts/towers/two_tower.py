@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,6 @@ from mmts.settings.training import Head
 from mmts.towers.freezing import freeze_parts, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import Shape, loaded, shapes_of
-
-POSITIONS = ("position", "position_embedding", "position_embeddings")
-"""Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
 
 
 def projection(inputs: int, head: Head | None) -> nn.Module:
@@ -137,20 +134,3 @@ def unit(rows: Tensor) -> Tensor:
     """Return rows of length 1, in single precision at least."""
     half = rows.dtype in (torch.bfloat16, torch.float16)
     return F.normalize(rows.float() if half else rows, dim=-1)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: matrices decay; biases, norms, other vectors and position embeddings do not.
-
-    What is frozen is in neither. A temporal embedding decays, as in AVION (arXiv 2309.16669).
-    """
-    decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            position = any(part in POSITIONS for part in name.split("."))
-            (others if position or parameter.ndim <= 1 else decaying).append(parameter)
-    return [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

@@ -134,6 +134,15 @@ def test_warm_up_from_another_rate() -> None:
     assert rates[1000] == pytest.approx(1e-5)
 
 
+def test_linear_rates() -> None:
+    """VAST's: a tenth of the steps up, the others down to 0 in a straight line."""
+    chosen = settings(learning_rate=3e-5, warmup_steps=10, schedule="linear")
+    rates = [learning_rate(step, 110, chosen) for step in range(111)]
+    assert np.diff(rates[:10]) == pytest.approx(3e-6)
+    assert np.diff(rates[10:]) == pytest.approx(-3e-7)
+    assert [rates[at] for at in (9, 10, 60, 110)] == pytest.approx([3e-5, 3e-5, 1.5e-5, 0])
+
+
 def test_warm_up_longer_than_the_training() -> None:
     chosen = settings(learning_rate=0.01, warmup_steps=100)
     assert learning_rate(4, 10, chosen) == pytest.approx(0.0005)
