@@ -3,7 +3,8 @@
 A shard is an uncompressed tar. A sample is `<key>.jpg` or `<key>.png`, of clips `<key>.mjpeg` (see
 mmts.video.segment), and `<key>.json`, with keys of our own making (`00000042`). The JSON holds the
 lists `captions`, `caption_ids` and `cluster_id`, one entry a caption, and so for each of LISTS that
-the captions table has; of clips also `start` and `stop` in seconds.
+the captions table has; of clips also `start` and `stop` in seconds, a stop of null where
+the clip goes to the end of its video.
 Between the two is `<key>.<name>.<ending>` of each stream of the dataset (`mmts.kinds.stream`).
 manifest.json has each shard's number of samples and SHA-256, and the ending of each stream;
 index.parquet has the place of each member, so that reading neither walks a tar nor unpickles

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ BAR_OF_UNEVEN_WORK = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 class Item(NamedTuple):
     """One media item with all its captions, as the captions table has them.
 
-    `start` and `stop` are those of a clip, in seconds of its video, and None of a picture.
+    `start` and `stop` are those of a clip, in seconds of its video (infinity for its end), and None
+    of a picture.
     `columns` has the item's value in each column that a stream is made of.
     """
 
@@ -150,7 +152,8 @@ def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
 
 def sample_of(item: Item) -> dict[str, Any]:
     """What the JSON of a sample says."""
-    times = {} if item.start is None else {"start": item.start, "stop": item.stop}
+    end = None if item.stop == math.inf else item.stop
+    times = {} if item.start is None else {"start": item.start, "stop": end}
     return {
         "sample_id": item.sample_id,
         "source": item.source,

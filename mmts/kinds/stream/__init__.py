@@ -34,7 +34,7 @@ class Origin(NamedTuple):
 
     value: of the item in the column of the stream; None of a stream without one.
     media: the picture or the video, as the captions table names it.
-    start, stop: of a clip, in seconds of its video; None of a picture.
+    start, stop: of a clip, in seconds of its video (infinity for its end); None of a picture.
     """
 
     value: Any
