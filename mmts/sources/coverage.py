@@ -36,8 +36,9 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
                 f"; the first is {row.sample_id} ({row.reason}{_looked(row.media)})"
                 for row in first.itertuples()
             )
+            line = coverage_line(name, split, **facts[split], what=what)
             raise InputError(
-                f"source {coverage_line(name, split, **facts[split], what=what)}, below min_coverage "
+                f"source {line}, below min_coverage "
                 f"{found.min_coverage}{example}: get the others, or lower min_coverage"
             )
     return facts

@@ -291,10 +291,9 @@ def find_videos(folder: Path, clips: pd.DataFrame) -> tuple[list[str], pd.Series
     files: dict[str, str] = {}
     for place, folders, names in os.walk(folder, followlinks=True):
         folders.sort()
-        for name in sorted(names):
-            stem, ending = os.path.splitext(name)
-            if ending.lower() in SUFFIXES:
-                files.setdefault(stem, os.path.join(place, name))
+        for path in (Path(place, name) for name in sorted(names)):
+            if path.suffix.lower() in SUFFIXES:
+                files.setdefault(path.stem, str(path))
     named = list(zip(clips["video"], clips["clip"], strict=True))
     if not any(video in files or clip in files for video, clip in named):
         raise InputError(
