@@ -12,6 +12,8 @@ anything. Pictures may stay in tars of others (`pack.in_place`): the index has t
 without a JSON (its bytes are 0), and the manifest's `tars` the same facts as of shards, with the
 number of samples of each split. Of clips there is lost.parquet too, and the manifest's `clips` has
 how they were cut, how many were lost, and of each split how many clips have each number of frames.
+An item without a stream (a clip without sound) has a member of no bytes: empty.parquet lists these
+with the reason, and the manifest's `empty` has their number by stream and split.
 """
 
 from mmts.shards.clips import short_clips, write_clips

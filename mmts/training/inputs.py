@@ -158,5 +158,5 @@ class Inputs:
             image_size=self.towers.vision.image_size,
             clip_length=self.towers.vision.frames,
             clusters=clusters,
-            streams=self.streams,
+            streams={n: kind.with_tokenizer(tokenizer) for n, kind in self.streams.items()},
         )
