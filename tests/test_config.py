@@ -107,7 +107,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (
             f"{TINY}.evaluate.rerank",
             "match",
-            "is 'match'; did you mean matching? there are: matching",
+            r"is 'match'; did you mean matching\? there are: matching",
         ),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
