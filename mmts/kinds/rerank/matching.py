@@ -51,7 +51,7 @@ class Kind(RerankKind):
         bar = tqdm(total=len(wanted), desc="rerank", unit="item", mininterval=0.5)
         with bar:
             for at in range(0, len(wanted), ITEMS):
-                some = search.pairs.streams(search.items[wanted[at : at + ITEMS]])
+                some = search.pairs.streams(search.items[wanted[at : at + ITEMS]].tolist())
                 streams = {name: of.to(device) for name, of in some.items()}
                 contexts = model.encode_vision(streams).context
                 for n, context in enumerate(contexts, at):
