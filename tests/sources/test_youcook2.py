@@ -1,4 +1,4 @@
-"""YouCook2: three forms of annotations, where videos lie, subtitles, and what is wrong with them."""
+"""YouCook2: three forms of annotations, where videos lie, subtitles, and what is wrong."""
 
 from __future__ import annotations
 
