@@ -26,6 +26,8 @@ RATE = 16_000
 """Samples a second of what is cut; one channel, 16 bit."""
 GAP = 0.05
 """Seconds by which a frame of sound may be early or late: containers round times."""
+LONG_GAP = 600.0
+"""Seconds without sound within a track that are taken for a damaged time."""
 
 Samples = NDArray[np.int16]
 
@@ -142,7 +144,11 @@ def _frames(
                 yield Damage(begins, begins + max(float((packet.duration or 0) * unit), GAP), why)
                 continue
             for frame in frames:
-                time = time if frame.pts is None else zero + frame.pts * unit
+                before, time = time, time if frame.pts is None else zero + frame.pts * unit
+                if time > before + LONG_GAP:  # else a wrong time would be hours of zeros
+                    why = f"{name} jumps from {before:.3f} s to {time:.3f} s"
+                    yield Damage(before, math.inf, why)
+                    return
                 yield time, frame
                 time += frame.samples / frame.sample_rate
     except av.FFmpegError as error:

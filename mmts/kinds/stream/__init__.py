@@ -87,6 +87,11 @@ class StreamKind(Settings):
         if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
             file = kind_file(type(self).__module__)
             raise KindFault(f"{file}: its Kind has neither pack nor members; write pack")
+        for name in sorted(self.not_packed):
+            field = type(self).model_fields.get(name)
+            if field is None or field.is_required():
+                file = kind_file(type(self).__module__)
+                raise KindFault(f"{file}: not_packed names {name}; name settings with a default")
         return self
 
     @property
