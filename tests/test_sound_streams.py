@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from mmts.errors import InputError
 from mmts.files import read_json
-from mmts.kinds.stream import StreamKind
+from mmts.kinds.stream import StreamKind, encoders
 from mmts.kinds.stream.audio import Kind as Audio
 from mmts.kinds.stream.text import Kind as Text
 from mmts.settings.prepared import Pack
@@ -251,6 +251,12 @@ def test_they_are_for_the_omni_model_alone(found: list[Item]) -> None:
     for kind, said in zip(STREAMS.values(), ("sound is", "a text is"), strict=True):
         with pytest.raises(InputError, match=f"^{said} read by `model: omni` alone; set model, or"):
             kind.encoder()
+    with pytest.raises(InputError) as caught:
+        encoders({"subtitle": STREAMS["subtitle"]})
+    assert str(caught.value) == (
+        "the stream subtitle (text) is read by `model: omni` alone; set the dataset's model to it, "
+        "or leave the stream out"
+    )
     try_streams(found[0], STREAMS)  # packs, and asks for no encoder
     with pytest.raises(
         InputError, match=r"stream subtitle cannot be packed of its subtitle \(it is"

@@ -152,9 +152,15 @@ StreamName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
-    """Return the encoder of each stream by name; InputError where one has no `dim`."""
+    """Return the encoder of each stream by name; InputError where one has none or no `dim`."""
     from torch import nn
 
+    for name, kind in streams.items():
+        if not kind.two_tower:
+            raise InputError(
+                f"the stream {name} ({kind.label}) is read by `model: omni` alone; set the "
+                "dataset's model to it, or leave the stream out"
+            )
     found = {name: kind.encoder() for name, kind in streams.items()}
     for name, encoder in found.items():
         if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "dim", None), int):
