@@ -213,8 +213,8 @@ class Wav:
     def __init__(self, data: bytes) -> None:
         try:
             self._file = wave.open(io.BytesIO(data))  # noqa: SIM115
-        except (wave.Error, EOFError) as error:
-            raise ValueError(f"no WAV file: {error}") from None
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise ValueError(f"no WAV file: {error or 'damaged'}") from None
         form = self._file.getnchannels(), self._file.getsampwidth(), self._file.getframerate()
         if form != (1, 2, RATE):
             raise ValueError(
@@ -228,6 +228,9 @@ class Wav:
 
     def read(self, start: int, stop: int) -> Samples:
         """Return the samples from `start` to `stop`, as many as there are."""
-        self._file.setpos(min(start, len(self)))
-        data = self._file.readframes(max(0, min(stop, len(self)) - start))
+        try:
+            self._file.setpos(min(start, len(self)))
+            data = self._file.readframes(max(0, min(stop, len(self)) - start))
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise ValueError(f"a damaged WAV file: {error}") from None
         return np.frombuffer(data, "<i2").astype(np.int16)
