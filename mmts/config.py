@@ -328,7 +328,26 @@ def _cell(
     found, mistakes = tried(Method, given, found_at, where)
     if found is None:
         raise Mistakes(mistakes)
+    matching = next((key for key, term in found.terms.items() if term.matches), None)
+    if matching is not None:
+        place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
+        _check_matching(name, dataset, f"{where}: {place}")
     return found
+
+
+def _check_matching(name: str, dataset: Dataset, place: str) -> None:
+    """InputError unless a dataset's model can be trained by a loss term that calls its `match`."""
+    if not dataset.model.matches:
+        raise InputError(
+            f"{place} asks the model to match, but datasets.{name}.model is {dataset.model.kind}, "
+            "which cannot; set it to another, such as omni, or leave out the term"
+        )
+    if dataset.train.micro_batch_size is not None:
+        raise InputError(
+            f"{place} asks the model to match, but datasets.{name}.train.micro_batch_size is "
+            f"{dataset.train.micro_batch_size}, and the gradient of a match does not go in parts; "
+            "set it to null"
+        )
 
 
 def _numbers(switches: Switches, numbers: Temperature) -> tuple[Tree, dict[str, str]]:
