@@ -237,6 +237,11 @@ class Plan:
             f"{name}/cluster.json",
             {
                 "settings": {"clusterings": _plain(dataset.clusterings)},
+                "files": {
+                    path: self._files.sha256(Path(path)) if Path(path).is_file() else "none"
+                    for clustering in dataset.clusterings.values()
+                    for path in clustering.files
+                },
                 "kinds": self._kinds(dataset.clusterings, words=True),
             },
         )

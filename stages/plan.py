@@ -27,6 +27,7 @@ def main(
     cache = cache_folder("plan")
     found = config.load(params)
     check_raw(found)
+    check_features(found)
     fetch(found)
     plan = Plan(found, params, cache)
     try_measures(found, plan, cache / "tried_measures.json")
@@ -59,6 +60,21 @@ def check_raw(config: "Config") -> None:
                 "or name them by absolute paths"
             )
         raw.mkdir(parents=True)
+
+
+def check_features(config: "Config") -> None:
+    """Raise InputError if a clustering of the grid reads a file that is not there."""
+    from mmts.errors import InputError
+
+    for name in config.grid.datasets:
+        for clustering, kind in config.datasets[name].clusterings.items():
+            for path in kind.files:
+                if not Path(path).is_file():
+                    raise InputError(
+                        f"datasets.{name}.clusterings.{clustering} reads {path}, which is not "
+                        "there; write it with `python -m stages.features`, or leave out the "
+                        "clustering until then"
+                    )
 
 
 def fetch(config: "Config") -> None:

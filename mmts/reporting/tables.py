@@ -140,6 +140,9 @@ def setting(dataset: Dataset, method: str) -> str:
         told.append(cell.schedule.words)
     if cell.shift is not None and not cell.shift.paper:
         told.append(f"shifts by {cell.shift.label}")
+    used = cell.run["clustering"]["shift"]
+    if cell.shift is not None and used != "default":
+        told.append(f"clusters {used} ({dataset.clusterings[used].label})")
     if dataset.leaves_out_alike(method):
         told.append("without alike pairs")
     told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
