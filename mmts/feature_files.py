@@ -104,9 +104,9 @@ def _stacked(table: pd.DataFrame, column: Ids, path: Path) -> Vectors:
         raise InputError(f"{path} has no vector; {AGAIN}")
     for name, value in zip(names, values, strict=True):
         numbers = value if isinstance(value, np.ndarray) else np.empty(0, object)
-        if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        if numbers.dtype.kind not in "fiu" or not len(numbers) or not np.isfinite(numbers).all():
             raise InputError(f"{path}: the vector of {name} is no list of finite numbers; {AGAIN}")
-        if not 0 < len(numbers) == len(values[0]):
+        if len(numbers) != len(values[0]):
             raise InputError(
                 f"{path}: the vector of {name} has {len(numbers)} numbers, that of {names[0]} "
                 f"{len(values[0])}; {AGAIN}"
