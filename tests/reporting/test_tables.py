@@ -263,6 +263,15 @@ def test_the_setting_tells_that_alike_pairs_are_left_out(many: Report) -> None:
     assert not setting(dataset, "margin_mmts").endswith("pairs")
 
 
+def test_the_setting_tells_of_label_smoothing(dataset: Dataset) -> None:
+    (key, cell) = next(item for item in dataset.cells.items() if item[0][0] == "plain")
+    numbers = {"objective_numbers": {"label_smoothing": 0.1, "anchors_only": True}}
+    cells = {**dataset.cells, key: dataclasses.replace(cell, run={**cell.run, **numbers})}
+    smoothed = dataclasses.replace(dataset, cells=cells, seeds=(key[1],))
+    told = "τ 0.05, label smoothing 0.1, gradients to anchors alone"
+    assert setting(smoothed, "plain") == told
+
+
 def test_the_setting_tells_of_other_clusters_than_the_default(many: Report) -> None:
     (key, cell) = next(i for i in many.dataset.cells.items() if i[0][0] == "margin_mmts")
     used = {**cell.run, "clustering": {"shift": "clip", "relevancy": []}}
