@@ -302,6 +302,13 @@ def _cell(
                 f"{where}: {place} names {clustering}, which datasets.{name}.clusterings lacks; "
                 f"{known(clustering, dataset.clusterings)}"
             )
+    rerank, matching = dataset.evaluate.rerank, any(t.matches for t in switches.terms.values())
+    if rerank is not None and rerank.matches and not matching:
+        raise InputError(
+            f"{where}: datasets.{name}.evaluate.rerank is {rerank.kind}, but methods.{method} has "
+            "no loss term that trains the model to match; add `terms: {matching: 0.1}`, or leave "
+            "out rerank"
+        )
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
     exception = (entry.get("per_dataset") or {}).get(name) or {}
     for of, layer in ((entry, ""), (exception, f".per_dataset.{name}")):

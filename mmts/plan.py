@@ -245,7 +245,7 @@ class Plan:
                 "kinds": self._kinds(dataset.clusterings, words=True),
             },
         )
-        streams = _plain(dataset.streams)
+        streams = {name: kind.packed for name, kind in dataset.streams.items()}
         self._add(
             f"{name}/pack.json",
             {

@@ -32,7 +32,8 @@ def main(
         print(f"{split}: {rows} captions of {summary['media'][split]} {media}")
     for source, about in summary["sources"].items():
         for split, counts in about.get("coverage", {}).items():
-            print(coverage_line(source, split, **counts))
+            what = "clips" if media == "clips" else "images"
+            print(coverage_line(source, split, **counts, what=what))
         if about.get("merged"):
             print(
                 f"{source}: {about['merged']} pictures are copies of others and were joined to them"

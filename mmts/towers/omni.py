@@ -87,10 +87,7 @@ class Omni(Model):
         """Return logits of whether texts describe clips, see `Model.match`."""
         if self.matching is None:
             return super().match(context, tokens)
-        half = context.dtype in (torch.bfloat16, torch.float16)  # as autocast left it
-        with torch.autocast(context.device.type, context.dtype if half else None, enabled=half):
-            found = self.matching.head(self.text.hidden(tokens, context)[..., 0, :])
-        logits: Tensor = found.float() if half else found
+        logits: Tensor = self.matching.head(self.text.hidden(tokens, context)[..., 0, :])
         return logits
 
     def _tokens(self, streams: Streams) -> dict[str, Tensor]:

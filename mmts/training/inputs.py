@@ -163,6 +163,6 @@ class Inputs:
             clip_length=self.towers.vision.frames_of(split),
             squash=self.towers.vision.squash,
             clusters=clusters,
-            streams=self.streams,
+            streams={n: kind.with_tokenizer(tokenizer) for n, kind in self.streams.items()},
             main=self.kind.reads(VISION),
         )

@@ -346,7 +346,7 @@ def test_from_pictures_and_tokens(tmp_path: Path) -> None:
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     save_model(tmp_path, model, TRAINABLE, HEAD, dims, tokenizer)
-    loaded, towers, read, _ = load_model(tmp_path)
+    loaded, towers, read, *_ = load_model(tmp_path)
     assert towers == TRAINABLE and read is not None
     cpu = torch.device("cpu")
     for found, wanted in zip(
@@ -395,7 +395,7 @@ def test_validation_is_retrieval_over_the_whole_split(tmp_path: Path) -> None:
 def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     _, model = run(tmp_path / "run")
     save_model(tmp_path, model, FROZEN, HEAD, {"vision": 12, "text": 10}, None)
-    loaded, towers, tokenizer, _ = load_model(tmp_path)
+    loaded, towers, tokenizer, *_ = load_model(tmp_path)
     assert towers == FROZEN and tokenizer is None
     state = loaded.state_dict()
     assert set(state) == set(model.state_dict())

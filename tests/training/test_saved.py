@@ -86,7 +86,7 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
         assert len(loaded["fingerprint"]) == 64
     if root.exists():
         shutil.rmtree(root)
-    read, of, words, streams = load_model(tmp_path)
+    read, of, words, streams, _ = load_model(tmp_path)
     assert streams == {} and "streams" not in facts
     assert of == towers and words is not None
     assert torch.equal(encode(words, TEXTS), ids)
