@@ -302,13 +302,17 @@ def _cell(
                 f"{where}: {place} names {clustering}, which datasets.{name}.clusterings lacks; "
                 f"{known(clustering, dataset.clusterings)}"
             )
-    rerank, matching = dataset.evaluate.rerank, any(t.matches for t in switches.terms.values())
-    if rerank is not None and rerank.matches and not matching:
+    rerank = dataset.evaluate.rerank
+    matching = next((key for key, term in switches.terms.items() if term.matches), None)
+    if rerank is not None and rerank.matches and matching is None:
         raise InputError(
             f"{where}: datasets.{name}.evaluate.rerank is {rerank.kind}, but methods.{method} has "
             "no loss term that trains the model to match; add `terms: {matching: 0.1}`, or leave "
             "out rerank"
         )
+    if matching is not None:
+        place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
+        _check_matching(name, dataset, f"{where}: {place}")
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
     exception = (entry.get("per_dataset") or {}).get(name) or {}
     for of, layer in ((entry, ""), (exception, f".per_dataset.{name}")):
@@ -335,10 +339,6 @@ def _cell(
     found, mistakes = tried(Method, given, found_at, where)
     if found is None:
         raise Mistakes(mistakes)
-    matching = next((key for key, term in found.terms.items() if term.matches), None)
-    if matching is not None:
-        place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
-        _check_matching(name, dataset, f"{where}: {place}")
     return found
 
 

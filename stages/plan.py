@@ -63,17 +63,18 @@ def check_raw(config: "Config") -> None:
 
 
 def check_features(config: "Config") -> None:
-    """Raise InputError if a clustering of the grid reads a file that is not there."""
+    """Raise InputError if a method of the grid is clustered by a file that is not there."""
     from mmts.errors import InputError
+    from mmts.plan import clusterings_of
 
     for name in config.grid.datasets:
-        for clustering, kind in config.datasets[name].clusterings.items():
+        for clustering, kind in clusterings_of(config, name).items():
             for path in kind.files:
                 if not Path(path).is_file():
                     raise InputError(
                         f"datasets.{name}.clusterings.{clustering} reads {path}, which is not "
-                        "there; write it with `python -m stages.features`, or leave out the "
-                        "clustering until then"
+                        "there; write it with `python -m stages.features`, or leave the methods "
+                        "that use it out of grid.methods until then"
                     )
 
 

@@ -21,6 +21,7 @@ from tests.making_transformers import write_clip_text
 
 OF = ("--dataset", "tiny", "--output", "data/features/own.parquet")
 METHOD = ("--method", "base", "--seed", "0")
+USED = {"methods__mmts__clustering": "own"}
 PLACE = "data/features/own.parquet"
 
 
@@ -49,16 +50,20 @@ def test_features_of_a_trained_model(project: Project, monkeypatch: pytest.Monke
 
 def test_clusters_of_them(project: Project) -> None:
     own = {"kind": "kmeans", "k": 3, "features": "file", "path": PLACE}
-    project.set(datasets__tiny__clusterings__own=own)
+    project.set(datasets__tiny__clusterings__own=own)  # which no method uses
+    assert project.run("cluster", "--dataset", "tiny").code == 0
+    assert not Path("data/cluster/tiny/own.json").exists()
+    project.set(**USED, datasets__tiny__clusterings__own=own)
     ran = project.run("plan")
     assert (ran.code, ran.err) == (
         1,
         f"error: datasets.tiny.clusterings.own reads {PLACE}, which is not there; write it with "
-        "`python -m stages.features`, or leave out the clustering until then\n",
+        "`python -m stages.features`, or leave the methods that use it out of grid.methods until "
+        "then\n",
     )
     project.set()
     assert project.run("features", *OF, *METHOD).code == 0
-    project.set(datasets__tiny__clusterings__own=own)
+    project.set(**USED, datasets__tiny__clusterings__own=own)
     ran = project.run("cluster", "--dataset", "tiny")
     assert ran.code == 0 and "own: 3 clusters of " in ran.out, ran.err
     about = json.loads(Path("data/cluster/tiny/own.json").read_text())
