@@ -15,10 +15,10 @@ from mmts.errors import InputError
 from mmts.settings.training import Train
 from mmts.towers.model import EncodedPairs, Model
 from mmts.training.batch import Batch
+from mmts.training.device import autocast
 from mmts.training.groups import parameter_groups
 from mmts.training.tau_and_loss import TauAndLoss
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RandomState = list[Tensor]
 
 
@@ -136,8 +136,7 @@ class Stepper:
             for name, stream in streams.items():
                 if stream.ndim == 4:
                     streams[name] = stream.contiguous(memory_format=torch.channels_last)
-        kind = PRECISIONS.get(self.settings.precision)
-        with torch.autocast(batch.text.device.type, kind, enabled=kind is not None):
+        with autocast(self.settings.precision, batch.text.device):
             found: EncodedPairs = network(streams, batch.text)
         return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from mmts.losses import Objective, Tau
 from mmts.losses.ranks import Ranks, gather_with_gradient
 from mmts.towers.model import EncodedPairs
 from mmts.training.batch import Batch
+from mmts.training.device import autocast
 from mmts.training.distributed import World
 from mmts.training.relevancy import relevant_pairs
 
@@ -28,7 +30,8 @@ class LossInput(NamedTuple):
 
     batch: with the streams of its own rank. positives: [N, N] pairs that are no negatives.
     ranks: which of the rows are this rank's own. generator: on the CPU, of random numbers that
-    follow from the seed and the step, so that all ranks draw the same.
+    follow from the seed and the step, so that all ranks draw the same. autocast: what the model
+    runs in, for a term that calls it.
     """
 
     batch: Batch
@@ -37,6 +40,7 @@ class LossInput(NamedTuple):
     positives: Tensor | None
     ranks: Ranks
     generator: torch.Generator
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class Term(Protocol):
@@ -59,7 +63,7 @@ class TauAndLoss:
     def __init__(
         self, objective: Objective, modulator: nn.Module, world: World, threshold: float = 0.1,
         seed: int = 0, *, by_row: bool = False, name: str = "objective",
-        terms: Mapping[str, tuple[float, Term]] | None = None,
+        terms: Mapping[str, tuple[float, Term]] | None = None, precision: str = "fp32",
     ) -> None:  # fmt: skip
         """
         Args:
@@ -71,11 +75,13 @@ class TauAndLoss:
             by_row: whether objective and modulator work row by row.
             name: of the objective, among several terms.
             terms: further ones by name, with their weights.
+            precision: of the model, where a term calls it.
         """
         self.objective, self.modulator, self.name = objective, modulator, name
         self.terms = dict(terms or {})
         self.world, self.threshold, self.seed = world, threshold, seed
         self.by_row = by_row and not self.terms
+        self._autocast = partial(autocast, precision, world.device)
         self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
 
     @property
@@ -127,8 +133,10 @@ class TauAndLoss:
             ) from None
         if not self.terms:
             return tau, {TOTAL: checked(self.name, loss)}
-        ranks, generator = self._ranks(len(vision)), self._generator(step)
-        given = LossInput(batch, encoded, tau, positives, ranks, generator)
+        given = LossInput(
+            batch, encoded, tau, positives, self._ranks(len(vision)), self._generator(step),
+            self._autocast,
+        )  # fmt: skip
         found = {self.name: checked(self.name, loss)}
         found |= {name: checked(name, term(given)) for name, (_, term) in self.terms.items()}
         total = loss

@@ -24,6 +24,7 @@ from mmts.training.batch import Batch
 from mmts.training.distributed import World
 from mmts.training.log import RunLog
 from mmts.training.loop import train
+from mmts.training.step import Stepper
 from mmts.training.tau_and_loss import LossInput, TauAndLoss
 from tests import patience
 from tests.making_run import checkpoints, die, in_a_fork
@@ -161,6 +162,17 @@ def test_a_batch_without_wrong_pairs_has_true_ones() -> None:
     assert context is not None
     wanted = nn.functional.cross_entropy(model.match(context, one.text), torch.tensor([1]))
     torch.testing.assert_close(terms["matching"], wanted)
+
+
+def test_the_model_matches_in_the_precision_of_the_towers() -> None:
+    whole, model, seen = batch(), Small(), []
+    model.head.register_forward_hook(lambda _, __, logits: seen.append(logits.dtype))
+    made = losses(model)
+    made = TauAndLoss(info_nce, made.modulator, ALONE, terms=made.terms, precision="bf16")
+    stepper = Stepper(model, made, settings(precision="bf16"))
+    _, terms = made(0, whole, stepper.encode(whole))
+    assert seen == [torch.bfloat16] * 2 and terms["matching"].dtype == torch.float32
+    stepper.optimise(terms["loss"], 0, 1e-3)
 
 
 # --- ranks ----------------------------------------------------------------------------------------

@@ -58,8 +58,9 @@ class Kind(TermKind):
                 )
             own = slice(given.ranks.first, given.ranks.first + len(captions.column))
             both = torch.stack([tokens[own], tokens[captions.column]], dim=1)
-            of_captions = model.match(context[own], both)
-            of_clips = model.match(context[clips.column], tokens[own])
+            with given.autocast():
+                of_captions = model.match(context[own], both)
+                of_clips = model.match(context[clips.column], tokens[own])
             logits = torch.cat([of_captions, of_clips[:, None]], dim=1)
             true = torch.ones_like(clips.there)
             counted = torch.stack([true, captions.there, clips.there], dim=1)
