@@ -24,7 +24,7 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.clustering import CLUSTERINGS, ClusteringKind
 from mmts.kinds.measure import MEASURES
 from mmts.kinds.model import MODELS, ModelKind
 from mmts.kinds.modulator import MODULATORS
@@ -110,6 +110,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def clusterings_of(config: Config, name: str) -> dict[str, ClusteringKind]:
+    """Return the clusterings of a dataset that are made, by name.
+
+    One that reads a file is only made where a method of the grid uses it: the file may be written
+    by a model that is trained with others.
+    """
+    cells = (config.cells.get((name, method)) for method in config.grid.methods)
+    used = {"default", *(n for cell in cells if cell is not None for n in cell.clustering.names)}
+    found = config.datasets[name].clusterings
+    return {key: kind for key, kind in found.items() if key in used or not kind.files}
 
 
 class Plan:
@@ -233,11 +245,17 @@ class Plan:
                 ),
             },
         )
+        clusterings = clusterings_of(self._config, name)
         self._add(
             f"{name}/cluster.json",
             {
-                "settings": {"clusterings": _plain(dataset.clusterings)},
-                "kinds": self._kinds(dataset.clusterings, words=True),
+                "settings": {"clusterings": _plain(clusterings)},
+                "files": {
+                    path: self._files.sha256(Path(path)) if Path(path).is_file() else "none"
+                    for clustering in clusterings.values()
+                    for path in clustering.files
+                },
+                "kinds": self._kinds(clusterings, words=True),
             },
         )
         streams = {name: kind.packed for name, kind in dataset.streams.items()}

@@ -27,6 +27,7 @@ def main(
     cache = cache_folder("plan")
     found = config.load(params)
     check_raw(found)
+    check_features(found)
     fetch(found)
     plan = Plan(found, params, cache)
     try_measures(found, plan, cache / "tried_measures.json")
@@ -59,6 +60,22 @@ def check_raw(config: "Config") -> None:
                 "or name them by absolute paths"
             )
         raw.mkdir(parents=True)
+
+
+def check_features(config: "Config") -> None:
+    """Raise InputError if a method of the grid is clustered by a file that is not there."""
+    from mmts.errors import InputError
+    from mmts.plan import clusterings_of
+
+    for name in config.grid.datasets:
+        for clustering, kind in clusterings_of(config, name).items():
+            for path in kind.files:
+                if not Path(path).is_file():
+                    raise InputError(
+                        f"datasets.{name}.clusterings.{clustering} reads {path}, which is not "
+                        "there; write it with `python -m stages.features`, or leave the methods "
+                        "that use it out of grid.methods until then"
+                    )
 
 
 def fetch(config: "Config") -> None:

@@ -906,3 +906,36 @@ def test_null_in_a_method_takes_away_the_number_of_the_dataset() -> None:
     tree = changed(PARAMS, {"methods.mmts.per_dataset": {"tiny": {"margin": {"fixed": None}}}})
     tree = changed(tree, {"datasets.tiny.margin.alpha": "auto", "datasets.tiny.margin.fixed": 0.3})
     assert resolved(tree).cell("tiny", "mmts").alpha == 0.2
+
+
+OMNI: dict[str, Any] = {
+    "train": {"head": False},
+    "model": {"kind": "omni", "weights": "random", "streams": ["vision"]},
+    "towers": {
+        "vision": {
+            "name": "eva_clip", "weights": "random", "shape": "tiny", "image_size": 32,
+            "clip_length": 2, "frozen": False,
+        },
+        "text": {"name": "bert", "weights": "random", "shape": "tiny", "frozen": False},
+    },
+}  # fmt: skip
+
+
+def test_a_term_that_needs_a_model_that_matches(tmp_path: Path) -> None:
+    terms = {"methods.base.terms": {"matching": 0.1}}
+    assert refusal(tmp_path, terms) == (
+        "methods.base.terms.matching asks the model to match, but datasets.tiny.model is "
+        "two_tower, which cannot; set it to another, such as omni, or leave out the term"
+    )
+    fine = {**terms, "methods.base.terms": {"matching": {"weight": 0.2}}}
+    assert cell(tmp_path, {**fine, **other(**OMNI)}, name="other").terms["matching"].weight == 0.2
+    parts = other(**{**OMNI, "train": {"head": False, "micro_batch_size": 4}})
+    assert refusal(tmp_path, {**terms, **parts}) == (
+        "methods.base.terms.matching asks the model to match, but "
+        "datasets.other.train.micro_batch_size is 4, and the gradient of a match does not go in "
+        "parts; set it to null"
+    )
+    margin = {**terms, **other(**OMNI), "methods.base.objective": "max_margin"}
+    assert "terms.matching.tau is null, for the temperature of the method, but the obj" in refusal(
+        tmp_path, margin
+    )

@@ -146,7 +146,7 @@ def test_every_setting_is_explained_somewhere() -> None:
     listed = re.findall(r"^### `([\w.]+)`", described(), re.MULTILINE)
     assert {"grid", "methods.NAME", "datasets.NAME.train", "report", "datasets.NAME.pack",
             "datasets.NAME.captions.sources.NAME.split"} <= set(listed)  # fmt: skip
-    for name in ("ema_decay", "update_every", "class_columns", "floor", "tsne_points"):
+    for name in ("ema_decay", "update_every", "class_columns", "rho", "tsne_points"):
         assert described().count(f"\n| `{name}` ") == 1
     assert "| `workers` † | `0` |" in described()
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmts.kinds.measure import MeasureKind
 from mmts.kinds.modulator import MODULATORS, ModulatorKind
-from mmts.kinds.objective import quantity
+from mmts.kinds.objective import OBJECTIVES, quantity
 from mmts.kinds.rerank import RerankKind
 from mmts.kinds.schedule import SCHEDULES, ScheduleKind
 from mmts.kinds.shift import SHIFTS, ShiftKind
@@ -86,6 +86,12 @@ class Cell:
     def objective(self) -> str:
         """The objective the model was trained with, such as info_nce."""
         return str(self.run["objective"])
+
+    @property
+    def objective_words(self) -> str:
+        """What the page says of the objective's numbers; empty for nothing."""
+        numbers = self.run.get("objective_numbers", {})
+        return str(OBJECTIVES.validated({"kind": self.objective, **numbers}).words)
 
     @property
     def terms(self) -> dict[str, float]:

@@ -59,6 +59,7 @@ class Run(Facts):
     """run.json of a training."""
 
     objective: Annotated[str, _known(OBJECTIVES)]
+    objective_numbers: dict[str, Any] = Field(default_factory=dict)
     modulator: Annotated[str, _known(MODULATORS)]
     alpha: Tau
     schedule: Schedule
@@ -75,6 +76,14 @@ class Run(Facts):
     def _moves(self) -> Run:
         if self.alpha and (self.schedule is None or self.period is None):
             raise ValueError("alpha is not 0, but there is no schedule or no period")
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_objective(self) -> Run:
+        try:
+            OBJECTIVES.validated({"kind": self.objective, **self.objective_numbers})
+        except ValidationError:
+            raise ValueError(f"objective_numbers are none of {self.objective}") from None
         return self
 
 

@@ -130,7 +130,7 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
 def setting(dataset: Dataset, method: str) -> str:
     """The range of the method's temperature or margin, such as `margin 0.1–0.3`.
 
-    Then whatever of a schedule and shifts is not the paper's.
+    Then whatever of a schedule, shifts and the loss is not the paper's.
     """
     low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
     cell = dataset.of(method)[0]
@@ -140,8 +140,13 @@ def setting(dataset: Dataset, method: str) -> str:
         told.append(cell.schedule.words)
     if cell.shift is not None and not cell.shift.paper:
         told.append(f"shifts by {cell.shift.label}")
+    used = cell.run["clustering"]["shift"]
+    if cell.shift is not None and used != "default":
+        told.append(f"clusters {used} ({dataset.clusterings[used].label})")
     if dataset.leaves_out_alike(method):
         told.append("without alike pairs")
+    if cell.objective_words:
+        told.append(cell.objective_words)
     told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
     return ", ".join(told)
 

@@ -23,6 +23,13 @@ class Kind(ObjectiveKind):
     anchors_only: bool = False
     """Whether the rows that an anchor is compared with get no gradient, as in VAST."""
 
+    @property
+    def words(self) -> str:
+        """Return what makes it another loss than that of CLIP."""
+        smoothed = [f"label smoothing {self.label_smoothing:g}"] if self.label_smoothing else []
+        anchors = ["gradients to anchors alone"] if self.anchors_only else []
+        return ", ".join(smoothed + anchors)
+
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the function."""
         from mmts.losses.info_nce import info_nce

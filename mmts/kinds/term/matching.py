@@ -57,15 +57,14 @@ class Kind(TermKind):
                     "media item to match; set model to one that does, or leave out the term"
                 )
             own = slice(given.ranks.first, given.ranks.first + len(captions.column))
+            both = torch.stack([tokens[own], tokens[captions.column]], dim=1)
             with given.autocast():
-                both = torch.stack([tokens[own], tokens[captions.column]], dim=1)
-                logits = model.match(context[own], both)
-                reversed_ = model.match(context[clips.column], tokens[own])
-            counted = torch.stack(
-                [torch.ones_like(captions.there), captions.there, clips.there], dim=1
-            )
-            all_logits = torch.cat([logits, reversed_[:, None]], dim=1)
-            return matching_loss(all_logits, counted, given.ranks.group)
+                of_captions = model.match(context[own], both)
+                of_clips = model.match(context[clips.column], tokens[own])
+            logits = torch.cat([of_captions, of_clips[:, None]], dim=1)
+            true = torch.ones_like(clips.there)
+            counted = torch.stack([true, captions.there, clips.there], dim=1)
+            return matching_loss(logits, counted, given.ranks.group)
 
         return term
 
