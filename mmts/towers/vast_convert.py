@@ -141,6 +141,7 @@ def _vision(state: State, beside: Beside) -> Described:
 
     from mmts.settings.shapes import EvaShape
     from mmts.towers.eva_clip import EvaClip
+    from mmts.towers.pretrained import config_of
 
     at = "vision.model.embeddings"
     width, _, patch, _ = state[f"{at}.patch_embeddings.projection.weight"].shape
@@ -153,13 +154,14 @@ def _vision(state: State, beside: Beside) -> Described:
     )  # fmt: skip
     with _nowhere():
         tower = EvaClip.random(grid * patch, shape)
-    facts = {"vision": {"config": tower.shape["config"]}, "told_by": {"vision.heads": by}}
+    facts = {"vision": {"config": config_of(tower.model)}, "told_by": {"vision.heads": by}}
     return Described(facts, _shapes("vision", tower))
 
 
 def _text(state: State, beside: Beside) -> Described:
     from mmts.settings.shapes import BertShape
     from mmts.towers.bert import Bert
+    from mmts.towers.pretrained import config_of
 
     vocabulary, width = state["text.model.embeddings.word_embeddings.weight"].shape
     known = None if width % BERT_HEAD else (width // BERT_HEAD, "BERT's code")
@@ -171,7 +173,7 @@ def _text(state: State, beside: Beside) -> Described:
     )  # fmt: skip
     with _nowhere():
         tower = Bert.random(vocabulary, shape, True)
-    facts = {"text": {"config": tower.shape["config"]}, "told_by": {"text.heads": by}}
+    facts = {"text": {"config": config_of(tower.model)}, "told_by": {"text.heads": by}}
     return Described(facts, _shapes("text", tower))
 
 
