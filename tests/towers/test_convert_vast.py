@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -21,14 +22,17 @@ from torch import Tensor
 from mmts.errors import InputError
 from mmts.kinds.model import MODELS, ModelKind, Parts
 from mmts.kinds.stream import STREAMS
+from mmts.settings import shapes
 from mmts.settings.towers import Towers
 from mmts.towers.beats import Beats
+from mmts.towers.bert import Bert
 from mmts.towers.convert import convert, main
 from mmts.towers.converted import load_towers
 from mmts.towers.eva_clip import EvaClip
 from mmts.towers.model_config import Given
 from mmts.towers.omni import ORDER, Omni, letters
-from mmts.towers.vast_convert import write_back
+from mmts.towers.vast_convert import Beside, describe, write_back
+from mmts.towers.vast_names import to_ours, to_theirs
 from mmts.weights import fingerprint
 from tests.towers.omni import FRAMES, VOCABULARY, batch
 from tests.towers.published_omni import (
@@ -428,6 +432,35 @@ def test_what_tensors_do_not_tell(model: Omni, pretrained: Path, tmp_path: Path)
         convert(tmp_path / "x.pt", tmp_path / "out")
 
 
+def test_published_sizes_are_told_without_options() -> None:
+    """By shapes alone: tensors that take no memory."""
+    with torch.device("meta"):
+        encoders = {
+            "vision": EvaClip.random(224, shapes.EvaShape()),
+            "audio": Beats(shapes.BeatsShape()),
+            "subtitle": None,
+        }
+        text = Bert.random(30_522, shapes.BertShape(), True)
+        model = Omni(encoders, text, 512, {"vision": 8, "audio": 1})
+    state = {
+        name if name.split(".")[0] in ("vision", "audio", "text") else f"omni.{name}": value
+        for name, value in model.state_dict().items()
+    }
+    state |= {"audio.distances.weight": torch.zeros(320, 12), "contra_temp": torch.tensor(0.07)}
+    state, unknown = to_ours("vast", to_theirs("vast", state))
+    facts, wanted = describe("vast", state, Beside(Path("a/b/c"), {}, Given()))
+    assert not unknown
+    assert facts["audio"]["shape"] == shapes.BeatsShape().model_dump()
+    config = facts["vision"]["config"]
+    assert (config["image_size"], config["num_attention_heads"]) == (224, 16)
+    assert facts["text"]["config"]["num_attention_heads"] == 12
+    assert facts["told_by"]["vision.heads"] == "the code of EVA01-CLIP-g"
+    sizes = {"va": [512, 2176], "vs": [512, 2176], "vas": [512, 2944], "v": [512, 1408]}
+    assert all(wanted[f"omni.media_head.{name}.weight"] == of for name, of in sizes.items())
+    vision = sum(math.prod(of) for name, of in wanted.items() if name.startswith("vision."))
+    assert round((vision - 40 * 1408) / 1e6, 1) == 1011.1  # without the biases of keys
+
+
 class Evil:
     """Unpickled carelessly, it makes a folder."""
 
@@ -473,7 +506,11 @@ def test_the_command(
         "0.0537",
     ]
     assert command("--back", out, file) == (0, "", "") and file.is_file()
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip/towers.json").write_text('{"family": "avion"}')
+    other = r".*/clip is of avion; --back writes vast, eva_clip or beats"
     for arguments, problem in (
+        (("--back", tmp_path / "clip", "x"), other),
         (("--back", out, file), f"{re.escape(str(file))} exists; name a file that does not"),
         (("--back", out, "x", "--text-heads", 4), "--back takes no other options; leave them out"),
         (("--back", tmp_path, "x"), r".*towers\.json is not there; name a folder that .*"),
