@@ -66,7 +66,7 @@ def describe(family: Family, state: State, beside: Beside) -> Described:
     except KeyError as error:
         name = error.args[0]
         raise InputError(f"{beside.source} ({family}) lacks {name} (our name for it)") from None
-    except (ValueError, IndexError, RuntimeError, TypeError) as error:
+    except (ValueError, LookupError, RuntimeError, TypeError, ArithmeticError) as error:
         told = in_short(error)
         raise InputError(
             f"{beside.source} ({family}): a tensor has an odd shape ({told})"

@@ -196,7 +196,9 @@ def _share(name: str, found: dict[str, Tensor], value: Tensor) -> None:
     """All layers of BEATs have the position bias of the first."""
     shared = found.setdefault("audio.distances.weight", value)
     if not shared.equal(value):
-        raise InputError(f"{name} differs from that of another layer; BEATs has one for all layers")
+        raise InputError(
+            f"{name} differs from that of another layer; BEATs has one for all: get it again"
+        )
 
 
 def to_theirs(family: Family, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
