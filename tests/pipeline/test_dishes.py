@@ -108,6 +108,12 @@ def scores(model: Any, pairs: Any) -> np.ndarray:
     return found
 
 
+def lead(of: np.ndarray) -> float:
+    """How far the right captions of clips are before those that `Shuffled` mixes in."""
+    clip = np.arange(DISHES)
+    return float((of[clip, clip] - of[(clip + 5) % DISHES, clip]).mean())
+
+
 def recall(of: np.ndarray) -> float:
     """The share of captions whose clip is the nearest."""
     return float((of.argmax(axis=1) == np.arange(DISHES)).mean())
@@ -125,11 +131,9 @@ def test_recall_is_far_above_chance_with_each_seed(dishes: Project) -> None:
 
 def test_a_shuffled_stream_takes_its_share_away(inside: config.Config) -> None:
     model, pairs = trained(inside)
-    right = np.arange(DISHES)
     before = scores(model, pairs)
     for name in STREAMS.values():
-        after = scores(model, Shuffled(pairs, name))
-        assert after[right, right].mean() < before[right, right].mean() - 0.03, name
+        assert lead(scores(model, Shuffled(pairs, name))) < lead(before) - 0.01, name
     assert recall(before) >= 0.6
     assert recall(scores(model, Shuffled(pairs, *STREAMS.values()))) <= 0.2
 
@@ -162,15 +166,16 @@ def test_refinement_raises_recall(inside: config.Config) -> None:
     with torch.no_grad():
         torch.manual_seed(0)
         weight = model.media_head.weight
-        weight += 0.5 * weight.std() * torch.randn_like(weight)
+        weight += 3 * weight.std() * torch.randn_like(weight)
     vision, text = encode_split(model, pairs, CPU, 24)
     settings = inside.datasets["youcook2"].evaluate
+    rerank = settings.rerank.model_copy(update={"candidates": 8})
     found = evaluate(
-        vision.numpy(), text.numpy(), pairs, pairs.shards.cluster_size, settings, model
-    ).metrics["youcook2"]
+        vision.numpy(), text.numpy(), pairs, pairs.shards.cluster_size,
+        settings.model_copy(update={"rerank": rerank}), model,
+    ).metrics["youcook2"]  # fmt: skip
     for direction in ("t2v", "v2t"):
-        assert found[f"rerank/{direction}/R@1"] > found[f"{direction}/R@1"]
-        assert found[f"rerank/{direction}/R@5"] <= 1
+        assert found[f"rerank/{direction}/R@1"] > found[f"{direction}/R@1"] + 0.1
 
 
 def trained(inside: config.Config) -> tuple[Any, Pairs]:
@@ -188,4 +193,9 @@ def test_what_lacks_sound_or_a_subtitle_is_counted_and_stays(dishes: Project) ->
     assert {split: of["items"] for split, of in subtitle.items()} == {"test": 2}
     assert sound["train"]["first"][0] == "youcook2/dish0000019_0_2"
     page = (dishes.folder / "results/youcook2.md").read_text()
-    print(page)
+    assert (
+        "- 6 of 120 train clips have no sound (first: youcook2/dish0000019\\_0\\_2), 2 of 12 test "
+        "clips have no subtitle (first: youcook2/dish0000021\\_8\\_10). None leaves the gallery for "
+        "it.\n"
+    ) in page
+    assert "**All queries, gallery of 12 of 3,491 test items**" in page
