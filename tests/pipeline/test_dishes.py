@@ -195,7 +195,7 @@ def test_what_lacks_sound_or_a_subtitle_is_counted_and_stays(dishes: Project) ->
     page = (dishes.folder / "results/youcook2.md").read_text()
     assert (
         "- 6 of 120 train clips have no sound (first: youcook2/dish0000019\\_0\\_2), 2 of 12 test "
-        "clips have no subtitle (first: youcook2/dish0000021\\_8\\_10). None leaves the gallery for "
-        "it.\n"
+        "clips have no subtitle (first: youcook2/dish0000021\\_8\\_10). None leaves the gallery "
+        "for it.\n"
     ) in page
     assert "**All queries, gallery of 12 of 3,491 test items**" in page
