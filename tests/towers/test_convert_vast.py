@@ -159,7 +159,7 @@ def built(folder: Path, streams: tuple[str, ...], **changes: Any) -> Omni:
     }  # fmt: skip
     towers["vision"] |= changes.pop("vision", {})
     beside = {
-        "audio": STREAMS.validated({"kind": "audio", "mel_bins": 32}),
+        "audio": STREAMS.validated({"kind": "audio", "mel_bins": changes.pop("mel_bins", 32)}),
         "subtitle": STREAMS.validated({"kind": "text", "column": "subtitle", "max_tokens": 7}),
     }
     settings = {"kind": "omni", "streams": list(streams), "weights": str(folder), "dim": DIM}
@@ -215,6 +215,10 @@ def test_other_settings_of_the_model(converted: Path, model: Omni) -> None:
         InputError, match=r"head\.\w+ is \[16.*, but the model has \[24.*; set .* \(model\.dim\)"
     ):
         built(converted, ORDER, dim=24)
+    with pytest.raises(
+        InputError, match=r"streams\.audio\.mel_bins is 64, but .* was trained with 32; set it to"
+    ):
+        built(converted, ORDER, mel_bins=64)
     with pytest.raises(InputError, match="is of vast, which has no tower of that kind"):
         load_towers(converted)
 
