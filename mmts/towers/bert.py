@@ -24,6 +24,7 @@ from mmts.towers.pretrained import (
     empty_model,
     load_model,
     random_model,
+    spread,
 )
 from mmts.towers.tower import Shape, Tower
 
@@ -70,6 +71,7 @@ class Bert(Tower):
             intermediate_size=shape.mlp,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
+            initializer_range=spread(shape.width),
             hidden_dropout_prob=shape.dropout,
             attention_probs_dropout_prob=shape.dropout,
             **_crossing(cross),

@@ -16,7 +16,7 @@ from mmts.settings.shapes import EvaShape
 from mmts.towers.blocks import DropPath
 from mmts.towers.converted import read_part
 from mmts.towers.positions import resize_position
-from mmts.towers.pretrained import VIT, PictureTower, empty_model, random_model, recompute
+from mmts.towers.pretrained import VIT, PictureTower, empty_model, random_model, recompute, spread
 from mmts.towers.video_vit import CLIP_MEAN, CLIP_STD, Colour
 
 EPSILON = 1e-6
@@ -67,6 +67,7 @@ class EvaClip(PictureTower):
             intermediate_size=shape.mlp,
             num_hidden_layers=shape.layers,
             num_attention_heads=shape.heads,
+            initializer_range=spread(shape.width),
             layer_norm_eps=EPSILON,
         )
         return cls(model, **settings)

@@ -150,6 +150,11 @@ def load_model(kind: Kind, spec: str) -> Loaded:
     return Loaded(model, folder, fingerprint(model.state_dict()), revision(folder))
 
 
+def spread(width: int) -> float:
+    """Return the deviation of random weights: that of BERT at its width, more at a smaller one."""
+    return 0.02 * (768 / width) ** 0.5
+
+
 def random_model(kind: Kind, **config: Any) -> Any:
     """A model with random weights."""
     return _named(kind.model)(_named(kind.config)(**config), **kind.more)
