@@ -101,7 +101,7 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
         dataset = config.datasets[name]
         towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        rates = dataset.train.learning_rates
+        rates = dict(dataset.train.learning_rates)
         if digest not in known and (towers.given or model.given or absent or streams or rates):
             from mmts.towers.ahead import bring_frozen, try_model
             from mmts.training.groups import parameter_groups
