@@ -101,12 +101,16 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
         dataset = config.datasets[name]
         towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        if digest not in known and (towers.given or model.given or absent or streams):
+        rates = dict(dataset.train.learning_rates)
+        if digest not in known and (towers.given or model.given or absent or streams or rates):
             from mmts.towers.ahead import bring_frozen, try_model
+            from mmts.training.groups import parameter_groups
 
             if absent:
                 bring_frozen(towers)
-            try_model(towers, dataset.train.head, streams, model)
+            built = try_model(towers, dataset.train.head, streams, model, bool(rates))
+            if built is not None:
+                parameter_groups(built, 0.0, rates)
             done.append(digest)
     if done:
         remember(memory, [*known, *done])

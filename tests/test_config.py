@@ -939,3 +939,19 @@ def test_a_term_that_needs_a_model_that_matches(tmp_path: Path) -> None:
     assert "terms.matching.tau is null, for the temperature of the method, but the obj" in refusal(
         tmp_path, margin
     )
+
+
+def test_learning_rates_of_parts(tmp_path: Path) -> None:
+    rates = {"vision.b*": 1, "vision.*": 5e-7}
+    train = dataset(tmp_path, {f"{TINY}.train.learning_rates": rates}).train
+    assert train.learning_rates == (("vision.b*", 1.0), ("vision.*", 5e-7))
+    assert dataset(tmp_path, {}).train.learning_rates == ()
+    for given, said in (
+        ({"vision.*": 0}, ": vision.* is 0; a learning rate is a number above 0"),
+        ({"vision.*": True}, ": vision.* is True; a learning rate is a number above 0"),
+        ({"vision.*": "fast"}, ": vision.* is 'fast'; a learning rate is a number above 0"),
+        (1e-3, " is 0.001; write a mapping of names' patterns to learning rates"),
+        (["vision.*"], " is ['vision.*']; write a mapping of names' patterns to learning rates"),
+    ):
+        line = refusal(tmp_path, {f"{TINY}.train.learning_rates": given})
+        assert line == f"{TINY}.train.learning_rates{said}"

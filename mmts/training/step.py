@@ -52,7 +52,7 @@ class Stepper:
                 "a loss term has the model as a part, so that its weights would be trained twice; "
                 "keep the model in a function, not in an attribute of a module"
             )
-        named = parameter_groups(model, settings.weight_decay, settings.learning_rates)
+        named = parameter_groups(model, settings.weight_decay, dict(settings.learning_rates))
         groups: list[dict[str, Any]] = [
             {"params": group.parameters, "weight_decay": group.weight_decay} for group in named
         ]
