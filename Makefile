@@ -48,6 +48,7 @@ bench: setup  ## time and measure losses, steps, metrics, video, pack, read, emb
 	python -m benchmarks.losses
 	python -m benchmarks.step
 	python -m benchmarks.memory
+	python -m benchmarks.refining
 	python -m benchmarks.mir
 	python -m benchmarks.video
 	python -m benchmarks.packing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import wave
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,41 @@ def test_chunks_are_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         found, np.rint(sound * 32767).astype(np.int16)[round(1.5 * RATE) : round(2.5 * RATE)]
     )
+
+
+def with_gap(path: Path, seconds: float) -> Path:
+    """A second of sound, so many without, and a second of sound, in packets of 0.1 s."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 32, 32, "yuv420p"
+        sound: Any = container.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+        for number in range(10):
+            picture.pts = number
+            container.mux(video.encode(picture))
+        container.mux(video.encode(None))
+        for number in range(20):
+            samples = np.full((1, 1600), number + 1, np.int16)
+            frame: Any = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+            frame.pts = 1600 * number + (0 if number < 10 else round(seconds * RATE))
+            container.mux(sound.encode(frame))
+    return path
+
+
+def test_a_gap_is_silence_and_a_wrong_time_is_damage(tmp_path: Path) -> None:
+    path = with_gap(tmp_path / "v.mkv", 0.5)
+    (found,) = cut_sound(path, [(0.9, 1.8)])
+    assert not isinstance(found, str)
+    assert found[::1600].tolist() == [10, 0, 0, 0, 0, 0, 11, 12, 13]
+    (found,) = cut_sound(path, [(0, math.inf)])
+    assert len(found) == 2.5 * RATE
+    path = with_gap(tmp_path / "v.mkv", 5e5)
+    first, last = cut_sound(path, [(0, 1), (0.5, math.inf)])
+    assert not isinstance(first, str) and first[::1600].tolist() == list(range(1, 11))
+    assert last == f"damaged sound: {path} jumps from 1.000 s to 500001.000 s"
 
 
 def test_why_there_is_none(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     packing,
     reading,
+    refining,
     report,
     step,
 )
@@ -226,6 +227,14 @@ def test_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(found["bars"]) == 6 and all(bar["what"] in printed for bar in found["bars"])
     low, middle, high = step.interval(np.linspace(-1, 1, 101))
     assert middle == 0 and -0.4 < low < -0.1 and 0.1 < high < 0.4
+
+
+def test_refining(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    started(refining, "--clips", 12, "--candidates", 3, "--json", path)
+    found = json.loads(path.read_text())
+    assert (found["clips"], found["candidates"]) == (12, 3) and found["seconds"] > 0
+    assert found["contexts_bytes"] == 12 * (8 * 5 + 256 + 70) * 32 * 4
 
 
 def test_a_fixed_temperature_and_mm_ts_are_what_they_are_called() -> None:

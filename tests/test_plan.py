@@ -254,6 +254,18 @@ def test_what_a_setting_changes(made: Made, changes: dict[str, Any], wanted: set
     assert found - {"run/params.json"} == wanted
 
 
+def test_how_a_stream_is_read_packs_nothing_anew(made: Made) -> None:
+    stream = {"kind": "text", "column": "said", "max_tokens": 70}
+    old = made({f"{TINY}.streams": {"s": stream}}).files
+    for change, wanted in (
+        ({"max_tokens": 20}, cells("train")),
+        ({"column": "other"}, {"tiny/pack.json", *cells("train")}),
+    ):
+        new = made({f"{TINY}.streams": {"s": stream | change}}).files
+        found = {name for name in old if old[name] != new[name]}
+        assert found - {"run/params.json"} == wanted
+
+
 def test_workers_decide_where_shards_are_streamed(made: Made) -> None:
     stream = {f"{TINY}.train.stream": {"url": "x"}}
     old, new = made(stream).files, made({**stream, f"{TINY}.train.workers": 2}).files

@@ -33,7 +33,6 @@ def fbank(samples: Tensor, mel_bins: int) -> Tensor:
         mel_bins: bands from 20 to 8,000 Hz.
     """
     import torch
-    from torch.nn import functional as F
 
     if len(samples) < WINDOW:
         return torch.empty(0, mel_bins)
@@ -42,7 +41,8 @@ def fbank(samples: Tensor, mel_bins: int) -> Tensor:
     before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
     window = torch.hann_window(WINDOW, periodic=False, dtype=torch.float64) ** POVEY
     frames = (frames - PREEMPHASIS * before) * window
-    power = torch.fft.rfft(F.pad(frames, (0, FFT - WINDOW))).abs().square()
+    spectrum = torch.fft.rfft(frames, n=FFT)
+    power = spectrum.real.square() + spectrum.imag.square()  # abs() takes twice the time
     bands: Tensor = power @ _filters(mel_bins)
     return bands.clamp(min=FLOOR).log().float()
 

@@ -26,6 +26,8 @@ RATE = 16_000
 """Samples a second of what is cut; one channel, 16 bit."""
 GAP = 0.05
 """Seconds by which a frame of sound may be early or late: containers round times."""
+LONG_GAP = 600.0
+"""Seconds without sound within a track that are taken for a damaged time."""
 
 Samples = NDArray[np.int16]
 
@@ -142,7 +144,11 @@ def _frames(
                 yield Damage(begins, begins + max(float((packet.duration or 0) * unit), GAP), why)
                 continue
             for frame in frames:
-                time = time if frame.pts is None else zero + frame.pts * unit
+                before, time = time, time if frame.pts is None else zero + frame.pts * unit
+                if time > before + LONG_GAP:  # else a wrong time would be hours of zeros
+                    why = f"{name} jumps from {before:.3f} s to {time:.3f} s"
+                    yield Damage(before, math.inf, why)
+                    return
                 yield time, frame
                 time += frame.samples / frame.sample_rate
     except av.FFmpegError as error:
@@ -207,8 +213,8 @@ class Wav:
     def __init__(self, data: bytes) -> None:
         try:
             self._file = wave.open(io.BytesIO(data))  # noqa: SIM115
-        except (wave.Error, EOFError) as error:
-            raise ValueError(f"no WAV file: {error}") from None
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise ValueError(f"no WAV file: {error or 'damaged'}") from None
         form = self._file.getnchannels(), self._file.getsampwidth(), self._file.getframerate()
         if form != (1, 2, RATE):
             raise ValueError(
@@ -222,6 +228,9 @@ class Wav:
 
     def read(self, start: int, stop: int) -> Samples:
         """Return the samples from `start` to `stop`, as many as there are."""
-        self._file.setpos(min(start, len(self)))
-        data = self._file.readframes(max(0, min(stop, len(self)) - start))
+        try:
+            self._file.setpos(min(start, len(self)))
+            data = self._file.readframes(max(0, min(stop, len(self)) - start))
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise ValueError(f"a damaged WAV file: {error}") from None
         return np.frombuffer(data, "<i2").astype(np.int16)

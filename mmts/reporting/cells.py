@@ -37,6 +37,16 @@ class Source:
     """Pictures that were joined to an earlier one with the same bytes."""
     uncaptioned: Mapping[str, int] = field(default_factory=dict)
     """How many images of each split the source lists without a caption."""
+    official: Mapping[str, int] = field(default_factory=dict)
+    """Media items of each split of the published dataset, where the source knows them."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Items of a split that lack a stream: how many, and the first of them."""
+
+    items: int
+    first: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,10 @@ class Dataset:
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
+    packed: Mapping[str, int] = field(default_factory=dict)
+    """Media items of each split in the shards."""
+    empty: Mapping[str, Mapping[str, Lacking]] = field(default_factory=dict)
+    """Items without a stream, by stream and split."""
     reranked: str = ""
     """Of a dataset after re-ranking, what it was re-ranked by, in words."""
 
@@ -181,6 +195,13 @@ class Dataset:
     def test_sources(self) -> tuple[str, ...]:
         """The sources the models were evaluated on, in the order of metrics.json."""
         return tuple(self.of(self.methods[0])[0].metrics)
+
+    def smaller_gallery(self, source: str) -> str:
+        """Return what stands beside the numbers of a test on fewer items than the official ones."""
+        official = {one.name: one.official for one in self.sources}[source].get("test", 0)
+        queries = self.of(self.methods[0])[0].queries
+        items = queries.loc[queries["source"] == source, "sample_id"].nunique()
+        return f"gallery of {items:,} of {official:,} test items" if items < official else ""
 
     def of(self, method: str) -> list[Cell]:
         """The method's cells, one a seed."""

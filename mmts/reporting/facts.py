@@ -129,6 +129,7 @@ class _Source(Facts):
     coverage: dict[str, _Coverage] = {}
     merged: Rows = 0
     uncaptioned: dict[str, Rows] = {}
+    official: dict[str, Rows] = {}
 
 
 class _Repeat(Facts):
@@ -151,10 +152,17 @@ class _Clips(Facts):
     lost: Count = 0
 
 
+class _Empty(Facts):
+    items: Rows
+    first: Annotated[list[str], Field(min_length=1)]
+
+
 class Manifest(Facts):
     """manifest.json of the shards, the part that the shards' own reader does not check."""
 
     clips: _Clips = _Clips()
+    samples: dict[str, Rows] = {}
+    empty: dict[str, dict[str, _Empty]] = {}
 
 
 class Clustering(Facts):

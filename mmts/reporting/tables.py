@@ -172,6 +172,8 @@ def _table(
 ) -> Table:
     if dataset.reranked:
         title = f"{title}, re-ranked: {dataset.reranked}"
+    if gallery := dataset.smaller_gallery(source):
+        title = f"{title}, {gallery}"
     keys = [key for _, columns in groups for _, key in columns]
     columns = [_column([dataset.percents(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []

@@ -16,6 +16,7 @@ An item without a stream (a clip without sound) has a member of no bytes: empty.
 with the reason, and the manifest's `empty` has their number by stream and split.
 """
 
+from mmts.shards.archive import empty_lines
 from mmts.shards.clips import short_clips, write_clips
 from mmts.shards.items import LISTS, Item, cluster_sizes, items
 from mmts.shards.pictures import write_shards
@@ -26,6 +27,7 @@ __all__ = [
     "Item",
     "ShardReader",
     "cluster_sizes",
+    "empty_lines",
     "items",
     "short_clips",
     "write_clips",

@@ -132,6 +132,20 @@ def _counted(rows: pd.DataFrame) -> dict[str, Any]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
+def empty_lines(
+    manifest: Mapping[str, Any], streams: Mapping[str, StreamKind], folder: Path
+) -> list[str]:
+    """Return a line for each stream and split in which items lack the stream."""
+    return [
+        f"{name}: {about['items']:,} of {manifest['samples'][split]:,} {split} items have no "
+        f"{streams[name].noun or name} ("
+        + ", ".join(f"{reason}: {count:,}" for reason, count in about["reasons"].items())
+        + f"; the first is {about['first'][0]}; listed in {folder / 'empty.parquet'})"
+        for name, splits in manifest.get("empty", {}).items()
+        for split, about in splits.items()
+    ]
+
+
 def _template() -> bytes:
     """A header without name, size and checksum."""
     member = tarfile.TarInfo("")

@@ -155,7 +155,7 @@ def _official(path: Path) -> Iterator[Segment]:
                 yield Segment(
                     place, _id(video), start, stop, _text(one["sentence"]), SUBSETS[about["subset"]]
                 )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not the official file: its `database` should have, of each video, subset "
             f"and annotations[] with segment and sentence ({type(error).__name__}: {error}); take "

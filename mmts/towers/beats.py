@@ -150,4 +150,6 @@ def _buckets(length: int, device: torch.device) -> Tensor:
 
 def _smaller_gradient(x: Tensor, factor: float) -> Tensor:
     """The same values, whose gradient is multiplied."""
-    return x if factor == 1.0 else x * factor + x.detach() * (1 - factor)
+    if factor == 1.0 or not x.requires_grad:
+        return x
+    return x * factor + x.detach() * (1 - factor)

@@ -42,6 +42,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     facts = read_json(folder / FACTS, CONVERT)
     parts = ("attention", "vision", "text")
+    if isinstance(facts, dict) and "attention" not in facts and "spelling" in facts:
+        raise InputError(
+            f"{folder} is of {facts.get('family')}, which has no tower of that kind; name eva_clip "
+            "or bert in towers, or a folder of AVION, LaViLa or CLIP"
+        )
     if not isinstance(facts, dict) or not all(part in facts for part in parts):
         raise InputError(f"{folder / FACTS} lacks one of {', '.join(parts)}; {CONVERT}")
     if facts["attention"] not in TOWERS:

@@ -18,7 +18,7 @@ from mmts.errors import InputError
 from mmts.kinds.model import VISION
 from mmts.kinds.stream import FRAMES
 from mmts.towers.bert import Bert
-from mmts.towers.converted import read_part
+from mmts.towers.converted import ConvertedPart, read_part
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import shapes_of
 from mmts.towers.two_tower import unit
@@ -165,8 +165,8 @@ def letters(streams: tuple[str, ...]) -> str:
     return "".join(name[0] for name in streams)
 
 
-def load_heads(model: Omni, spec: str) -> str:
-    """Put the heads and the matching of a converted checkpoint into a model; return their mark.
+def load_heads(model: Omni, spec: str) -> ConvertedPart:
+    """Put the heads and the matching of a converted checkpoint into a model; return that part.
 
     Its head over these streams stays random where VAST has none, as over sound and subtitle alone.
 
@@ -197,4 +197,4 @@ def load_heads(model: Omni, spec: str) -> str:
                 f"{list(own[name].shape)}; set the sizes of the model (model.dim) to those"
             )
     model.load_state_dict(wanted, strict=False)
-    return found.fingerprint
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -152,7 +153,7 @@ def load_model(kind: Kind, spec: str) -> Loaded:
 
 def spread(width: int) -> float:
     """Return the deviation of random weights: that of BERT at its width, more at a smaller one."""
-    return 0.02 * (768 / width) ** 0.5
+    return 0.02 * math.sqrt(768 / width)
 
 
 def random_model(kind: Kind, **config: Any) -> Any:

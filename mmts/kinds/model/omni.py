@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from mmts.errors import InputError
 from mmts.kinds.model import VISION, ModelKind, Parts
 from mmts.settings.base import Settings, Share, Text, Width
 from mmts.settings.shapes import Beats, BeatsShape
@@ -133,7 +134,19 @@ class Kind(ModelKind):
         found = {"text": text} | {n: of for n, of in encoders.items() if n != SUBTITLE}
         model.loaded = loaded({name: (of, weights[name]) for name, of in found.items()})
         if shapes is None and self.weights != "random":
-            mark = load_heads(model, self.weights)
-            model.loaded = {**model.loaded, "omni": {"weights": self.weights, "fingerprint": mark}}
+            heads = load_heads(model, self.weights)
+            if self.reads(AUDIO):
+                self._check_mel_bins(parts.streams[AUDIO], heads.facts)
+            mark = {"weights": self.weights, "fingerprint": heads.fingerprint}
+            model.loaded = {**model.loaded, "omni": mark}
         freeze_parts(model, towers.frozen_parts)
         return model
+
+    def _check_mel_bins(self, audio: StreamKind, facts: Mapping[str, Any]) -> None:
+        """Raise InputError if the sound has another filterbank than the weights were trained on."""
+        given, known = audio.mel_bins, facts.get("mel_bins")  # type: ignore[attr-defined]
+        if known is not None and known != given:
+            raise InputError(
+                f"streams.audio.mel_bins is {given}, but {self.weights} was trained with {known}; "
+                "set it to that"
+            )

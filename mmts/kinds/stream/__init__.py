@@ -87,6 +87,11 @@ class StreamKind(Settings):
         if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
             file = kind_file(type(self).__module__)
             raise KindFault(f"{file}: its Kind has neither pack nor members; write pack")
+        for name in sorted(self.not_packed):
+            field = type(self).model_fields.get(name)
+            if field is None or field.is_required():
+                file = kind_file(type(self).__module__)
+                raise KindFault(f"{file}: not_packed names {name}; name settings with a default")
         return self
 
     @property
@@ -147,9 +152,15 @@ StreamName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
-    """Return the encoder of each stream by name; InputError where one has no `dim`."""
+    """Return the encoder of each stream by name; InputError where one has none or no `dim`."""
     from torch import nn
 
+    for name, kind in streams.items():
+        if not kind.two_tower:
+            raise InputError(
+                f"the stream {name} ({kind.label}) is read by `model: omni` alone; set the "
+                "dataset's model to it, or leave the stream out"
+            )
     found = {name: kind.encoder() for name, kind in streams.items()}
     for name, encoder in found.items():
         if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "dim", None), int):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from mmts.errors import InputError
+from mmts.errors import InputError, first_line
 from mmts.kinds.stream import StreamKind
 from mmts.settings.base import Text
 
@@ -40,15 +40,13 @@ class Kind(StreamKind):
         """Return a copy whose `load` tokenises; InputError where there is no tokenizer."""
         from tokenizers import Tokenizer
 
-        from mmts.towers.tokens import PAD
-
         if tokenizer is None:
             raise InputError(
                 f"the stream of the column {self.column} is a text, read by the tokenizer of the "
                 "text tower, but towers.text is frozen; set towers.text.frozen to false, or leave "
                 "the stream out"
             )
-        pad = PAD if tokenizer.padding is None else tokenizer.padding["pad_id"]
+        pad = 0 if tokenizer.padding is None else tokenizer.padding["pad_id"]
         own = Tokenizer.from_str(tokenizer.to_str())
         own.enable_truncation(self.max_tokens)
         own.enable_padding(
@@ -62,13 +60,13 @@ class Kind(StreamKind):
         """Return the token ids, [max_tokens] int64."""
         import numpy as np
 
-        from mmts.towers.tokens import telling
-
         if self._tokenizer is None:
             raise ValueError("it has no tokenizer: see with_tokenizer")
         text = data.decode()
-        with telling():
+        try:
             ids = self._tokenizer.encode(text).ids
+        except Exception as error:  # the library raises no narrower one
+            raise ValueError(f"the text tower's tokenizer fails: {first_line(error)}") from None
         return np.array(ids, np.int64)
 
     def encoder(self) -> nn.Module:
