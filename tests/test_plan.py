@@ -30,6 +30,7 @@ from mmts.settings.base import NO_RESULT, Settings
 from mmts.settings.prepared import Pack
 from mmts.settings.training import Evaluate, Stream, Train
 from tests.making import PARAMS, changed, write_params
+from tests.test_model_kinds import changes as omni
 
 ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
@@ -256,12 +257,13 @@ def test_what_a_setting_changes(made: Made, changes: dict[str, Any], wanted: set
 
 def test_how_a_stream_is_read_packs_nothing_anew(made: Made) -> None:
     stream = {"kind": "text", "column": "said", "max_tokens": 70}
-    old = made({f"{TINY}.streams": {"s": stream}}).files
+    whole = omni(model={"kind": "omni", "weights": "random", "streams": ["subtitle"]})
+    old = made({**whole, f"{TINY}.streams": {"subtitle": stream}}).files
     for change, wanted in (
         ({"max_tokens": 20}, cells("train")),
         ({"column": "other"}, {"tiny/pack.json", *cells("train")}),
     ):
-        new = made({f"{TINY}.streams": {"s": stream | change}}).files
+        new = made({**whole, f"{TINY}.streams": {"subtitle": stream | change}}).files
         found = {name for name in old if old[name] != new[name]}
         assert found - {"run/params.json"} == wanted
 
