@@ -70,7 +70,7 @@ class Omni(Model):
 
     def encode_vision(self, streams: Streams) -> Encoded:
         """Return the rows, and the context if the model can match."""
-        tokens = self._tokens(streams)
+        tokens = self._tokens(streams, self.streams)
         rows = unit(self.media_head(torch.cat(_pooled(tokens), dim=1)))
         return Encoded(rows, None if self.matching is None else self.matching.context(tokens))
 
@@ -80,8 +80,8 @@ class Omni(Model):
 
     def features(self, streams: Streams) -> Tensor:
         """Return pooled features before the head, [N, F]: of the frames, where it reads them."""
-        tokens = self._tokens(streams)
-        return _pooled({VISION: tokens[VISION]} if VISION in tokens else tokens)[0]
+        name = VISION if VISION in self.streams else self.streams[0]
+        return _pooled(self._tokens(streams, (name,)))[0]
 
     def match(self, context: Tensor, tokens: Tensor) -> Tensor:
         """Return logits of whether texts describe clips, see `Model.match`."""
@@ -90,10 +90,10 @@ class Omni(Model):
         logits: Tensor = self.matching.head(self.text.hidden(tokens, context)[..., 0, :])
         return logits
 
-    def _tokens(self, streams: Streams) -> dict[str, Tensor]:
-        """All tokens: vision [N, T, L, W], audio [N, A, L, W], subtitle [N, L, W]."""
+    def _tokens(self, streams: Streams, names: tuple[str, ...]) -> dict[str, Tensor]:
+        """All tokens of some streams: vision [N, T, L, W], audio [N, A, L, W], subtitle [N, L, W]."""
         found = {}
-        for name in self.streams:
+        for name in names:
             stream = streams[FRAMES if name == VISION else name]
             encode = self.text.hidden if name == SUBTITLE else getattr(self, name).tokens
             found[name] = encode(stream)
