@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
+# without bytecode each stage and each process of the tests compiles torch anew, for seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup repro study test fuzz lint audit bench bench-gpu clean
 
