@@ -192,8 +192,9 @@ def test_out_of_memory(project: Project, tmp_path: Path) -> None:
 
 
 LIMITS = (
-    ("captions", 0.6), ("captions", 1.0), ("captions", 1.5), ("pack", 0.6), ("embed", 1.0),
-    ("embed", 2.5), ("train", 1.3), ("train", 2.0),
+    ("captions", 0.6), ("captions", 1.0), ("pack", 0.6), ("embed", 1.0), ("train", 2.0),
+    *(pytest.param(*limit, marks=pytest.mark.fuzz)
+      for limit in (("captions", 1.5), ("embed", 2.5), ("train", 1.3))),
 )  # fmt: skip
 """Gigabytes of addresses, as `ulimit -v` sets; some of them are enough on some machines."""
 
