@@ -143,8 +143,9 @@ def rank_main(rank: int, folder: str, ports: list[int]) -> None:
         except InputError as error:
             (Path(folder) / f"nan-{rank}.txt").write_text(str(error))
         in_turn(rank, world, Path(folder) / "turn")
-    joining.LINGER, joining.HEARING = 0.0, 20.0
-    for port, who in zip(ports[1:], ((0, 1), (1,)), strict=True):
+    joining.LINGER = 0.0
+    # rank 0 is heard at once where it tells; where it does not, rank 1 waits in vain
+    for port, who, joining.HEARING in zip(ports[1:], ((0, 1), (1,)), (20.0, 2.0), strict=True):
         told = leaving(rank, port, who)
         assert told == ("InputError" if rank == min(who) else "Elsewhere"), (rank, who, told)
 
