@@ -212,7 +212,8 @@ def test_a_limit_of_addresses(project: Project, stage: str, gigabytes: float) ->
     )  # fmt: skip
     if ran.returncode:
         told = ran.stderr.lower()
-        assert ran.returncode == 1 and told.count("\n") == 1 and "memory" in told, ran
+        # 127: of the dynamic linker
+        assert ran.returncode in (1, 127) and told.count("\n") == 1 and "memory" in told, ran
 
 
 SHORT = {
