@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,6 +33,7 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
+from mmts.training.signals import GracefulStop
 from mmts.training.tau_and_loss import LossInput
 from tests.ranks import run_ranks
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
@@ -276,6 +278,19 @@ def test_the_rank_that_failed_tells_and_not_the_one_that_it_left(
         other = pool.submit(joining.tells, left, 1 - rank, store)
         assert pool.submit(joining.tells, better, rank, store).result()
         assert not other.result()
+
+
+def test_who_does_not_tell_leaves_when_the_launcher_ends_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(joining, "LINGER", 600.0)
+    monkeypatch.setattr(GracefulStop, "noted", True)
+    joining._linger()
+    monkeypatch.setattr(GracefulStop, "noted", False)
+    monkeypatch.setattr(joining, "LINGER", 0.1)
+    begun = time.monotonic()
+    joining._linger()
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
