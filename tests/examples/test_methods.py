@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tests.examples.adding import module_of, tiny
 from tests.pipeline.project import Project, commit
+from tests.pipeline.test_reruns import changed
 
 pytestmark = pytest.mark.long
 METHODS = (
@@ -201,8 +202,9 @@ def edited(project: Project) -> Any:
 
 def test_an_edit_of_a_kind_runs_what_names_it(edited: Project) -> None:
     edited.edit(TRIANGLE, "alpha * (from_middle - 0.5)", "alpha * (0.5 - from_middle)")
-    method = "my_pairs-triangle_mmts"
-    assert edited.repro() == {f"train@{method}", f"evaluate@{method}", "report"}
+    training = "train@my_pairs-triangle_mmts"
+    assert edited.repro(training) == {training}
+    assert changed(edited) == {"evaluate@my_pairs-triangle_mmts"}
     assert curves(edited, "triangle_mmts")["tau_min"][0] == pytest.approx(LOW - ALPHA / 2)
 
 
