@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +149,12 @@ def tiny_pairs(project: Project) -> None:
     """`my_pairs` as the only dataset: three methods, one seed, seconds of work."""
     write_pairs(project.folder / "data/raw/my_pairs")
     write_cnn(project.folder / "data/weights/cnn.safetensors", seed=1)
-    tree = project.params()
+    (project.folder / "params.yaml").write_text(_tiny_params(), encoding="utf-8")
+
+
+@cache
+def _tiny_params() -> str:
+    tree = YAML().load(ROOT / "params.yaml")
     tree["grid"] = {
         "datasets": ["my_pairs"],
         "methods": ["info_nce", "info_nce_ts", "info_nce_mmts"],
@@ -161,8 +168,14 @@ def tiny_pairs(project: Project) -> None:
     dataset["train"].update(epochs=2, batch_size=16, log_every=1)
     dataset["evaluate"] = {"bootstrap": 100, "examples": 2}
     tree["report"].update(bootstrap=100, tsne_points=100, tsne_perplexity=5.0, examples=1)
-    YAML().dump(tree, project.folder / "params.yaml")
-    YAML().dump(project.params(), project.folder / "params.yaml")  # comments of what is gone go
+    text = _dumped(tree)
+    return _dumped(YAML().load(text))  # comments of what is gone go
+
+
+def _dumped(tree: Any) -> str:
+    text = io.StringIO()
+    YAML().dump(tree, text)
+    return text.getvalue()
 
 
 def write_cnn(path: Path, seed: int) -> None:
