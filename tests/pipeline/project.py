@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from mmts.code import Code
 from tests import patience
 
 ROOT = Path(__file__).parents[2]
@@ -50,8 +52,15 @@ class Project:
             self.env.pop(name, None)
 
     def use(self, commands: Path) -> None:
-        """Take `python` and `dvc` from a folder, see the fixture `warm_commands`."""
+        """Take `python` and `dvc` from a folder, see the fixture `warm_commands`.
+
+        The stage plan need not read all code then.
+        """
         self.env["PATH"] = f"{commands}{os.pathsep}{self.env['PATH']}"
+        memory = self.folder / "data/cache/plan/code.json"
+        if not memory.exists():
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_bytes(_digests_of_code())
 
     def run(self, command: str, ok: bool = True) -> str:
         """Run a shell command in the folder; its output."""
@@ -143,6 +152,14 @@ def only(tree: Any, *datasets: str) -> list[Any]:
         for name in [n for n in method.get("per_dataset", {}) if n not in datasets]:
             del method["per_dataset"][name]
     return [tree["datasets"][name] for name in datasets]
+
+
+@cache
+def _digests_of_code() -> bytes:
+    """What the stage plan remembers of this checkout."""
+    with tempfile.TemporaryDirectory() as folder:
+        Code(Path(folder)).closure(["stages.plan"])
+        return (Path(folder) / "code.json").read_bytes()
 
 
 def tiny_pairs(project: Project) -> None:
