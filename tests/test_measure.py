@@ -167,8 +167,9 @@ def test_two_measures_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.long
-def test_the_plan_tells_it(tmp_path: Path) -> None:
+def test_the_plan_tells_it(tmp_path: Path, warm_commands: Path) -> None:
     project = tiny(tmp_path / "p", "reciprocal_rank", methods=["info_nce"], seeds=[0])
+    project.use(warm_commands)
     path = project.folder / "mmts/kinds/measure/reciprocal_rank.py"
     text = path.read_text(encoding="utf-8")
     plan = "python -m stages.plan"

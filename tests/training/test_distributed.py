@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -36,6 +37,7 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
+from mmts.training.signals import GracefulStop
 from mmts.training.tau_and_loss import LossInput
 from tests.ranks import run_ranks
 from tests.towers.omni import batch, omni
@@ -185,8 +187,9 @@ def rank_main(rank: int, folder: str, ports: list[int]) -> None:
         except InputError as error:
             (Path(folder) / f"nan-{rank}.txt").write_text(str(error))
         in_turn(rank, world, Path(folder) / "turn")
-    joining.LINGER, joining.HEARING = 0.0, 20.0
-    for port, who in zip(ports[1:], ((0, 1), (1,)), strict=True):
+    joining.LINGER = 0.0
+    # rank 0 is heard at once where it tells; where it does not, rank 1 waits in vain
+    for port, who, joining.HEARING in zip(ports[1:], ((0, 1), (1,)), (20.0, 2.0), strict=True):
         told = leaving(rank, port, who)
         assert told == ("InputError" if rank == min(who) else "Elsewhere"), (rank, who, told)
 
@@ -319,6 +322,19 @@ def test_the_rank_that_failed_tells_and_not_the_one_that_it_left(
         other = pool.submit(joining.tells, left, 1 - rank, store)
         assert pool.submit(joining.tells, better, rank, store).result()
         assert not other.result()
+
+
+def test_who_does_not_tell_leaves_when_the_launcher_ends_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(joining, "LINGER", 600.0)
+    monkeypatch.setattr(GracefulStop, "noted", True)
+    joining._linger()
+    monkeypatch.setattr(GracefulStop, "noted", False)
+    monkeypatch.setattr(joining, "LINGER", 0.1)
+    begun = time.monotonic()
+    joining._linger()
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
