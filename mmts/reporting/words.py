@@ -105,7 +105,7 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
             "Student's t and their spread"
         )
     else:
-        spread = f"One seed only ({seeds}): there is no standard deviation, shown as a dash."
+        spread = f"One seed only ({seeds}): there is no standard deviation."
         draws = (
             f"over {measure.units}; with one seed it does not tell how much another seed would "
             "change"
