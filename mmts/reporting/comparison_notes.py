@@ -15,9 +15,7 @@ def how_measured(dataset: Dataset, experiment: Experiment, tests: Mapping[str, s
     `tests` has a test source of the dataset for each kind that it was tested on.
     """
     one, seeds = len(experiment.tables) == 1, len(dataset.seeds)
-    captions = dataset.captions
-    train = captions.loc[captions["split"] == "train", "sample_id"].nunique()
-    vision, _ = experiment.words
+    train, (vision, _) = _trained(dataset), experiment.words
     text = (
         f"Measured{'' if one else ', in all tables of the paper'}: the first method of the grid "
         "with the objective, the schedule and the shifts of the row above"
@@ -71,12 +69,18 @@ def _clusters(dataset: Dataset, experiment: Experiment) -> list[str]:
     if not experiment.clusters or len(sizes) < len(experiment.clusters):
         return []
     paper = [f"{size:,}" for size in experiment.clusters]
-    both = (f"{', '.join(of[:5])}, …, {', '.join(of[-5:])}" for of in (paper, sizes))
+    theirs, ours = (", ".join([*of[:5], "…", *of[-5:]]) for of in (paper, sizes))
     return [
-        "Training captions of its largest and smallest clusters: in the paper {}, here {}.".format(
-            *both
-        )
+        "Training captions of the largest and the smallest clusters: in the paper (Table 10) "
+        f"{theirs}; here {ours}."
     ]
+
+
+def _trained(dataset: Dataset) -> int:
+    """How many training items there are in the shards; by the captions where that is not told."""
+    captions = dataset.captions
+    listed = captions.loc[captions["split"] == "train", "sample_id"].nunique()
+    return dataset.packed.get("train", int(listed))
 
 
 def _queries(dataset: Dataset, source: str) -> tuple[int, int]:

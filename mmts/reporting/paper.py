@@ -94,7 +94,7 @@ class Experiment:
     candidates: int = 0
     """Best answers to each query that its tables have re-ranked; 0 where none are."""
     clusters: tuple[int, ...] = ()
-    """Training captions of the five largest and the five smallest clusters of the paper."""
+    """Training captions of the five largest and the five smallest clusters, as in Table 10."""
     notes: tuple[str, ...] = ()
     """Sentences that stand below its first table."""
 
