@@ -81,6 +81,8 @@ class Cell:
     """What metrics and queries under `rerank/` were scored by."""
     streams: Mapping[str, str] = field(default_factory=dict)
     """The kind of each stream beside the pictures or clips, by name."""
+    sees: bool = True
+    """Whether it reads the pictures or clips themselves."""
 
     @property
     def objective(self) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
 from mmts.errors import InputError
 from mmts.files import read_json
 from mmts.kinds.measure import Measure
+from mmts.kinds.model import VISION
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import Rerank
@@ -99,9 +100,14 @@ class _Stream(Facts):
     kind: Annotated[str, _known(STREAMS)]
 
 
+class _Kind(Facts):
+    streams: list[str] = [VISION]
+
+
 class Model(Facts):
     """model.json of a training."""
 
+    model: _Kind = _Kind()
     towers: _Towers
     streams: dict[Name, _Stream] = {}
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import artifact
 from mmts.kinds.measure import MEASURES
+from mmts.kinds.model import VISION
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.rerank import RERANKS
 from mmts.reporting import facts
@@ -205,4 +206,5 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         measure=measure,
         rerank=rerank,
         streams={name: of["kind"] for name, of in model.get("streams", {}).items()},
+        sees=VISION in model.get("model", {}).get("streams", [VISION]),
     )

@@ -30,8 +30,8 @@ class Entry:
 
     @property
     def spread(self) -> str:
-        """The standard deviation with one decimal, or a dash."""
-        return "–" if self.std is None else f"{self.std:.1f}"
+        """The standard deviation with one decimal, such as `± 0.4`; empty for one seed."""
+        return "" if self.std is None else f"± {self.std:.1f}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _table(
     gains: Mapping[str, Interval | None],
 ) -> Table:
     if dataset.reranked:
-        title = f"{title}, re-ranked: {dataset.reranked}"
+        title = f"{title}, re-ranked"
     if gallery := dataset.smaller_gallery(source):
         title = f"{title}, {gallery}"
     keys = [key for _, columns in groups for _, key in columns]

@@ -105,7 +105,7 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
             "Student's t and their spread"
         )
     else:
-        spread = f"One seed only ({seeds}): there is no standard deviation, shown as a dash."
+        spread = f"One seed only ({seeds}): there is no standard deviation."
         draws = (
             f"over {measure.units}; with one seed it does not tell how much another seed would "
             "change"
@@ -133,8 +133,10 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
 
 def _streams(dataset: Dataset) -> list[str]:
     """A line on what the models read beside the pictures or clips, where there is more."""
-    found = dataset.of(dataset.methods[0])[0].streams
-    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in found.items()]
+    cell = dataset.of(dataset.methods[0])[0]
+    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in cell.streams.items()]
+    if not cell.sees:
+        return [f"The vision side reads {', '.join(named)} alone, no frames and no pictures."]
     return [f"The vision side reads further streams: {', '.join(named)}."] if named else []
 
 

@@ -201,13 +201,13 @@ def test_the_winner_is_nowhere_stated_without_its_count(reports: list[Report]) -
             assert shown.method == "mmts"
 
 
-def test_one_seed_has_a_dash_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
+def test_one_seed_has_no_spread_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
     dataset = tree.loaded(data.folder, "open", seeds=(1,))
     table = overall_table(dataset, "main", **DRAWS)
-    assert {entry.spread for row in table.rows for entry in row.entries} == {"–"}
+    assert {entry.spread for row in table.rows for entry in row.entries} == {""}
     text = markdown(dataset, [(table, part_table(dataset, "main", **DRAWS))], [], resamples=100)
-    assert "One seed only (1)" in text
-    assert "± –" in text
+    assert "One seed only (1): there is no standard deviation." in text
+    assert "±" not in text
 
 
 def test_the_markdown_says_how_the_numbers_were_made(dataset: Dataset) -> None:
