@@ -91,7 +91,7 @@ class Omni(Model):
         return logits
 
     def _tokens(self, streams: Streams, names: tuple[str, ...]) -> dict[str, Tensor]:
-        """All tokens of some streams: vision [N, T, L, W], audio [N, A, L, W], subtitle [N, L, W]."""
+        """Tokens of streams: vision [N, T, L, W], audio [N, A, L, W], subtitle [N, L, W]."""
         found = {}
         for name in names:
             stream = streams[FRAMES if name == VISION else name]
