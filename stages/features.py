@@ -23,7 +23,10 @@ def main(
     method: Annotated[
         str | None, typer.Option(help="Of a trained model: features of all media items.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the trained model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the model.")] = 0,
+    untrained: Annotated[
+        bool, typer.Option(help="The dataset's model instead, as its weights are: untrained.")
+    ] = False,
     text_weights: Annotated[
         str | None,
         typer.Option(help="Weights of a CLIP text tower instead: features of all captions."),
@@ -38,38 +41,51 @@ def main(
     from mmts.captions_table import read_captions
     from mmts.errors import InputError
 
-    if (method is None) == (text_weights is None):
+    if (method is not None) + untrained + (text_weights is not None) != 1:
         raise InputError(
-            "give --method, for features of a trained model, or --text-weights, for those of a "
-            "text tower"
+            "give one of --method, for features of a trained model, --untrained, for those of the "
+            "model before, or --text-weights, for those of a text tower"
         )
     captions = read_captions(Path("data/captions") / dataset)
-    if method is not None:
-        of_media(captions, dataset, Path("data/train") / dataset / method / str(seed), output,
-                 batch_size, workers)  # fmt: skip
+    if method is not None or untrained:
+        trained = None if method is None else Path("data/train") / dataset / method / str(seed)
+        of_media(captions, dataset, trained, output, batch_size, workers, seed)
     elif text_weights is not None:
         of_captions(captions, text_weights, tokenizer or text_weights, output, batch_size)
 
 
 def of_media(
-    captions: "pd.DataFrame", dataset: str, trained: Path, output: Path, batch_size: int,
-    workers: int,
+    captions: "pd.DataFrame", dataset: str, trained: Path | None, output: Path, batch_size: int,
+    workers: int, seed: int,
 ) -> None:  # fmt: skip
     """Write the features of all media items that are packed, by the model in a folder.
+
+    Without a folder it is the model of params.yaml, as its weights are.
 
     Those that were lost in packing stand there without a vector.
     """
     import numpy as np
+    import torch
 
+    from mmts import config
     from mmts.feature_files import write_features
+    from mmts.kinds.model import Parts
     from mmts.shards.reader import read_manifest
     from mmts.training.device import pick_device
     from mmts.training.inputs import Inputs
     from mmts.training.saved import load_model
     from mmts.training.validation import encode_features
 
-    model, towers, tokenizer, streams, kind = load_model(trained)
-    inputs = Inputs(Path("data"), dataset, towers, streams=streams, kind=kind)
+    if trained is not None:
+        model, towers, tokenizer, streams, kind = load_model(trained)
+        inputs = Inputs(Path("data"), dataset, towers, streams=streams, kind=kind)
+    else:
+        of = config.load().datasets[dataset]
+        inputs = Inputs(Path("data"), dataset, of.towers, streams=of.streams, kind=of.model)
+        tokenizer = inputs.tokenizer()
+        parts = Parts(of.towers, of.train.head, inputs.dims, inputs.streams)
+        torch.manual_seed(seed)  # of what has no weights
+        model = of.model.build(parts)
     device, found = pick_device("auto"), []
     ids: list[str] = []
     for split, count in read_manifest(inputs.shards)["samples"].items():

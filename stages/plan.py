@@ -92,13 +92,19 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     Returns whether any was built, which brings weights that were not here.
     """
     import hashlib
+    import json
 
     known, done = remembered(memory), []
     for name in config.grid.datasets:
-        files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
         dataset = config.datasets[name]
+        cell = json.loads(plan.files[f"{name}/{config.grid.methods[0]}/train.json"])
+        train = cell["settings"].pop("train")
+        built_of = {key: cell["settings"][key] for key in ("towers", "model", "streams")}
+        built_of |= {key: train[key] for key in ("head", "learning_rates")}
+        behind = {key: cell[key] for key in ("weights", "packages", "kinds")}
         forms = sorted({config.cells[name, method].matching for method in config.grid.methods})
-        text = f"{''.join(plan.files[file] for file in files)}{forms}"
+        others = (plan.files[file] for file in (f"{name}/embed.json", "code/train"))
+        text = f"{json.dumps([built_of, behind, forms])}{''.join(others)}"
         digest = hashlib.sha256(text.encode()).hexdigest()
         towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]

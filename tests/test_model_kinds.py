@@ -111,7 +111,7 @@ def test_longer_subtitles_than_the_text_tower_takes(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         small.build(parts)
     assert str(caught.value) == (
-        "streams.subtitle.max_tokens is above the 128 tokens that towers.text takes; lower it"
+        "streams.subtitle.max_tokens is 200, but towers.text takes 128 tokens; lower it"
     )
 
 

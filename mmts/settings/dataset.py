@@ -111,7 +111,7 @@ class Dataset(Settings):
             raise ValueError("there is no `default` clustering; the shards carry that one")
         check_apart(self.clusterings, "clusterings")
         augment, vision = self.train.augment, self.towers.vision
-        if augment and vision.frozen:
+        if augment and vision.frozen and self.model.reads(VISION):
             raise ValueError(
                 "train.augment is set but towers.vision.frozen is true, so no picture is seen in "
                 "training; set one of them to false"

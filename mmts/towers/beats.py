@@ -152,4 +152,4 @@ def _smaller_gradient(x: Tensor, factor: float) -> Tensor:
     """The same values, whose gradient is multiplied."""
     if factor == 1.0 or not x.requires_grad:
         return x
-    return x * factor + x.detach() * (1 - factor)
+    return x.detach() + factor * (x - x.detach())

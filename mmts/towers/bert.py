@@ -7,6 +7,7 @@ values of one context.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmts.errors import InputError
 from mmts.settings.shapes import BertShape
-from mmts.towers.convert import FACTS
-from mmts.towers.converted import read_part
+from mmts.towers.converted import FACTS, read_part
 from mmts.towers.pretrained import (
     BERT,
     config_of,
@@ -192,6 +192,4 @@ def _fitted(model: Any, state: dict[str, Tensor], spec: str) -> tuple[list[str],
 
 def is_converted(spec: str) -> bool:
     """Return whether a folder is one that `mmts.towers.convert` wrote."""
-    from pathlib import Path
-
     return (Path(spec) / FACTS).is_file()

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from mmts.towers.model_config import Fact, Given
 
-WEIGHTS, FACTS = "towers.safetensors", "towers.json"
 LISTED = 8
 
 
@@ -38,6 +37,7 @@ def convert(
             place here, or lacks some; or nothing tells the heads or the GELU; or `output` exists.
     """
     from mmts.files import output_folder, write_json
+    from mmts.towers.converted import FACTS, WEIGHTS
     from mmts.weights import save_tensors
 
     if output.exists():

@@ -11,7 +11,6 @@ from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
 from mmts.kinds.vision import VISION_TOWERS
 from mmts.towers.clip_text import ClipText, ClipTextConfig
-from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position, resize_temporal
 from mmts.towers.tower import Shape, Tower
@@ -21,6 +20,7 @@ from mmts.weights import fingerprint, load_state, model_files, revision
 if TYPE_CHECKING:
     from mmts.kinds.vision._parts import Attending
 
+WEIGHTS, FACTS = "towers.safetensors", "towers.json"
 TOWERS = {"joint": VideoViT, "divided": DividedViT}
 COLOURS = ("mean", "std")  # JSON has lists
 CONVERT = "run `python -m mmts.towers.convert` first"

@@ -22,6 +22,7 @@ from mmts.towers.converted import ConvertedPart, read_part
 from mmts.towers.model import Encoded, Model, Streams
 from mmts.towers.tower import shapes_of
 from mmts.towers.two_tower import unit
+from mmts.towers.vast_names import HEADS
 
 AUDIO, SUBTITLE = "audio", "subtitle"
 ORDER = (VISION, AUDIO, SUBTITLE)
@@ -186,7 +187,9 @@ def load_heads(model: Omni, spec: str) -> ConvertedPart:
         if key in own and key in state:
             state[key] = stretched(state[key], own[key].shape[1])
     towers = tuple(f"{name}." for name in (*ORDER, "text"))
-    missing = [n for n in own if n not in state and not n.startswith((*towers, "media_head."))]
+    if letters(model.streams) not in HEADS:  # random, then
+        towers += ("media_head.",)
+    missing = [name for name in own if name not in state and not name.startswith(towers)]
     if missing:
         raise InputError(f"{spec} lacks {missing[0]}; convert the checkpoint of VAST again")
     wanted = {name: value for name, value in state.items() if name in own}

@@ -304,7 +304,7 @@ def write_back(folder: Path, output: Path) -> None:
     import torch
 
     from mmts.files import artifact, output_file, read_json
-    from mmts.towers.convert import FACTS, WEIGHTS
+    from mmts.towers.converted import FACTS, WEIGHTS
     from mmts.weights import load_state, save_tensors
 
     remedy = "name a folder that `python -m mmts.towers.convert` wrote"

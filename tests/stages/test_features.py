@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from mmts.captions_table import read_captions
+from mmts.kinds.model import Parts
+from mmts.settings.training import Head
 from mmts.towers.model import Model
 from mmts.training.inputs import Inputs
 from mmts.training.saved import load_model
@@ -43,6 +45,13 @@ def test_features_of_a_trained_model(project: Project, monkeypatch: pytest.Monke
     pairs = inputs.pairs("val", tokenizer)
     rows, _ = encode_split(model, pairs, torch.device("cpu"), 8)
     np.testing.assert_allclose(np.stack(found[list(pairs.sample_ids)].tolist()), rows, atol=1e-6)
+    ran = project.run("features", *OF, "--untrained", "--seed", "3")
+    assert ran.code == 0, ran.err
+    torch.manual_seed(3)
+    fresh = kind.build(Parts(towers, Head(dim=16, dropout=0.0), inputs.dims))
+    rows, _ = encode_split(fresh, pairs, torch.device("cpu"), 8)
+    vectors = table().set_index("sample_id")["vector"][list(pairs.sample_ids)]
+    np.testing.assert_allclose(np.stack(vectors.tolist()), rows, atol=1e-6)
     # those of a model that says what is before its head
     monkeypatch.setattr(Model, "features", lambda _, streams: 2 * streams["features"][:, :3])
     assert project.run("features", *OF, *METHOD).out.endswith("media items, vectors of 3\n")

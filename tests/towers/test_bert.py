@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from mmts.errors import InputError
+from mmts.kinds.text import TEXT_TOWERS
 from mmts.settings import shapes
 from mmts.towers.bert import Bert
 from tests.towers.omni import VOCABULARY, bert, tiny
@@ -104,6 +106,25 @@ def test_from_a_model_of_transformers(tmp_path: Path) -> None:
         InputError, match="the texts have 17 tokens; it takes 1 to 16: truncate them"
     ):
         towers[0](torch.ones(1, 17, dtype=torch.int64))
+
+
+def test_weights_that_do_not_fit_the_settings(tmp_path: Path) -> None:
+    sizes: Any = {
+        "vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 16,
+    }  # fmt: skip
+    for name, more in (("short", {}), ("odd", {"pad_token_id": 3})):
+        BertModel(BertConfig(**sizes, **more)).save_pretrained(tmp_path / name)
+    text = {"name": "bert", "frozen": False}
+    for name, most, problem in (
+        ("short", 20, "towers.text.max_tokens is 20 but {} takes 16 tokens; lower it"),
+        ("odd", 8, "{} pads with the id 3, not 0; name a BERT whose [PAD] is that"),
+    ):
+        weights = str(tmp_path / name)
+        found = TEXT_TOWERS.validated({**text, "weights": weights, "max_tokens": most})
+        with pytest.raises(InputError) as caught:
+            found.build(VOCABULARY)
+        assert str(caught.value) == problem.format(weights)
 
 
 def test_the_shape_tiny_and_unknown_names() -> None:

@@ -442,10 +442,9 @@ def test_published_sizes_are_told_without_options() -> None:
         encoders = {
             "vision": EvaClip.random(224, shapes.EvaShape()),
             "audio": Beats(shapes.BeatsShape()),
-            "subtitle": None,
         }
         text = Bert.random(30_522, shapes.BertShape(), True)
-        model = Omni(encoders, text, 512, {"vision": 8, "audio": 1})
+        model = Omni(ORDER, encoders, text, 512, {"vision": 8, "audio": 1})
     state = {
         name if name.split(".")[0] in ("vision", "audio", "text") else f"omni.{name}": value
         for name, value in model.state_dict().items()

@@ -138,10 +138,11 @@ class Kind(ModelKind):
             encoders[AUDIO] = self.audio.build(self.weights, shape(AUDIO))
             weights[AUDIO] = self.audio.weights or self.weights
         text = towers.text.build(parts.dims["vocabulary"], shape("text"), parts.matching)
-        if self.reads(SUBTITLE) and parts.streams[SUBTITLE].max_tokens > text.longest:  # type: ignore[attr-defined]
+        most = getattr(parts.streams.get(SUBTITLE), "max_tokens", 0)
+        if self.reads(SUBTITLE) and most > text.longest:
             raise InputError(
-                f"streams.subtitle.max_tokens is above the {text.longest} tokens that towers.text "
-                "takes; lower it"
+                f"streams.subtitle.max_tokens is {most}, but towers.text takes {text.longest} "
+                "tokens; lower it"
             )
         counts = {VISION: towers.vision.frames}
         if self.reads(AUDIO):

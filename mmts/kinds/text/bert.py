@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
+from mmts.errors import InputError
 from mmts.kinds.text._parts import Published
 from mmts.settings.base import Text
 from mmts.settings.shapes import Bert, BertShape
@@ -45,7 +46,7 @@ class Kind(Published):
             cross: whether it is to attend to media items too.
         """
         from mmts.towers.bert import Bert
-        from mmts.towers.tokens import check_vocabulary
+        from mmts.towers.tokens import PAD, check_vocabulary
 
         more: Shape = {"gradient_checkpointing": self.gradient_checkpointing}
         if shape is not None:
@@ -54,6 +55,16 @@ class Kind(Published):
             return Bert.random(vocabulary, self.shape or BertShape(), cross, **more)
         tower = Bert.load(self.weights, cross, **more)
         check_vocabulary(self, vocabulary, tower.model.config.vocab_size)
+        if tower.pad != PAD:
+            raise InputError(
+                f"{self.weights} pads with the id {tower.pad}, not {PAD}; name a BERT whose [PAD] "
+                "is that"
+            )
+        if (self.max_tokens or tower.longest) > tower.longest:
+            raise InputError(
+                f"towers.text.max_tokens is {self.max_tokens} but {self.weights} takes "
+                f"{tower.longest} tokens; lower it"
+            )
         return tower
 
     def make_tokenizer(self, captions: Callable[[], Iterable[str]]) -> Tokenizer:
