@@ -111,6 +111,6 @@ def test_one_of_two(project: Project, more: tuple[str, ...]) -> None:
     ran = project.run("features", *OF, *more)
     assert (ran.code, ran.err) == (
         1,
-        "error: give --method, for features of a trained model, or --text-weights, for those of "
-        "a text tower\n",
+        "error: give one of --method, for features of a trained model, --untrained, for those of "
+        "the model before, or --text-weights, for those of a text tower\n",
     )
