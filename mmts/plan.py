@@ -26,7 +26,7 @@ from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
 from mmts.kinds.clustering import CLUSTERINGS, ClusteringKind
 from mmts.kinds.measure import MEASURES
-from mmts.kinds.model import MODELS, ModelKind
+from mmts.kinds.model import MODELS, VISION, ModelKind
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import RERANKS
@@ -229,7 +229,7 @@ class Plan:
         )
         vision, text = dataset.towers.vision, dataset.towers.text
         frozen = {
-            "vision": vision if vision.frozen else None,
+            "vision": vision if vision.frozen and dataset.model.reads(VISION) else None,
             "text": text if text.frozen else None,
         }
         self._add(

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mmts.errors import InputError
+from mmts.kinds.model import Parts
 from tests.test_config import cell, dataset, refusal, told
 
 OMNI = {
@@ -66,12 +68,22 @@ def test_the_model_of_a_dataset(tmp_path: Path) -> None:
             "set model to omni, or leave it out",
         ),
         (
+            {"streams": {**OMNI["streams"], "audio": {"kind": "audio", "mel_bins": 72}}},
+            "datasets.tiny: streams.audio.mel_bins is 72; the model cuts the filterbank into "
+            "patches of 16: set it to 64 or 128, or another multiple",
+        ),
+        (
+            {"model": {"kind": "omni", "weights": "w", "audio": {"shape": "tiny"}}},
+            "datasets.tiny: model.audio.shape is set but its weights are w; it belongs to "
+            "`weights: random`: leave it out",
+        ),
+        (
             {"train": {**OMNI["train"], "head": {"dim": 8}}},
             "datasets.tiny: train.head is set but model is omni, which has one of its own; leave "
             "out train.head",
         ),
     ],
-    ids=["stream", "kind", "twice", "two-tower", "head"],
+    ids=["stream", "kind", "twice", "two-tower", "bins", "shape", "head"],
 )
 def test_mistakes_are_one_line(tmp_path: Path, more: dict[str, Any], line: str) -> None:
     assert refusal(tmp_path, changes(**more)) == line
@@ -88,6 +100,18 @@ def test_towers_that_it_cannot_take(tmp_path: Path) -> None:
     assert refusal(tmp_path, changes(towers={**OMNI["towers"], "text": words})) == (
         "datasets.tiny: model is omni but towers.text is frozen, or cannot attend to media items; "
         "set it to `name: bert` with `frozen: false`"
+    )
+
+
+def test_longer_subtitles_than_the_text_tower_takes(tmp_path: Path) -> None:
+    words = {"kind": "text", "column": "subtitle", "max_tokens": 200}
+    found = dataset(tmp_path, changes(streams={**OMNI["streams"], "subtitle": words}))
+    parts = Parts(found.towers, None, {"vocabulary": 50}, found.streams)
+    small = found.model.model_copy(update={"streams": ("subtitle",)})
+    with pytest.raises(InputError) as caught:
+        small.build(parts)
+    assert str(caught.value) == (
+        "streams.subtitle.max_tokens is above the 128 tokens that towers.text takes; lower it"
     )
 
 

@@ -268,6 +268,14 @@ def test_how_a_stream_is_read_packs_nothing_anew(made: Made) -> None:
         assert found - {"run/params.json"} == wanted
 
 
+def test_a_vision_tower_that_the_model_does_not_read_is_not_run(made: Made) -> None:
+    model = {"kind": "omni", "weights": "random", "streams": ["subtitle"]}
+    small_cnn = PARAMS["datasets"]["tiny"]["towers"]["vision"]
+    files = made({**omni(model=model), f"{TINY}.towers.vision": small_cnn}).files
+    assert json.loads(files["tiny/embed.json"])["settings"]["vision"] is None
+    assert json.loads(made({}).files["tiny/embed.json"])["settings"]["vision"] is not None
+
+
 def test_workers_decide_where_shards_are_streamed(made: Made) -> None:
     stream = {f"{TINY}.train.stream": {"url": "x"}}
     old, new = made(stream).files, made({**stream, f"{TINY}.train.workers": 2}).files

@@ -1,4 +1,4 @@
-"""One learned temperature (CLIP: Radford et al. 2021, arXiv 2103.00020)."""
+"""One learned temperature, as in CLIP (arXiv 2103.00020) or in VAST (arXiv 2305.18500)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 class LearnableTau(nn.Module):
     """The learned temperature of CLIP (Radford et al. 2021, section 2.5, arXiv 2103.00020).
 
-    The parameter is log_scale = log(1 / tau). The scale is kept at or below `scale_max` by clamping
-    the parameter itself, so that the gradient can bring it back. It wants no weight decay.
+    The parameter is log_scale = log(1 / tau), or tau itself as in VAST. The scale is kept at or
+    below `scale_max` by clamping the parameter itself, so that the gradient can bring it back. It
+    wants no weight decay.
     """
 
-    def __init__(self, tau: float, *, scale_max: float = 100.0) -> None:
+    def __init__(self, tau: float, *, scale_max: float = 100.0, raw: bool = False) -> None:
         """
         Args:
-            tau: where it starts; 0.07 in CLIP, 0.1 in SigLIP.
+            tau: where it starts; 0.07 in CLIP and VAST, 0.1 in SigLIP.
             scale_max: highest 1 / tau.
+            raw: whether the parameter is tau: a step then moves a small tau by a larger share.
         """
         super().__init__()
         if not (math.isfinite(scale_max) and scale_max > 0):
@@ -35,10 +37,18 @@ class LearnableTau(nn.Module):
                 f"tau is {tau}; it must be finite and >= 1 / scale_max = {1 / scale_max:.6g}"
             )
         self.scale_max = scale_max
-        self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
+        self.raw = raw
+        if raw:
+            self.tau = nn.Parameter(torch.tensor(tau))
+        else:
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(tau)))
 
     def forward(self, step: int, batch: Batch, vision: Tensor, text: Tensor) -> Tensor:
         """tau of all samples, 0-d float32, with a gradient."""
+        if self.raw:
+            with torch.no_grad():
+                self.tau.clamp_(min=1 / self.scale_max)
+            return self.tau + 0.0
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(self.scale_max))
         return torch.exp(-self.log_scale)

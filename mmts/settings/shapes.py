@@ -9,6 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from mmts.settings.base import Layers, Settings, Width
 
 DIM = 512
+BEATS_PATCH = 16
+"""Frames and mel bands that a patch of BEATs has a side."""
 
 
 class _Headed(Protocol):

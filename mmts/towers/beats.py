@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from mmts.errors import InputError
+from mmts.settings.shapes import BEATS_PATCH as PATCH
 from mmts.settings.shapes import BeatsShape
 from mmts.towers.converted import read_part
 from mmts.towers.tower import Shape, Tower
 
-PATCH = 16
 BUCKETS, FARTHEST = 320, 800
 """Of relative positions: 320 numbers; from 800 tokens on all are one."""
 EPSILON = 1e-5

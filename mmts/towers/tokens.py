@@ -127,9 +127,8 @@ def bert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
     first = {encoded.ids[0] if encoded.ids else None for encoded in _probes(tokenizer)}
     if cls and (len(first) > 1 or not first <= special):
         raise InputError(
-            f"towers.text.tokenizer {spec} does not begin texts with [CLS] but "
-            "towers.text.pooling is cls; name the one that the text tower was trained with, or set "
-            "pooling to mean"
+            f"towers.text.tokenizer {spec} does not begin texts with [CLS], whose features the "
+            "text tower gives; name the one that it was trained with"
         )
     return tokenizer
 

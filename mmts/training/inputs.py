@@ -75,7 +75,8 @@ class Inputs:
                 "`dvc repro -sf embed`"
             )
         self.dims: dict[str, int] = {}
-        if towers.vision.frozen:
+        self._seen = self.kind.reads(VISION)
+        if towers.vision.frozen and self._seen:
             self.dims["vision"] = int(self._vision_features().shape[1])
         if towers.text.frozen:
             self.dims["text"] = int(self._text_features().shape[1])
@@ -95,13 +96,13 @@ class Inputs:
             streamed = self._streamed and split == "train"
             shards = (StreamedReader if streamed else ShardReader)(self.shards, split)
             vision, where = self.towers.vision, f"datasets.{self.dataset}"
-            if shards.video and not vision.video:
+            if self._seen and shards.video and not vision.video:
                 raise InputError(
                     f"{where}.captions.sources are videos but {where}.towers.vision.name is "
                     f"{vision.name}, which takes pictures; set it to {of_clips()}, "
                     "with a clip_length and `frozen: false`"
                 )
-            if vision.video and not shards.video:
+            if self._seen and vision.video and not shards.video:
                 raise InputError(
                     f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
                     f"{vision.name}, which takes clips; name a tower that takes pictures"
@@ -143,7 +144,8 @@ class Inputs:
         items: NDArray[np.int64] | None = None,
     ) -> Pairs:  # fmt: skip
         """The pairs of one split, or of some of its media items; `clusters` as in `Pairs`."""
-        vision = (self._vision_features(), self._samples) if self.towers.vision.frozen else None
+        frozen = self.towers.vision.frozen and self._seen
+        vision = (self._vision_features(), self._samples) if frozen else None
         shards = self.open(split) if items is None else self.open(split).some(items)
         ids = flat(shards.samples, "caption_ids") or []
         rows = found(
@@ -164,5 +166,5 @@ class Inputs:
             squash=self.towers.vision.squash,
             clusters=clusters,
             streams={n: kind.with_tokenizer(tokenizer) for n, kind in self.streams.items()},
-            main=self.kind.reads(VISION),
+            main=self._seen,
         )

@@ -109,10 +109,13 @@ class Stepper:
         """Take a step against the gradient of a loss of what was encoded last; return its norm.
 
         Args:
-            loss: a scalar.
+            loss: a scalar; without a gradient, as where features are no numbers, nothing moves.
             step: counted from 0, for modules with a learning rate of their own (TempNet).
             rate: learning rate of the others; those with one in `learning_rates` have its share.
         """
+        if not loss.requires_grad:
+            self._cached = None
+            return loss.new_tensor(math.nan)
         for number, group in enumerate(self.optimizer.param_groups):
             own = self.rates.get(number)
             group["lr"] = rate * self.shares.get(number, 1.0) if own is None else own(step)

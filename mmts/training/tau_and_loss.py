@@ -197,11 +197,11 @@ class TauAndLoss:
     def _no_numbers(
         self, step: int, batch: Batch, encoded: EncodedPairs
     ) -> tuple[Tau, dict[str, Tensor]]:
-        """The tau, and NaN for the terms."""
+        """The tau, and NaN for the terms, without a gradient: no step is to follow it."""
         vision, text = encoded.vision, encoded.text
         with torch.no_grad():
             tau = self.modulator(step, batch, vision.nan_to_num(), text.nan_to_num())
-        loss = (vision.sum() + text.sum()) * math.nan
+        loss = vision.new_tensor(math.nan)
         return tau, dict.fromkeys([*([self.name, *self.terms] if self.terms else []), TOTAL], loss)
 
 

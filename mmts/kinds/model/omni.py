@@ -10,6 +10,7 @@ from pydantic import Field
 from mmts.errors import InputError
 from mmts.kinds.model import VISION, ModelKind, Parts
 from mmts.settings.base import Settings, Share, Text, Width
+from mmts.settings.shapes import BEATS_PATCH as PATCH
 from mmts.settings.shapes import Beats, BeatsShape
 
 if TYPE_CHECKING:
@@ -99,6 +100,18 @@ class Kind(ModelKind):
                 f"model is omni but towers.vision.name is {towers.vision.name}, which gives no "
                 "features of each patch; set it to eva_clip"
             )
+        given = self.audio.weights or self.weights
+        if self.audio.shape is not None and given != "random":
+            raise ValueError(
+                f"model.audio.shape is set but its weights are {given}; it belongs to `weights: "
+                "random`: leave it out"
+            )
+        bins = getattr(streams.get("audio"), "mel_bins", 0)
+        if "audio" in self.streams and bins % PATCH:
+            raise ValueError(
+                f"streams.audio.mel_bins is {bins}; the model cuts the filterbank into patches of "
+                f"{PATCH}: set it to 64 or 128, or another multiple"
+            )
         if not towers.text.crosses or towers.text.frozen:
             raise ValueError(
                 "model is omni but towers.text is frozen, or cannot attend to media items; set it "
@@ -127,6 +140,11 @@ class Kind(ModelKind):
         if self.reads(SUBTITLE):
             encoders[SUBTITLE] = None
         text = towers.text.build(parts.dims["vocabulary"], shape("text"), parts.matching)
+        if self.reads(SUBTITLE) and parts.streams[SUBTITLE].max_tokens > text.context:  # type: ignore[attr-defined]
+            raise InputError(
+                f"streams.subtitle.max_tokens is above the {text.context} tokens that towers.text "
+                "takes; lower it"
+            )
         places = {VISION: towers.vision.frames}
         if self.reads(AUDIO):
             places[AUDIO] = parts.streams[AUDIO].slices  # type: ignore[attr-defined]
@@ -135,7 +153,7 @@ class Kind(ModelKind):
         model.loaded = loaded({name: (of, weights[name]) for name, of in found.items()})
         if shapes is None and self.weights != "random":
             heads = load_heads(model, self.weights)
-            if self.reads(AUDIO):
+            if self.reads(AUDIO) and self.audio.weights in (None, self.weights):
                 self._check_mel_bins(parts.streams[AUDIO], heads.facts)
             mark = {"weights": self.weights, "fingerprint": heads.fingerprint}
             model.loaded = {**model.loaded, "omni": mark}
