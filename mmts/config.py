@@ -303,8 +303,8 @@ def _cell(
                 f"{known(clustering, dataset.clusterings)}"
             )
     rerank = dataset.evaluate.rerank
-    matching = next((key for key, term in switches.terms.items() if term.matches), None)
-    if rerank is not None and rerank.matches and matching is None:
+    matching = next((key for key, term in switches.terms.items() if term.uses_match), None)
+    if rerank is not None and rerank.uses_match and matching is None:
         raise InputError(
             f"{where}: datasets.{name}.evaluate.rerank is {rerank.kind}, but methods.{method} has "
             "no loss term that trains the model to match; add `terms: {matching: 0.1}`, or leave "

@@ -299,7 +299,8 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind, streams = self._behind(*trained, dataset.model), dataset.streams
+        behind = self._behind(*trained, dataset.model)
+        streams = {n: s for n, s in dataset.streams.items() if dataset.model.reads(n)}
         measure = dataset.measure
         without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(

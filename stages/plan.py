@@ -96,9 +96,10 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     known, done = remembered(memory), []
     for name in config.grid.datasets:
         files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
-        text = "".join(plan.files[file] for file in files)
-        digest = hashlib.sha256(text.encode()).hexdigest()
         dataset = config.datasets[name]
+        forms = sorted({config.cells[name, method].matching for method in config.grid.methods})
+        text = f"{''.join(plan.files[file] for file in files)}{forms}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
         towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
         rates = dict(dataset.train.learning_rates)
@@ -108,9 +109,10 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
 
             if absent:
                 bring_frozen(towers)
-            built = try_model(towers, dataset.train.head, streams, model, bool(rates))
-            if built is not None:
-                parameter_groups(built, 0.0, rates)
+            for matching in forms:
+                built = try_model(towers, dataset.train.head, streams, model, bool(rates), matching)
+                if built is not None:
+                    parameter_groups(built, 0.0, rates)
             done.append(digest)
     if done:
         remember(memory, [*known, *done])

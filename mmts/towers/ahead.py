@@ -31,7 +31,7 @@ def bring_frozen(towers: Towers) -> None:
 
 def try_model(
     towers: Towers, head: Head | None, streams: Mapping[str, StreamKind] | None = None,
-    kind: ModelKind | None = None, always: bool = False,
+    kind: ModelKind | None = None, always: bool = False, matching: bool = False,
 ) -> Model | None:  # fmt: skip
     """Build the model once, with its weights and tokenizer, and return it.
 
@@ -41,6 +41,7 @@ def try_model(
         towers, head: settings.
         streams: those beside the pictures or clips, by name.
         kind: settings of the model; None for two towers.
+        matching: whether its `match` is wanted.
 
     Raises:
         InputError: what building it in `train` would raise: weights or a tokenizer that are not
@@ -61,4 +62,4 @@ def try_model(
         trained = towers.text.build(vocabulary) if towers.vision.frozen else None
         dim = (trained or towers.vision.build()).dim
         dims |= {"vision": dim - beside, "text": dim + beside}
-    return model.build(Parts(towers, head, dims, streams or {}, model.matches))
+    return model.build(Parts(towers, head, dims, streams or {}, matching))

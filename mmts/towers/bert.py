@@ -38,6 +38,7 @@ class Bert(Tower):
 
     Attributes:
         crosses: whether it can attend to a context.
+        longest: most tokens of a text.
     """
 
     def __init__(self, model: Any, *, gradient_checkpointing: bool = False) -> None:
@@ -49,7 +50,7 @@ class Bert(Tower):
         super().__init__()
         self.model, self.recompute = model, gradient_checkpointing
         self.dim: int = model.config.hidden_size
-        self.context: int = model.config.max_position_embeddings
+        self.longest: int = model.config.max_position_embeddings
         self.pad: int = model.config.pad_token_id
         self.crosses: bool = model.config.add_cross_attention
 
@@ -129,9 +130,9 @@ class Bert(Tower):
         Raises:
             InputError: the texts are longer than the model takes.
         """
-        if not 1 <= ids.shape[-1] <= self.context:
+        if not 1 <= ids.shape[-1] <= self.longest:
             raise InputError(
-                f"bert: the texts have {ids.shape[-1]} tokens; it takes 1 to {self.context}: "
+                f"bert: the texts have {ids.shape[-1]} tokens; it takes 1 to {self.longest}: "
                 "truncate them"
             )
         flat = ids.flatten(0, -2)

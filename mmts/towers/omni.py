@@ -7,7 +7,7 @@ that matching looks at. One BERT reads captions and subtitles, and matches.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -38,28 +38,28 @@ class Omni(Model):
     """
 
     def __init__(
-        self, encoders: Mapping[str, Any], text: Bert, dim: int, places: Mapping[str, int] | None
-    ) -> None:
+        self, streams: Collection[str], encoders: Mapping[str, Any], text: Bert, dim: int,
+        counts: Mapping[str, int] | None,
+    ) -> None:  # fmt: skip
         """
         Args:
-            encoders: towers of vision and audio, those that are read; for `subtitle` anything: the
-                text tower reads it.
-            text: reads captions and subtitles, and where `places` are given attends to a context.
+            streams: those that it reads, of ORDER.
+            encoders: towers of vision and audio, those that are read.
+            text: reads captions and subtitles, and where there are `counts` attends to a context.
             dim: of the rows.
-            places: frames of a clip and slices of its sound in training, by stream, for matching;
+            counts: frames of a clip and slices of its sound in training, by stream, for matching;
                 None for none.
         """
         super().__init__()
         self.dim, self.text = dim, text
-        self.streams = tuple(name for name in ORDER if name in encoders)
-        for name in self.streams:
-            if name != SUBTITLE:
-                self.add_module(name, encoders[name])
+        self.streams = tuple(name for name in ORDER if name in streams)
+        for name, encoder in encoders.items():
+            self.add_module(name, encoder)
         widths = {n: text.dim if n == SUBTITLE else int(encoders[n].dim) for n in self.streams}
         self.text_head = nn.Linear(text.dim, dim, bias=False)
         alone = len(widths) == 1
         self.media_head = nn.Linear(sum(widths.values()), dim, bias=not alone)
-        self.matching = None if places is None else Matching(widths, text.dim, places)
+        self.matching = None if counts is None else Matching(widths, text.dim, counts)
         self.matches = self.matching is not None
 
     @property
@@ -113,12 +113,12 @@ def _pooled(tokens: Mapping[str, Tensor]) -> list[Tensor]:
 class Matching(nn.Module):
     """What matching has beside the encoders: the context from their tokens, and a head."""
 
-    def __init__(self, widths: Mapping[str, int], width: int, places: Mapping[str, int]) -> None:
+    def __init__(self, widths: Mapping[str, int], width: int, counts: Mapping[str, int]) -> None:
         """
         Args:
             widths: of the tokens of each stream.
             width: of the text tower.
-            places: frames of a clip, and slices of its sound, in training.
+            counts: frames of a clip, and slices of its sound, in training.
         """
         super().__init__()
         self.projections = nn.ModuleDict(
@@ -127,9 +127,9 @@ class Matching(nn.Module):
                 for name, own in widths.items()
             }
         )
-        self.kinds = nn.ParameterDict({n: 0.02 * torch.randn(1, 1, width) for n in widths})
+        self.types = nn.ParameterDict({n: 0.02 * torch.randn(1, 1, width) for n in widths})
         self.places = nn.ParameterDict(
-            {n: 0.02 * torch.randn(1, places[n], width) for n in widths if n in places}
+            {n: 0.02 * torch.randn(1, counts[n], width) for n in widths if n in counts}
         )
         self.head = nn.Sequential(
             nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=1e-12), nn.Linear(width, 2)
@@ -145,7 +145,7 @@ class Matching(nn.Module):
             x = self.projections[name](of)
             if name in self.places:
                 x = (x + stretched(self.places[name], x.shape[1]).unsqueeze(2)).flatten(1, 2)
-            found.append(x + self.kinds[name])
+            found.append(x + self.types[name])
         context = torch.cat(found, dim=1)
         kind = context.device.type
         if torch.is_autocast_enabled(kind):

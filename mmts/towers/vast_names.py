@@ -73,7 +73,7 @@ PAIRS: dict[Family, Pairs] = {
         ("itm_head.layernorm", "omni.matching.head.2"),
         ("itm_head.linear2", "omni.matching.head.3"),
         *((f"hidden_trans_{n}_multimodal", f"omni.matching.projections.{n}") for n in STREAMS),
-        *((f"{name}_type_embeddings", f"omni.matching.kinds.{name}") for name in STREAMS),
+        *((f"{name}_type_embeddings", f"omni.matching.types.{name}") for name in STREAMS),
         *((f"{name}_frame_embedding", f"omni.matching.places.{name}") for name in STREAMS[:2]),
     ),
     "eva_clip": EVA,

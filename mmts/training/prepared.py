@@ -110,8 +110,7 @@ def started(
         world: the ranks.
         kind: settings of the model; None for two towers.
     """
-    matching = any(term.matches for term in how.terms.values())
-    parts = Parts(towers, train.head, dims, pairs.beside, matching)
+    parts = Parts(towers, train.head, dims, pairs.beside, how.matching)
     torch.manual_seed(seed)
     with world.first_then_others():
         model = (kind or two_towers()).build(parts)

@@ -133,7 +133,8 @@ def test_a_shuffled_stream_takes_its_share_away(inside: config.Config) -> None:
     model, pairs = trained(inside)
     before = scores(model, pairs)
     for name in STREAMS.values():
-        assert lead(scores(model, Shuffled(pairs, name))) < lead(before) - 0.01, name
+        assert lead(scores(model, Shuffled(pairs, name))) < 0.97 * lead(before), name
+    assert lead(before) > 0.2
     assert recall(before) >= 0.6
     assert recall(scores(model, Shuffled(pairs, *STREAMS.values()))) <= 0.2
 
@@ -175,7 +176,7 @@ def test_refinement_raises_recall(inside: config.Config) -> None:
         settings.model_copy(update={"rerank": rerank}), model,
     ).metrics["youcook2"]  # fmt: skip
     for direction in ("t2v", "v2t"):
-        assert found[f"rerank/{direction}/R@1"] > found[f"{direction}/R@1"] + 0.1
+        assert found[f"rerank/{direction}/R@1"] > found[f"{direction}/R@1"] + 0.25
 
 
 def trained(inside: config.Config) -> tuple[Any, Pairs]:

@@ -33,10 +33,10 @@ def omni(streams: tuple[str, ...] = ORDER, matching: bool = True) -> Omni:
     made = {
         "vision": EvaClip.random(32, tiny(shapes.Eva)),
         "audio": Beats(tiny(shapes.Beats)),
-        "subtitle": None,
     }
     places = {"vision": FRAMES, "audio": 1} if matching else None
-    return Omni({name: made[name] for name in streams}, bert(matching), 16, places)
+    encoders = {name: of for name, of in made.items() if name in streams}
+    return Omni(streams, encoders, bert(matching), 16, places)
 
 
 def batch(rows: int = 4) -> tuple[Mapping[str, Tensor], Tensor]:

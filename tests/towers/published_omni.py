@@ -47,7 +47,7 @@ BEATS = (
 )
 MATCHING = (
     (r"^projections\.(\w+)\.", r"hidden_trans_\1_multimodal."),
-    (r"^kinds\.(\w+)", r"\1_type_embeddings"),
+    (r"^types\.(\w+)", r"\1_type_embeddings"),
     (r"^places\.(\w+)", r"\1_frame_embedding"),
     (r"^head\.0\.", "itm_head.linear1."),
     (r"^head\.2\.", "itm_head.layernorm."),

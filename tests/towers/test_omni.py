@@ -65,11 +65,11 @@ def test_the_context_is_the_tokens_with_their_kind_and_place() -> None:
         context = model.encode_vision(streams).context
         project = model.matching.projections
         frame = project["vision"](model.vision.tokens(streams["frames"])[:, 1])
-        frame = frame + model.matching.places["vision"][:, 1:2] + model.matching.kinds["vision"]
+        frame = frame + model.matching.places["vision"][:, 1:2] + model.matching.types["vision"]
         sound = project["audio"](model.audio.tokens(streams["audio"])[:, 0])
-        sound = sound + model.matching.places["audio"] + model.matching.kinds["audio"]
+        sound = sound + model.matching.places["audio"] + model.matching.types["audio"]
         words = project["subtitle"](model.text.hidden(streams["subtitle"]))
-        words = words + model.matching.kinds["subtitle"]
+        words = words + model.matching.types["subtitle"]
     assert context is not None
     torch.testing.assert_close(context[:, 5:10], frame)
     torch.testing.assert_close(context[:, 15:23], sound)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmts.settings.towers import Towers
     from mmts.towers import beats
     from mmts.towers.model import Model
-    from mmts.towers.tower import Shape
+    from mmts.towers.tower import Shape, Tower
 
 StreamOfOmni = Literal["vision", "audio", "subtitle"]
 KINDS = {"audio": "audio", "subtitle": "text"}
@@ -129,7 +129,7 @@ class Kind(ModelKind):
         def shape(name: str) -> Shape | None:
             return None if shapes is None else shapes[name]
 
-        encoders: dict[str, object] = {}
+        encoders: dict[str, Tower] = {}
         weights = {"text": towers.text.weights}
         if self.reads(VISION):
             encoders[VISION] = towers.vision.build(shape(VISION))
@@ -137,19 +137,17 @@ class Kind(ModelKind):
         if self.reads(AUDIO):
             encoders[AUDIO] = self.audio.build(self.weights, shape(AUDIO))
             weights[AUDIO] = self.audio.weights or self.weights
-        if self.reads(SUBTITLE):
-            encoders[SUBTITLE] = None
         text = towers.text.build(parts.dims["vocabulary"], shape("text"), parts.matching)
-        if self.reads(SUBTITLE) and parts.streams[SUBTITLE].max_tokens > text.context:  # type: ignore[attr-defined]
+        if self.reads(SUBTITLE) and parts.streams[SUBTITLE].max_tokens > text.longest:  # type: ignore[attr-defined]
             raise InputError(
-                f"streams.subtitle.max_tokens is above the {text.context} tokens that towers.text "
+                f"streams.subtitle.max_tokens is above the {text.longest} tokens that towers.text "
                 "takes; lower it"
             )
-        places = {VISION: towers.vision.frames}
+        counts = {VISION: towers.vision.frames}
         if self.reads(AUDIO):
-            places[AUDIO] = parts.streams[AUDIO].slices  # type: ignore[attr-defined]
-        model = Omni(encoders, text, self.dim, places if parts.matching else None)
-        found = {"text": text} | {n: of for n, of in encoders.items() if n != SUBTITLE}
+            counts[AUDIO] = parts.streams[AUDIO].slices  # type: ignore[attr-defined]
+        model = Omni(self.streams, encoders, text, self.dim, counts if parts.matching else None)
+        found = {"text": text, **encoders}
         model.loaded = loaded({name: (of, weights[name]) for name, of in found.items()})
         if shapes is None and self.weights != "random":
             heads = load_heads(model, self.weights)

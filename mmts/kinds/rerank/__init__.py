@@ -32,7 +32,7 @@ class RerankKind(Settings):
     """Best answers to each query that get a new score; all, where there are fewer."""
     label: ClassVar[str]
     """What it ranks by, as the page says it after "by"."""
-    matches: ClassVar[bool] = False
+    uses_match: ClassVar[bool] = False
     """Whether it calls `Model.match`."""
 
     @model_validator(mode="after")
@@ -44,7 +44,7 @@ class RerankKind(Settings):
 
     def check(self, model: ModelKind) -> None:
         """Raise ValueError if a model lacks what this asks of it."""
-        if self.matches and not model.matches:
+        if self.uses_match and not model.matches:
             raise ValueError(
                 f"evaluate.rerank is {self.kind} but model is {model.kind}, which cannot match "
                 "texts with media items; set model to another, or evaluate.rerank to null"

@@ -27,7 +27,7 @@ class Kind(RerankKind):
 
     kind: Literal["matching"]
     label = "the probability of a match"
-    matches = True
+    uses_match = True
 
     def score(
         self, model: Any, search: Search, first: ProductScores,

@@ -87,6 +87,9 @@ class StreamKind(Settings):
         if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
             file = kind_file(type(self).__module__)
             raise KindFault(f"{file}: its Kind has neither pack nor members; write pack")
+        if self.two_tower and type(self).encoder is StreamKind.encoder:
+            file = kind_file(type(self).__module__)
+            raise KindFault(f"{file}: its Kind lacks encoder; write it as StreamKind describes it")
         for name in sorted(self.not_packed):
             field = type(self).model_fields.get(name)
             if field is None or field.is_required():
@@ -136,14 +139,19 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
-    @abstractmethod
     def encoder(self) -> nn.Module:
         """Return what reads the stream in the two-tower model.
 
         Its `forward` takes [N, ...], the arrays of a batch, and gives features [N, dim]; it has
         `dim` as an attribute. They are concatenated with the features of the vision tower.
+
+        Raises:
+            InputError: there is none (`two_tower = False`).
         """
-        raise NotImplementedError
+        raise InputError(
+            f"a stream of kind {self.kind} is not read by `model: two_tower`; set model to omni, "
+            "or leave the stream out"
+        )
 
 
 STREAMS = Registry("stream", "mmts.kinds.stream", StreamKind)
@@ -155,12 +163,6 @@ def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
     """Return the encoder of each stream by name; InputError where one has none or no `dim`."""
     from torch import nn
 
-    for name, kind in streams.items():
-        if not kind.two_tower:
-            raise InputError(
-                f"the stream {name} ({kind.label}) is read by `model: omni` alone; set the "
-                "dataset's model to it, or leave the stream out"
-            )
     found = {name: kind.encoder() for name, kind in streams.items()}
     for name, encoder in found.items():
         if not isinstance(encoder, nn.Module) or not isinstance(getattr(encoder, "dim", None), int):

@@ -13,7 +13,6 @@ from mmts.kinds.stream import Lacking, Origin, StreamKind
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import nn
 
 
 class Kind(StreamKind):
@@ -52,7 +51,3 @@ class Kind(StreamKind):
         from mmts.audio.slices import load_slices
 
         return load_slices(data, self.slices, self.mel_bins, rng)
-
-    def encoder(self) -> nn.Module:
-        """Raise InputError: the two-tower model has no encoder of sound."""
-        raise InputError("sound is read by `model: omni` alone; set model, or leave the stream out")

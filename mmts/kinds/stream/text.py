@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
-    from torch import nn
 
 
 class Kind(StreamKind):
@@ -68,7 +67,3 @@ class Kind(StreamKind):
         except Exception as error:  # the library raises no narrower one
             raise ValueError(f"the text tower's tokenizer fails: {first_line(error)}") from None
         return np.array(ids, np.int64)
-
-    def encoder(self) -> nn.Module:
-        """Raise InputError: the two-tower model has no encoder of a second text."""
-        raise InputError("a text is read by `model: omni` alone; set model, or leave it out")

@@ -27,7 +27,7 @@ class TermKind(Settings):
     """What its value is multiplied by in the sum; the log has the value itself."""
     label: ClassVar[str]
     """Its name in tables and figures."""
-    matches: ClassVar[bool] = False
+    uses_match: ClassVar[bool] = False
     """Whether it calls `Model.match`, which not every model has."""
 
     def check(self, method: Method) -> None:

@@ -25,7 +25,7 @@ class Kind(TermKind):
 
     kind: Literal["matching"]
     label = "matching"
-    matches = True
+    uses_match = True
     weight: Above0 = 0.1
     floor: Above0To1 = 1e-4
     """What the least similar wrong one gets in the draw."""

@@ -22,7 +22,7 @@ class Kind(OfClips, Recomputing):
     weights: Text
     """`random`, or a folder that mmts.towers.convert wrote of EVA-CLIP's or VAST's file."""
     test_clip_length: Positive | None = None
-    """Frames of a clip in validation and test; null for clip_length."""
+    """Frames of a clip in validation and test; null for clip_length. An edit trains anew."""
     drop_path: Share = 0.0
     """Stochastic depth of the last layer, rising from 0 at the first."""
     shape: Eva = None
