@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from typing import Any
 
 from mmts.kinds.measure import Columns
 from mmts.kinds.term import TERMS
@@ -147,8 +148,17 @@ def setting(dataset: Dataset, method: str) -> str:
         told.append("without alike pairs")
     if cell.objective_words:
         told.append(cell.objective_words)
-    told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
+    told += [_term(kind, settings) for kind, settings in cell.run.get("terms", {}).items()]
     return ", ".join(told)
+
+
+def _term(name: str, settings: Mapping[str, Any]) -> str:
+    """A loss term in words, with those of its numbers that are not the defaults."""
+    kind = TERMS.load(name)
+    defaults = {field: info.default for field, info in kind.model_fields.items()}
+    own = {k: v for k, v in settings.items() if k in defaults and k not in ("kind", "weight")}
+    unlike = ", ".join(f"{k} {v}" for k, v in own.items() if v != defaults[k])
+    return f"plus {settings['weight']:g} × {kind.label}{f' ({unlike})' if unlike else ''}"
 
 
 def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:

@@ -272,6 +272,21 @@ def test_the_setting_tells_of_label_smoothing(dataset: Dataset) -> None:
     assert setting(smoothed, "plain") == told
 
 
+def test_the_setting_tells_which_numbers_of_a_loss_term_are_not_the_defaults(
+    dataset: Dataset,
+) -> None:
+    (key, cell) = next(item for item in dataset.cells.items() if item[0][0] == "margin")
+    told = []
+    for tau in (None, 0.07):
+        term = {"kind": "matching", "weight": 0.1, "floor": 1e-4, "tau": tau}
+        run = {**cell.run, "terms": {"matching": term}}
+        cells = {**dataset.cells, key: dataclasses.replace(cell, run=run)}
+        told.append(setting(dataclasses.replace(dataset, cells=cells, seeds=(key[1],)), "margin"))
+    assert told == [
+        "margin 0.2, plus 0.1 × matching", "margin 0.2, plus 0.1 × matching (tau 0.07)"
+    ]  # fmt: skip
+
+
 def test_the_setting_tells_of_other_clusters_than_the_default(many: Report) -> None:
     (key, cell) = next(i for i in many.dataset.cells.items() if i[0][0] == "margin_mmts")
     used = {**cell.run, "clustering": {"shift": "clip", "relevancy": []}}
