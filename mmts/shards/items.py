@@ -62,7 +62,7 @@ def items(
             there = ", ".join(c.removeprefix(STREAM) for c in stream_columns(captions)) or "none"
             raise InputError(
                 f"a stream is made of column {name!r}, but the sources give {there}; name it in "
-                "their stream_columns (of youcook2: subtitles)"
+                "their stream_columns, or subtitles"
             )
     cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
     found: dict[str, Item] = {}

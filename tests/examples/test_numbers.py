@@ -79,7 +79,7 @@ def test_a_column_that_the_table_lacks(finished: Project) -> None:
     said = project.run("dvc repro", ok=False)
     assert (
         "error: a stream is made of column 'weather', but the sources give readings; name it in "
-        "their stream_columns\n"
+        "their stream_columns, or subtitles\n"
     ) in said
     project.set(datasets__my_pairs__streams__readings__column="readings")
 

@@ -115,8 +115,8 @@ def test_a_new_loss_runs_its_own_cells(project: Project) -> None:
     text = (kind.parent / "info_nce.py").read_text()
     kind.write_text(
         text.replace('Literal["info_nce"]', 'Literal["doubled"]').replace(
-            "        return info_nce\n",
-            "        return lambda *a, **k: 2 * info_nce(*a, **k)  # type: ignore[no-any-return]\n",
+            "            info_nce, label_smoothing",
+            "            lambda *a, **k: 2 * info_nce(*a, **k), label_smoothing",
         )
     )
     project.set(
