@@ -260,7 +260,10 @@ def _wrong_types(options: list[dict[str, Any]], key: Key) -> Iterator[Case]:
     takes |= {"integer"} if "number" in takes else set()
     takes |= {"object"} if key[0] == "datasets" and key[2:] == ("model",) else set()
     if {} not in options:  # of any type
-        yield from (Case("type", key, value) for kind, value in VALUES if kind not in takes)
+        wrong = [value for kind, value in VALUES if kind not in takes]
+        if key[-1] == "learning_rates":
+            wrong.remove([])  # no pairs of pattern and rate, as the plan has them
+        yield from (Case("type", key, value) for value in wrong)
 
 
 def _out_of_range(option: dict[str, Any]) -> list[Any]:
