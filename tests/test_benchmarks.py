@@ -260,15 +260,15 @@ def test_the_gpu_command_where_there_is_none(
     started(gpu, "--tiny", "--device", "cpu", "--skip-compile", "--json", path)
     found = json.loads(path.read_text())
     checks = [bar for bar in found["bars"] if "against" in bar["what"]]
-    assert len(checks) == 16 and all(bar["met"] for bar in checks)
+    assert len(checks) == 18 and all(bar["met"] for bar in checks)
     assert [row["what"] for row in found["rows"]][2:] == list(gpu_runs.AUGMENTED)
     assert all(row["samples_per_second"] > 0 for row in found["rows"])
     printed = capsys.readouterr().out
-    assert all(bar["what"] in printed for bar in found["bars"]) and len(found["bars"]) == 20
+    assert all(bar["what"] in printed for bar in found["bars"]) and len(found["bars"]) == 24
 
 
 def test_help_imports_nothing_heavy() -> None:
-    names = "clustering, embedding, gpu, losses, memory, packing, reading, step"
+    names = "clustering, embedding, gpu, losses, memory, packing, reading, refining, step"
     code = f"import sys; from benchmarks import {names}; print('torch' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
