@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 STAMP := $(VENV)/.installed
+# without bytecode each stage and each process of the tests compiles torch anew, for seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup repro study test fuzz lint audit bench bench-gpu clean
 
@@ -30,8 +32,9 @@ study: setup  ## train what the study lacks (docs/study.md), then write results/
 test: setup lint  ## lint, types and all tests, on up to 4 CPU cores
 	python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-fuzz: setup  ## 40 times as many generated files as in make test, and 20 kills a stage (15 to 40 minutes)
+fuzz: setup  ## 40 times as many generated files as in make test, 20 kills a stage, more cases (15 to 40 minutes)
 	python -m pytest --fuzz --hypothesis-show-statistics tests/fuzz tests/faults/test_kills.py
+	python -m pytest --fuzz -m fuzz
 
 lint: setup  ## ruff and mypy alone
 	ruff check .
@@ -48,6 +51,7 @@ bench: setup  ## time and measure losses, steps, metrics, video, pack, read, emb
 	python -m benchmarks.losses
 	python -m benchmarks.step
 	python -m benchmarks.memory
+	python -m benchmarks.refining
 	python -m benchmarks.mir
 	python -m benchmarks.video
 	python -m benchmarks.packing

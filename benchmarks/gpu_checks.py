@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import Row, bar
+from benchmarks.step import omni
+from mmts.kinds.term import TERMS
 from mmts.losses import Objective, info_nce, max_margin
 from mmts.losses.arctanh import arctanh_info_nce
 from mmts.losses.cyclip import CyCLIP
@@ -18,6 +20,8 @@ from mmts.losses.sogclr import SogCLR
 from mmts.modulators.scheduled import ScheduledShift
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head, Train
+from mmts.towers.beats import Beats
+from mmts.towers.model import Model
 from mmts.towers.two_tower import TwoTower
 from mmts.training.batch import Batch
 from mmts.training.distributed import World
@@ -51,7 +55,7 @@ def checks(device: torch.device, compiled: bool) -> list[Row]:
 
 def _checks(device: torch.device, compiled: bool) -> list[Row]:
     found = [bar(what, value, "<=", bound) for what, value, bound in _losses(device)]
-    exact = _step(device)
+    exact, omni = _step(device, _two_towers), _step(device, _omni)
     others: list[tuple[str, dict[str, Any], float, float]] = [
         ("a step in 4 parts, against the whole", {"micro_batch_size": PAIRS // 4}, 1e-5, 1e-4),
         ("a step in bf16, against fp32", {"precision": "bf16"}, 0.02, 0.1),
@@ -59,10 +63,18 @@ def _checks(device: torch.device, compiled: bool) -> list[Row]:
     if compiled:
         others.insert(1, ("a compiled step, against eager", {"compile": True}, 1e-5, 1e-3))
     for what, settings, loss_bound, slope_bound in others:
-        loss, slopes = _step(device, **settings)
+        loss, slopes = _step(device, _two_towers, **settings)
         found += [
             bar(f"{what}: loss", _off([loss], [exact[0]]), "<=", loss_bound),
             bar(f"{what}: gradients", _off(slopes, exact[1]), "<=", slope_bound),
+        ]
+    for what, (loss, slopes), bound in (
+        ("omni-modal with matching, against the CPU", _step(torch.device("cpu"), _omni), 1e-3),
+        ("omni-modal with matching in bf16", _step(device, _omni, precision="bf16"), 0.2),
+    ):
+        found += [
+            bar(f"{what}: loss", _off([loss], [omni[0]]), "<=", bound),
+            bar(f"{what}: gradients", _off(slopes, omni[1]), "<=", bound),
         ]
     return found
 
@@ -92,21 +104,47 @@ def _differentiated(objective: Objective, device: torch.device, dtype: torch.dty
     return [x.detach().cpu() for x in (loss, *torch.autograd.grad(loss, (v, t)))]
 
 
-def _step(device: torch.device, **settings: Any) -> tuple[Tensor, list[Tensor]]:
+Streams = dict[str, Tensor]
+
+
+def _two_towers() -> tuple[Model, Streams]:
+    """CLIP's towers, and pictures."""
+    streams = {"image": torch.randint(256, (PAIRS, 3, 64, 64), dtype=torch.uint8)}
+    return TwoTower(TOWERS, Head(dim=32), {"vocabulary": VOCABULARY}), streams
+
+
+def _omni() -> tuple[Model, Streams]:
+    """The omni-modal model, and frames, sound and subtitles."""
+    streams = {
+        "frames": torch.randint(0, 256, (PAIRS, 4, 3, 32, 32), dtype=torch.uint8),
+        "audio": torch.randn(PAIRS, 1, 1024, 64),
+        "subtitle": torch.randint(1, VOCABULARY, (PAIRS, TOKENS)),
+    }
+    return omni(VOCABULARY, matching=True), streams
+
+
+def _step(
+    device: torch.device, made: Callable[[], tuple[Model, Streams]], **settings: Any
+) -> tuple[Tensor, list[Tensor]]:
     """Loss and gradients of one training step of small transformers."""
     torch.manual_seed(0)
-    head = Head(dim=32)
-    model = TwoTower(TOWERS, head, {"vocabulary": VOCABULARY}).to(device).train()
+    model, streams = made()
+    model = model.to(device).train()
+    for part in model.modules():
+        if isinstance(part, Beats):
+            part.layer_drop = 0.0  # drawn on the device
     batch = Batch(
-        {"image": torch.randint(256, (PAIRS, 3, 64, 64), dtype=torch.uint8)},
-        torch.randint(VOCABULARY, (PAIRS, TOKENS)),
+        streams, torch.randint(1, VOCABULARY, (PAIRS, TOKENS)),
         torch.arange(PAIRS) % 2, torch.arange(PAIRS),
     ).to(device)  # fmt: skip
     shifts = pd.DataFrame({"cluster_id": [0, 1], "shift": [0.1, 0.2]})
+    term = TERMS.validated({"kind": "matching", "tau": 0.1})
     losses = TauAndLoss(
-        info_nce, ScheduledShift(shifts, alpha=0.04, period=10), World(0, 1, device, None)
-    )
-    train = Train(epochs=1, batch_size=PAIRS, learning_rate=1e-4, weight_decay=0.0, head=head,
+        info_nce, ScheduledShift(shifts, alpha=0.04, period=10), World(0, 1, device, None),
+        terms={"matching": (1.0, term.build(model))} if model.matches else {},
+        precision=settings.get("precision", "fp32"),
+    )  # fmt: skip
+    train = Train(epochs=1, batch_size=PAIRS, learning_rate=1e-4, weight_decay=0.0,
                   **settings)  # fmt: skip
     stepper = Stepper(model, losses, train)
     _, terms = losses(0, batch, stepper.encode(batch))

@@ -66,6 +66,8 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
         }
         if found.uncaptioned:
             facts[name]["uncaptioned"] = dict(found.uncaptioned)
+        if found.official:
+            facts[name]["official"] = dict(found.official)
         counted = found.min_coverage is not None and found.media != "none"
         if counted:
             coverage(name, found, known_missing(found.rows))  # before all pictures are read

@@ -4,7 +4,7 @@ Columns, in this order: `source`, `split` (train, val, test), `sample_id` (the m
 `caption_id` (unique), `caption`, `media` (a reference, see mmts.media; empty where a source has
 annotations only), `media_bytes`, `media_sha256` (empty for videos), then where a source has them
 
-- `start`, `stop`: of a clip, in seconds of its video;
+- `start`, `stop`: of a clip, in seconds of its video; a stop of infinity is the video's end;
 - `verb_class`, `noun_classes` (a list): what the caption's graded relevancy is made of;
 - `sentence`: whether the caption is searched for and searched among; without the column all are;
 - `groups` (a list): names of groups of queries that `evaluate` reports apart;
@@ -30,7 +30,7 @@ COLUMNS = (
 OPTIONAL_COLUMNS = ("start", "stop", "verb_class", "noun_classes", "sentence", "groups")
 STREAM = "stream_"
 KINDS: dict[str, Kind] = {
-    **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "number",
+    **dict.fromkeys(COLUMNS, "text"), "media_bytes": "whole", "start": "number", "stop": "end",
     "verb_class": "whole", "noun_classes": "list", "sentence": "bool", "groups": "list",
 }  # fmt: skip
 

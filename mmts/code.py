@@ -24,9 +24,9 @@ from mmts.sealed import sha256_file
 PACKAGES = ("mmts", "stages")
 SETTINGS = ("mmts.kinds", "mmts.method", "mmts.settings")
 """Modules whose classes are settings."""
-WORDS = ("label", "scale", "ties", "axis", "told", "headline", "by_part", "drawn")
+WORDS = ("label", "scale", "ties", "axis", "told", "headline", "by_part", "drawn", "noun")
 """Facts of a kind that only the page and files for people show."""
-MADE_LATER = ("Augment", "TextShape", "VideoShape")
+MADE_LATER = ("Augment", "BeatsShape", "BertShape", "EvaShape", "TextShape", "VideoShape")
 """Settings that a stage makes where the plan has null, so that their defaults count."""
 REMEMBERED = 2000
 """Files of other states of the project, of which the memory knows the digests too."""

@@ -11,9 +11,10 @@ import pandas as pd
 
 from mmts.errors import InputError
 
-Kind = Literal["text", "whole", "number", "bool", "list"]
+Kind = Literal["text", "whole", "number", "end", "bool", "list"]
 NAMES = {
-    "text": "text", "whole": "whole numbers", "number": "finite numbers", "bool": "true or false",
+    "text": "text", "whole": "whole numbers", "number": "finite numbers",
+    "end": "numbers or infinity", "bool": "true or false",
     "list": "lists",
 }  # fmt: skip
 
@@ -52,8 +53,11 @@ def _is(values: pd.Series, kind: Kind) -> bool:
     if kind == "text":
         found = pd.api.types.infer_dtype(values, skipna=True)
         return found == "string" and not bool(values.isna().any())
-    kinds = {"whole": "iu", "number": "iuf", "bool": "b"}[kind]
-    return values.dtype.kind in kinds and bool(np.isfinite(values.to_numpy()).all())
+    kinds = {"whole": "iu", "number": "iuf", "end": "iuf", "bool": "b"}[kind]
+    if values.dtype.kind not in kinds:
+        return False
+    numbers = values.to_numpy()
+    return bool((np.isfinite(numbers) | ((numbers == np.inf) & (kind == "end"))).all())
 
 
 def plain(value: Any) -> Any:

@@ -302,6 +302,17 @@ def _cell(
                 f"{where}: {place} names {clustering}, which datasets.{name}.clusterings lacks; "
                 f"{known(clustering, dataset.clusterings)}"
             )
+    rerank = dataset.evaluate.rerank
+    matching = next((key for key, term in switches.terms.items() if term.uses_match), None)
+    if rerank is not None and rerank.uses_match and matching is None:
+        raise InputError(
+            f"{where}: datasets.{name}.evaluate.rerank is {rerank.kind}, but methods.{method} has "
+            "no loss term that trains the model to match; add `terms: {matching: 0.1}`, or leave "
+            "out rerank"
+        )
+    if matching is not None:
+        place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
+        _check_matching(name, dataset, f"{where}: {place}")
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
     exception = (entry.get("per_dataset") or {}).get(name) or {}
     for of, layer in ((entry, ""), (exception, f".per_dataset.{name}")):
@@ -329,6 +340,21 @@ def _cell(
     if found is None:
         raise Mistakes(mistakes)
     return found
+
+
+def _check_matching(name: str, dataset: Dataset, place: str) -> None:
+    """InputError unless a dataset's model can be trained by a loss term that calls its `match`."""
+    if not dataset.model.matches:
+        raise InputError(
+            f"{place} asks the model to match, but datasets.{name}.model is {dataset.model.kind}, "
+            "which cannot; set it to another, such as omni, or leave out the term"
+        )
+    if dataset.train.micro_batch_size is not None:
+        raise InputError(
+            f"{place} asks the model to match, but datasets.{name}.train.micro_batch_size is "
+            f"{dataset.train.micro_batch_size}, and the gradient of a match does not go in parts; "
+            "set it to null"
+        )
 
 
 def _numbers(switches: Switches, numbers: Temperature) -> tuple[Tree, dict[str, str]]:

@@ -86,6 +86,11 @@ class Method(ShiftSettings):
         """temperature or margin."""
         return str(self.objective.quantity)
 
+    @property
+    def matching(self) -> bool:
+        """Whether a loss term has the model match, which it is then built for."""
+        return any(term.uses_match for term in self.terms.values())
+
     def numbers(self) -> dict[str, Any]:
         """All settings for a record of the run; objective and modulator by name and by numbers."""
         found = self.model_dump(mode="json")
@@ -115,6 +120,8 @@ class Method(ShiftSettings):
         if self.schedule is not None:
             self.schedule.check(self.alpha, total_steps=STEPS)
         self.modulator.check(self)
+        for term in self.terms.values():
+            term.check(self)
         return self
 
 

@@ -24,8 +24,9 @@ from mmts.code import Code
 from mmts.config import Config
 from mmts.files import output_file
 from mmts.fingerprints import files_outside, model_fingerprint, package_versions
-from mmts.kinds.clustering import CLUSTERINGS
+from mmts.kinds.clustering import CLUSTERINGS, ClusteringKind
 from mmts.kinds.measure import MEASURES
+from mmts.kinds.model import MODELS, VISION, ModelKind
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import RERANKS
@@ -54,6 +55,7 @@ REGISTRIES: dict[Registry[Any], tuple[str, ...]] = {
     CLUSTERINGS: ("cluster",),
     VISION_TOWERS: ("embed", "train", "evaluate"),
     TEXT_TOWERS: ("embed", "train", "evaluate"),
+    MODELS: ("train", "evaluate"),
     STREAMS: ("pack", "train", "evaluate", "report"),
     SHIFTS: ("shift", "train", "report"),
     OBJECTIVES: ("train", "report"),
@@ -108,6 +110,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, tuple) else value
+
+
+def clusterings_of(config: Config, name: str) -> dict[str, ClusteringKind]:
+    """Return the clusterings of a dataset that are made, by name.
+
+    One that reads a file is only made where a method of the grid uses it: the file may be written
+    by a model that is trained with others.
+    """
+    cells = (config.cells.get((name, method)) for method in config.grid.methods)
+    used = {"default", *(n for cell in cells if cell is not None for n in cell.clustering.names)}
+    found = config.datasets[name].clusterings
+    return {key: kind for key, kind in found.items() if key in used or not kind.files}
 
 
 class Plan:
@@ -215,7 +229,7 @@ class Plan:
         )
         vision, text = dataset.towers.vision, dataset.towers.text
         frozen = {
-            "vision": vision if vision.frozen else None,
+            "vision": vision if vision.frozen and dataset.model.reads(VISION) else None,
             "text": text if text.frozen else None,
         }
         self._add(
@@ -231,14 +245,20 @@ class Plan:
                 ),
             },
         )
+        clusterings = clusterings_of(self._config, name)
         self._add(
             f"{name}/cluster.json",
             {
-                "settings": {"clusterings": _plain(dataset.clusterings)},
-                "kinds": self._kinds(dataset.clusterings, words=True),
+                "settings": {"clusterings": _plain(clusterings)},
+                "files": {
+                    path: self._files.sha256(Path(path)) if Path(path).is_file() else "none"
+                    for clustering in clusterings.values()
+                    for path in clustering.files
+                },
+                "kinds": self._kinds(clusterings, words=True),
             },
         )
-        streams = _plain(dataset.streams)
+        streams = {name: kind.packed for name, kind in dataset.streams.items()}
         self._add(
             f"{name}/pack.json",
             {
@@ -261,8 +281,8 @@ class Plan:
             },
         )
 
-    def _behind(self, *towers: VisionKind | TextKind) -> Json:
-        """What stands behind the names of towers, weights and tokenizers."""
+    def _behind(self, *towers: VisionKind | TextKind | ModelKind) -> Json:
+        """What stands behind the names of towers and models, weights and tokenizers."""
         weights: dict[str, str] = {}
         packages: dict[str, str] = {}
         for tower in towers:
@@ -279,7 +299,8 @@ class Plan:
             train["workers"] = free["workers"]
         towers = dataset.towers
         trained = [tower for tower in (towers.vision, towers.text) if not tower.frozen]
-        behind, streams = self._behind(*trained), dataset.streams
+        behind = self._behind(*trained, dataset.model)
+        streams = {n: s for n, s in dataset.streams.items() if dataset.model.reads(n)}
         measure = dataset.measure
         without_shift = cell.model_copy(update={"shift": None})  # it is a table here
         self._add(
@@ -288,6 +309,7 @@ class Plan:
                 "settings": {
                     "method": _plain(cell),
                     "towers": _plain(towers),
+                    "model": _plain(dataset.model),
                     "streams": _plain(streams),
                     "train": train,
                     "measure": measure.model_dump(mode="json", exclude=measure.not_validated),

@@ -32,7 +32,11 @@ def main(
         print(f"{split}: {rows} captions of {summary['media'][split]} {media}")
     for source, about in summary["sources"].items():
         for split, counts in about.get("coverage", {}).items():
-            print(coverage_line(source, split, **counts))
+            what = "clips" if media == "clips" else "images"
+            print(coverage_line(source, split, **counts, what=what))
+        official, there = about.get("official", {}).get("test", 0), summary["media"]["test"]
+        if there < official and len(summary["sources"]) == 1:
+            print(f"{source} test: a gallery of {there:,} of the {official:,} official {media}")
         if about.get("merged"):
             print(
                 f"{source}: {about['merged']} pictures are copies of others and were joined to them"

@@ -40,9 +40,9 @@ def main(
             kept = Kept(plan, cell, [*others, require(trained / str(seed), "run `dvc repro`")])
             with kept.turn(seed):
                 if not kept.has(seed):
-                    model, towers, tokenizer, streams = load_model(trained / str(seed))
+                    model, towers, tokenizer, streams, kind = load_model(trained / str(seed))
                     if opened is None or tokenizer is not None:
-                        inputs = Inputs(data, dataset, towers, streams=streams)
+                        inputs = Inputs(data, dataset, towers, streams=streams, kind=kind)
                         opened = inputs.pairs("test", tokenizer)
                     pairs = opened
                     vision, text = encode_split(

@@ -23,7 +23,14 @@ def main(
     from mmts.kinds.stream import Stream
     from mmts.planned import Planned
     from mmts.settings.prepared import Pack
-    from mmts.shards import cluster_sizes, items, short_clips, write_clips, write_shards
+    from mmts.shards import (
+        cluster_sizes,
+        empty_lines,
+        items,
+        short_clips,
+        write_clips,
+        write_shards,
+    )
     from mmts.shards.items import try_streams
 
     folder = Path("data/captions") / dataset
@@ -50,6 +57,8 @@ def main(
     for length in (4, 16):  # the towers' clip_length is not known here; `train` tells of it
         if line := short_clips(manifest, length):
             print(line)
+    for line in empty_lines(manifest, streams, output):
+        print(line)
     lost = manifest.get("clips", {}).get("lost", 0)
     if lost:
         videos = read_parquet(output / "lost.parquet")["media"].nunique()

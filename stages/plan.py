@@ -27,6 +27,7 @@ def main(
     cache = cache_folder("plan")
     found = config.load(params)
     check_raw(found)
+    check_features(found)
     fetch(found)
     plan = Plan(found, params, cache)
     try_measures(found, plan, cache / "tried_measures.json")
@@ -61,6 +62,22 @@ def check_raw(config: "Config") -> None:
         raw.mkdir(parents=True)
 
 
+def check_features(config: "Config") -> None:
+    """Raise InputError if a method of the grid is clustered by a file that is not there."""
+    from mmts.errors import InputError
+    from mmts.plan import clusterings_of
+
+    for name in config.grid.datasets:
+        for clustering, kind in clusterings_of(config, name).items():
+            for path in kind.files:
+                if not Path(path).is_file():
+                    raise InputError(
+                        f"datasets.{name}.clusterings.{clustering} reads {path}, which is not "
+                        "there; write it with `python -m stages.features`, or leave the methods "
+                        "that use it out of grid.methods until then"
+                    )
+
+
 def fetch(config: "Config") -> None:
     """Have the sentence models of the grid here, so that the plan knows which they are."""
     from mmts.weights import sentence_model
@@ -75,20 +92,33 @@ def try_models(config: "Config", plan: "Plan", memory: Path) -> bool:
     Returns whether any was built, which brings weights that were not here.
     """
     import hashlib
+    import json
 
     known, done = remembered(memory), []
     for name in config.grid.datasets:
-        files = (f"{name}/{config.grid.methods[0]}/train.json", f"{name}/embed.json", "code/train")
-        text = "".join(plan.files[file] for file in files)
+        dataset = config.datasets[name]
+        cell = json.loads(plan.files[f"{name}/{config.grid.methods[0]}/train.json"])
+        train = cell["settings"].pop("train")
+        built_of = {key: cell["settings"][key] for key in ("towers", "model", "streams")}
+        built_of |= {key: train[key] for key in ("head", "learning_rates")}
+        behind = {key: cell[key] for key in ("weights", "packages", "kinds")}
+        forms = sorted({config.cells[name, method].matching for method in config.grid.methods})
+        others = (plan.files[file] for file in (f"{name}/embed.json", "code/train"))
+        text = f"{json.dumps([built_of, behind, forms])}{''.join(others)}"
         digest = hashlib.sha256(text.encode()).hexdigest()
-        towers, streams = config.datasets[name].towers, config.datasets[name].streams
+        towers, streams, model = dataset.towers, dataset.streams, dataset.model
         absent = '": "none"' in plan.files[f"{name}/embed.json"]
-        if digest not in known and (towers.given or absent or streams):
+        rates = dict(dataset.train.learning_rates)
+        if digest not in known and (towers.given or model.given or absent or streams or rates):
             from mmts.towers.ahead import bring_frozen, try_model
+            from mmts.training.groups import parameter_groups
 
             if absent:
                 bring_frozen(towers)
-            try_model(towers, config.datasets[name].train.head, streams)
+            for matching in forms:
+                built = try_model(towers, dataset.train.head, streams, model, bool(rates), matching)
+                if built is not None:
+                    parameter_groups(built, 0.0, rates)
             done.append(digest)
     if done:
         remember(memory, [*known, *done])

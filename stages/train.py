@@ -1,7 +1,7 @@
 """Stage `train`: a dataset and a method -> a trained model and its curves for each seed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ from stages.cli import run
 if TYPE_CHECKING:
     from mmts.kept import Kept
     from mmts.planned import Planned
-    from mmts.towers.two_tower import TwoTower
     from mmts.training.checkpoint import Checkpoints
     from mmts.training.loop import Trained
     from mmts.training.prepared import Prepared
@@ -33,7 +32,7 @@ def main(
         typer.Option(help="With --seed: a checkpoint; else the newest of the same settings."),
     ] = None,
 ) -> None:
-    """Train a two-tower model with each seed of the grid; look at the validation split alone.
+    """Train a model with each seed of the grid; look at the validation split alone.
 
     A seed that was finished before with the same plan, code and data is not trained again.
     """
@@ -144,6 +143,7 @@ def train_seed(
 
     from mmts.files import cache_folder
     from mmts.kinds.measure import Measure
+    from mmts.kinds.model import ModelOfSettings
     from mmts.kinds.stream import Stream
     from mmts.method import Method
     from mmts.settings.towers import Towers
@@ -163,6 +163,7 @@ def train_seed(
     how, towers = plan.settings("method", Method), plan.settings("towers", Towers)
     settings, data = plan.settings("train", Train), Path("data")
     streams = plan.settings("streams", dict[str, Stream])
+    kind = plan.settings("model", ModelOfSettings)
     stop = GracefulStop(begun=False)
     with ExitStack() as stack:
         world = stack.enter_context(joined(pick_device(settings.device)))
@@ -173,7 +174,7 @@ def train_seed(
         stop.listen()  # until this process ends: the time after the last step counts too
         ready = prepare(
             data, dataset, data / "shift" / dataset / method, how, towers, settings, seed, world,
-            streams,
+            streams, kind,
         )  # fmt: skip
         measure = plan.settings("measure", Measure)
         measure.check(ready.pairs.classes_of is not None)
@@ -214,7 +215,7 @@ def train_seed(
                 plan.check()
                 about = {"dataset": dataset, "method": method, "seed": seed, **how.numbers()}
                 about |= {"device": world.device.type, "facts": keeper.folder.name}
-                save(work, how, towers, settings, ready, trained, world.size, about)
+                save(work, how, towers, settings, kind, ready, trained, world.size, about)
         trained.stop_if_asked()
     if world.first:
         finish(
@@ -246,16 +247,17 @@ def finish(
 
 
 def save(
-    work: Path, how: Any, towers: Any, train: Any, ready: "Prepared", trained: "Trained",
-    processes: int, about: dict[str, Any],
+    work: Path, how: Any, towers: Any, train: Any, kind: Any, ready: "Prepared",
+    trained: "Trained", processes: int, about: dict[str, Any],
 ) -> None:  # fmt: skip
     """Write all that a training leaves, but its curves; `about` begins run.json."""
     from mmts.files import write_json
     from mmts.training.build import period
     from mmts.training.saved import save_model, save_state
 
-    model = cast("TwoTower", trained.model)
-    save_model(work, model, towers, train.head, ready.dims, ready.tokenizer, ready.pairs.beside)
+    save_model(
+        work, trained.model, towers, train.head, ready.dims, ready.tokenizer, ready.streams, kind
+    )
     terms = {f"term-{name}": term for name, (_, term) in ready.terms.items()}
     save_state(work, {"objective": ready.objective, "modulator": ready.modulator, **terms})
     write_json(work / "metrics.json", trained.metrics)

@@ -54,6 +54,9 @@ def write_video(
     size: tuple[int, int] = SIZE,
     times: Sequence[int] | None = None,
     audio: bool = False,
+    sound: NDArray[np.float32] | None = None,
+    sound_rate: int = 16_000,
+    sound_codec: str = "aac",
     options: dict[str, str] | None = None,
     frames: Sequence[NDArray[np.uint8]] | None = None,
     index_first: bool = False,
@@ -71,6 +74,9 @@ def write_video(
         size: width and height.
         times: presentation times in thousandths of a second, instead of an even rate.
         audio: put a silent second of sound before the video stream.
+        sound: samples from -1 to 1 from time 0, [samples] or [2, samples].
+        sound_rate: samples a second of it.
+        sound_codec: its name; pcm_s16le is exact, in mkv and avi.
         options: of the encoder.
         frames: pictures instead of numbers.
         index_first: put the index of an mp4 before the frames.
@@ -80,7 +86,9 @@ def write_video(
 
     flags = {"movflags": "faststart"} if index_first else {}
     with av.open(str(path), "w", options=flags) as container:
-        sound = container.add_stream("aac", rate=8000) if audio else None
+        if audio:
+            sound, sound_rate = np.zeros(8000, np.float32), 8000
+        heard = None if sound is None else _sound_stream(container, sound, sound_codec, sound_rate)
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -99,13 +107,32 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         if sound is not None:
-            silence: Any = av.AudioFrame.from_ndarray(
-                np.zeros((1, 8000), dtype=np.float32), format="fltp", layout="mono"
-            )
-            silence.sample_rate = 8000
-            container.mux(sound.encode(silence))
-            container.mux(sound.encode(None))
+            _mux_sound(container, heard, sound, sound_rate)
     return path
+
+
+def _sound_stream(container: Any, sound: NDArray[np.float32], codec: str, rate: int) -> Any:
+    return container.add_stream(codec, rate=rate, layout="stereo" if sound.ndim == 2 else "mono")
+
+
+def _mux_sound(container: Any, stream: Any, sound: NDArray[np.float32], rate: int) -> None:
+    """Encode [samples] or [2, samples] in frames of 1,024."""
+    import av
+
+    planes, layout = (sound, "stereo") if sound.ndim == 2 else (sound[None], "mono")
+    exact = stream.codec_context.name.startswith("pcm")
+    for start in range(0, planes.shape[1], 1024):
+        part = planes[:, start : start + 1024]
+        if exact:
+            packed = np.ascontiguousarray(np.rint(part.T * 32767).astype(np.int16).reshape(1, -1))
+            frame: Any = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+        else:
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(part, np.float32), format="fltp", layout=layout
+            )
+        frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def write_sound(path: Path) -> Path:

@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     packing,
     reading,
+    refining,
     report,
     step,
 )
@@ -228,6 +229,14 @@ def test_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert middle == 0 and -0.4 < low < -0.1 and 0.1 < high < 0.4
 
 
+def test_refining(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    started(refining, "--clips", 12, "--candidates", 3, "--json", path)
+    found = json.loads(path.read_text())
+    assert (found["clips"], found["candidates"]) == (12, 3) and found["seconds"] > 0
+    assert found["contexts_bytes"] == 12 * (8 * 5 + 256 + 70) * 32 * 4
+
+
 def test_a_fixed_temperature_and_mm_ts_are_what_they_are_called() -> None:
     pairs = step.made(64)
     tau = {form: step.modulator(form, 0.2)(10, pairs, None, None) for form in step.FORMS}
@@ -251,15 +260,15 @@ def test_the_gpu_command_where_there_is_none(
     started(gpu, "--tiny", "--device", "cpu", "--skip-compile", "--json", path)
     found = json.loads(path.read_text())
     checks = [bar for bar in found["bars"] if "against" in bar["what"]]
-    assert len(checks) == 16 and all(bar["met"] for bar in checks)
+    assert len(checks) == 18 and all(bar["met"] for bar in checks)
     assert [row["what"] for row in found["rows"]][2:] == list(gpu_runs.AUGMENTED)
     assert all(row["samples_per_second"] > 0 for row in found["rows"])
     printed = capsys.readouterr().out
-    assert all(bar["what"] in printed for bar in found["bars"]) and len(found["bars"]) == 20
+    assert all(bar["what"] in printed for bar in found["bars"]) and len(found["bars"]) == 24
 
 
 def test_help_imports_nothing_heavy() -> None:
-    names = "clustering, embedding, gpu, losses, memory, packing, reading, step"
+    names = "clustering, embedding, gpu, losses, memory, packing, reading, refining, step"
     code = f"import sys; from benchmarks import {names}; print('torch' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

@@ -107,7 +107,7 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
         (
             f"{TINY}.evaluate.rerank",
             "match",
-            "is 'match'; there is none yet: write a file in mmts/",
+            r"is 'match'; did you mean matching\? there are: matching",
         ),
         ("methods.base.clustering", "a b", "is 'a b'; it should be of letters, digi"),
         ("methods.base.clustering", {"relevancy": ["b", "b"]}, "twice"),
@@ -212,10 +212,10 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("vision", VIDEO | {"frozen": True, "weights": "x"}, ": frozen is true; features of clips"),
         ("vision", VIDEO | {"shape": {}, "weights": "x"}, ": shape is set; it belongs to `weights"),
         ("vision", PICTURES | {"shape": {}},
-         ".shape is not a setting of small_cnn, but of clip_vision, divided_vit, video_vit, vit"),
+         ".shape is not a setting of small_cnn, but of clip_vision, divided_vit, eva_clip, "),
         ("vision", VIDEO | {"name": "clip_frames"}, ": weights is random; clip_frames starts from"),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "drop_path": 0.1},
-         ".drop_path is not a setting of clip_frames, but of divided_vit, video_vit; there a"),
+         ".drop_path is not a setting of clip_frames, but of divided_vit, eva_clip, "),
         ("vision", VIDEO | {"name": "clip_frames", "weights": "x", "patch_dropout": 0.1},
          ".patch_dropout is not a setting of clip_frames, but of video_vit; there are: name, w"),
         ("vision", VIDEO | {"name": "divided_vit", "patch_dropout": 0.1},
@@ -241,7 +241,7 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("text", {"name": "small_transformer", "weights": "random", "frozen": False,
                   "tokenizer": "x"}, ".tokenizer is not a setting of small_transformer, but of "),
         ("text", {"name": "sentence", "weights": "x", "frozen": True, "shape": {}},
-         ".shape is not a setting of sentence, but of clip_text, distilbert; there are: "),
+         ".shape is not a setting of sentence, but of bert, clip_text, distilbert"),
         ("text", {"name": "sentence", "weights": "x", "frozen": True,
                   "gradient_checkpointing": True}, ".gradient_checkpointing is not a setting o"),
         ("vision", RESNET | {"weights": "x", "depth": 50}, ": depth is set; it belongs to `weigh"),
@@ -268,7 +268,7 @@ BERT = {"name": "distilbert", "weights": "random", "frozen": False, "pooling": "
         ("text", CLIP_TEXT | {"name": "open_clip", "model": "x"}, ".tokenizer is missing; add it"),
         ("text", CLIP_TEXT | {"name": "open_clip", "tokenizer": "y"}, ".model is missing; add it"),
         ("text", CLIP_TEXT | {"name": "open_clip", "model": "x", "tokenizer": "y", "shape": {}},
-         ".shape is not a setting of open_clip, but of clip_text, distilbert; there are: "),
+         ".shape is not a setting of open_clip, but of bert, clip_text, distilbert"),
         ("text", CLIP_TEXT | {"pooling": "cls"}, ".pooling is not a setting of clip_text, but of "),
         ("text", {"name": "small_transformer", "weights": "x", "frozen": False},
          ": a small_transformer starts from `weights: random` and `frozen: false`"),
@@ -544,7 +544,7 @@ def test_another_kind_replaces(tmp_path: Path) -> None:
     for own, wanted in (
         ({"bias": -4.0}, {"kind": "siglip", "bias": -4.0}),
         ("siglip", {"kind": "siglip", "bias": -3.0}),
-        ("info_nce", {"kind": "info_nce"}),
+        ("max_margin", {"kind": "max_margin"}),
     ):
         exception = {"methods.base.per_dataset": {"tiny": {"objective": own}}}
         assert cell(tmp_path, {**base, **exception}).objective.model_dump() == wanted
@@ -875,6 +875,15 @@ def test_the_recipes_of_the_paper(own: Any) -> None:
     assert {name: c.column for name, c in ek100.clusterings.items()} == {
         "default": "noun", "verb": "verb", "verb_noun": "verb_noun",
     }  # fmt: skip
+    youcook2 = own.datasets["youcook2"]
+    assert (youcook2.train.epochs, youcook2.train.batch_size, youcook2.train.schedule) == (
+        30, 64, "linear",
+    )  # fmt: skip
+    assert youcook2.train.learning_rates == (("vision.*", 5e-7),)
+    for method, low, high in (("vast_mmts", 0.03, 0.12), ("vast_margin_mmts", 0.0, 0.4)):
+        found = own.cell("youcook2", method)
+        half = found.alpha / 2
+        assert (found.shift_min - half, found.shift_max + half) == pytest.approx((low, high))
     trained = own.datasets["flickr8k_trained"]
     assert (
         list(trained.captions.sources) == ["flickr8k"] and trained.clusterings["default"].k == 200
@@ -882,13 +891,21 @@ def test_the_recipes_of_the_paper(own: Any) -> None:
 
 
 def test_every_cell_of_params_yaml_is_sound_or_known_not_to_be(own: Any) -> None:
-    """What needs the classes of EPIC-KITCHENS-100 is for it alone."""
+    """What needs the classes of EPIC-KITCHENS-100, or a model that matches, is for it alone."""
     verbs = {"max_margin_mmts_verb", "max_margin_mmts_verb_noun"}
-    others = set(own.datasets) - {"ek100"}
-    assert set(own.left_out) == {(name, method) for name in others for method in verbs}
+    methods = {method for _, method in (*own.cells, *own.left_out)}
+    matching = {method for method in methods if method.startswith("vast")}
+    lacking = {
+        **dict.fromkeys(own.datasets, verbs | matching),
+        "ek100": matching,
+        "youcook2": methods - matching,
+    }
+    wanted = {(name, method) for name, of in lacking.items() for method in of}
+    assert set(own.left_out) == wanted
     assert set(own.datasets) == {
-        "openmoji", "flickr8k", "flickr8k_trained", "my_pairs", "cc3m", "ek100",
+        "openmoji", "flickr8k", "flickr8k_trained", "my_pairs", "cc3m", "ek100", "youcook2",
     }  # fmt: skip
+    assert len(matching) == 10 and len(methods) == 33
 
 
 def test_an_own_dataset_takes_fifteen_lines() -> None:
@@ -906,3 +923,52 @@ def test_null_in_a_method_takes_away_the_number_of_the_dataset() -> None:
     tree = changed(PARAMS, {"methods.mmts.per_dataset": {"tiny": {"margin": {"fixed": None}}}})
     tree = changed(tree, {"datasets.tiny.margin.alpha": "auto", "datasets.tiny.margin.fixed": 0.3})
     assert resolved(tree).cell("tiny", "mmts").alpha == 0.2
+
+
+OMNI: dict[str, Any] = {
+    "train": {"head": False},
+    "model": {"kind": "omni", "weights": "random", "streams": ["vision"]},
+    "towers": {
+        "vision": {
+            "name": "eva_clip", "weights": "random", "shape": "tiny", "image_size": 32,
+            "clip_length": 2, "frozen": False,
+        },
+        "text": {"name": "bert", "weights": "random", "shape": "tiny", "frozen": False},
+    },
+}  # fmt: skip
+
+
+def test_a_term_that_needs_a_model_that_matches(tmp_path: Path) -> None:
+    terms = {"methods.base.terms": {"matching": 0.1}}
+    assert refusal(tmp_path, terms) == (
+        "methods.base.terms.matching asks the model to match, but datasets.tiny.model is "
+        "two_tower, which cannot; set it to another, such as omni, or leave out the term"
+    )
+    fine = {**terms, "methods.base.terms": {"matching": {"weight": 0.2}}}
+    assert cell(tmp_path, {**fine, **other(**OMNI)}, name="other").terms["matching"].weight == 0.2
+    parts = other(**{**OMNI, "train": {"head": False, "micro_batch_size": 4}})
+    assert refusal(tmp_path, {**terms, **parts}) == (
+        "methods.base.terms.matching asks the model to match, but "
+        "datasets.other.train.micro_batch_size is 4, and the gradient of a match does not go in "
+        "parts; set it to null"
+    )
+    margin = {**terms, **other(**OMNI), "methods.base.objective": "max_margin"}
+    assert "terms.matching.tau is null, for the temperature of the method, but the obj" in refusal(
+        tmp_path, margin
+    )
+
+
+def test_learning_rates_of_parts(tmp_path: Path) -> None:
+    rates = {"vision.b*": 1, "vision.*": 5e-7}
+    train = dataset(tmp_path, {f"{TINY}.train.learning_rates": rates}).train
+    assert train.learning_rates == (("vision.b*", 1.0), ("vision.*", 5e-7))
+    assert dataset(tmp_path, {}).train.learning_rates == ()
+    for given, said in (
+        ({"vision.*": 0}, ": vision.* is 0; a learning rate is a number above 0"),
+        ({"vision.*": True}, ": vision.* is True; a learning rate is a number above 0"),
+        ({"vision.*": "fast"}, ": vision.* is 'fast'; a learning rate is a number above 0"),
+        (1e-3, " is 0.001; write a mapping of names' patterns to learning rates"),
+        (["vision.*"], " is ['vision.*']; write a mapping of names' patterns to learning rates"),
+    ):
+        line = refusal(tmp_path, {f"{TINY}.train.learning_rates": given})
+        assert line == f"{TINY}.train.learning_rates{said}"

@@ -167,11 +167,12 @@ def test_two_measures_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.long
-def test_the_plan_tells_it(tmp_path: Path) -> None:
+def test_the_plan_tells_it(tmp_path: Path, warm_commands: Path) -> None:
     project = tiny(tmp_path / "p", "reciprocal_rank", methods=["info_nce"], seeds=[0])
+    project.use(warm_commands)
     path = project.folder / "mmts/kinds/measure/reciprocal_rank.py"
     text = path.read_text(encoding="utf-8")
-    plan = "python -m stages.plan"
+    plan = "rm -rf mmts/kinds/measure/__pycache__; python -m stages.plan"  # edits of one second
     for fact, wrong, line in (
         ('first = "MRR/avg"', 'first = "MRR"', "first is MRR, which is none; did you mean"),
         ('validated = {"MRR": "MRR/avg"}', 'validated = {"MRR": "MR"}', "validated has MR, which"),

@@ -46,7 +46,9 @@ def test_a_name_is_short_for_its_kind() -> None:
     assert made(clustering="a") == made(clustering={"shift": "a"})
     siglip = made(objective={"kind": "siglip", "bias": -5.0}, modulator={"kind": "learnable"})
     assert siglip.objective.model_dump() == {"kind": "siglip", "bias": -5.0}
-    assert siglip.modulator.model_dump() == {"kind": "learnable", "scale_max": 100.0}
+    assert siglip.modulator.model_dump() == {
+        "kind": "learnable", "scale_max": 100.0, "parameter": "log",
+    }  # fmt: skip
 
 
 def test_the_numbers_of_a_record() -> None:

@@ -65,6 +65,7 @@ def test_they_were_found() -> None:
     found = {name: len(experiments(name)) for name in PAGES}
     assert {n: k for n, k in found.items() if k} == {
         "README.md": 3, "cc3m.md": 3, "ek100.md": 3, "own-pairs.md": 3, "params.md": 2,
+        "youcook2.md": 6,
     }  # fmt: skip
 
 
@@ -146,7 +147,7 @@ def test_every_setting_is_explained_somewhere() -> None:
     listed = re.findall(r"^### `([\w.]+)`", described(), re.MULTILINE)
     assert {"grid", "methods.NAME", "datasets.NAME.train", "report", "datasets.NAME.pack",
             "datasets.NAME.captions.sources.NAME.split"} <= set(listed)  # fmt: skip
-    for name in ("ema_decay", "update_every", "class_columns", "floor", "tsne_points"):
+    for name in ("ema_decay", "update_every", "class_columns", "rho", "tsne_points"):
         assert described().count(f"\n| `{name}` ") == 1
     assert "| `workers` † | `0` |" in described()
 

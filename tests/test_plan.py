@@ -30,6 +30,7 @@ from mmts.settings.base import NO_RESULT, Settings
 from mmts.settings.prepared import Pack
 from mmts.settings.training import Evaluate, Stream, Train
 from tests.making import PARAMS, changed, write_params
+from tests.test_model_kinds import changes as omni
 
 ROOT = Path(__file__).parent.parent
 TINY = "datasets.tiny"
@@ -128,7 +129,7 @@ def test_its_files(made: Made) -> None:
     assert set(train["kinds"]) == {
         "mmts.kinds.objective.max_margin", "mmts.kinds.modulator.scheduled",
         "mmts.kinds.schedule.cosine",
-        "mmts.kinds.measure.recall",
+        "mmts.kinds.measure.recall", "mmts.kinds.model.two_tower",
     }  # fmt: skip
     shift = json.loads(files["tiny/shift.json"])
     assert set(shift["kinds"]) == {"mmts.kinds.shift.linear"}
@@ -252,6 +253,27 @@ def test_what_a_setting_changes(made: Made, changes: dict[str, Any], wanted: set
     old, new = made().files, made(changes).files
     found = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
     assert found - {"run/params.json"} == wanted
+
+
+def test_how_a_stream_is_read_packs_nothing_anew(made: Made) -> None:
+    stream = {"kind": "text", "column": "said", "max_tokens": 70}
+    whole = omni(model={"kind": "omni", "weights": "random", "streams": ["subtitle"]})
+    old = made({**whole, f"{TINY}.streams": {"subtitle": stream}}).files
+    for change, wanted in (
+        ({"max_tokens": 20}, cells("train")),
+        ({"column": "other"}, {"tiny/pack.json", *cells("train")}),
+    ):
+        new = made({**whole, f"{TINY}.streams": {"subtitle": stream | change}}).files
+        found = {name for name in old if old[name] != new[name]}
+        assert found - {"run/params.json"} == wanted
+
+
+def test_a_vision_tower_that_the_model_does_not_read_is_not_run(made: Made) -> None:
+    model = {"kind": "omni", "weights": "random", "streams": ["subtitle"]}
+    small_cnn = PARAMS["datasets"]["tiny"]["towers"]["vision"]
+    files = made({**omni(model=model), f"{TINY}.towers.vision": small_cnn}).files
+    assert json.loads(files["tiny/embed.json"])["settings"]["vision"] is None
+    assert json.loads(made({}).files["tiny/embed.json"])["settings"]["vision"] is not None
 
 
 def test_workers_decide_where_shards_are_streamed(made: Made) -> None:
@@ -651,7 +673,9 @@ def test_an_edit_of_a_kind_changes_what_names_it(copy: Copy, file: str, wanted: 
 def test_a_validator_counts(copy: Copy) -> None:
     copy.edit("mmts/settings/training.py", "if low > high:", "if low >= high:")
     found = decides(copy.plan())
-    assert "code/train" in found and all(name.startswith("code/") for name in found)
+    models = ("train.json", "evaluate.json")  # name the digest of the model, which takes a head
+    assert "code/train" in found
+    assert all(name.startswith("code/") or name.endswith(models) for name in found)
 
 
 def test_the_code_of_a_stage(cache: Path) -> None:
@@ -706,7 +730,7 @@ def test_a_template_is_part_of_what_the_report_runs(tmp_path: Path) -> None:
 
 def test_defaults_of_settings_that_a_stage_makes_count(tmp_path: Path) -> None:
     for file, old, new, counts in (
-        ("settings/shapes", b"width: Width = 768", b"width: Width = 1024", True),
+        ("settings/shapes", b"width: Width = 1408", b"width: Width = 1024", True),
         (
             "kinds/vision/video_vit",
             b"patch_dropout: Share = 0.0",

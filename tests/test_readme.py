@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.faults import mounts
+from tests.faults.watching import watch_all
 from tests.pipeline.project import ROOT, Project, commit, copy_project, only, write_pairs
 
 pytestmark = pytest.mark.long
@@ -50,8 +55,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_every_command_runs_in_order(clone: Project, warm_commands: Path) -> None:
-    """The pipeline as a newcomer runs it; what follows in forks, which start at once."""
+@contextmanager
+def no_network(project: Project, folder: Path) -> Iterator[None]:
+    """What the project runs has no network, and asks for none."""
+    connections, path = folder / "connections", project.env.get("PYTHONPATH", "")
+    watch_all(folder, connections)
+    project.before, project.env["PYTHONPATH"] = mounts.no_network, f"{folder}{os.pathsep}{path}"
+    yield
+    project.before, project.env["PYTHONPATH"] = None, path
+    assert not connections.exists(), connections.read_text()
+
+
+def test_every_command_runs_in_order(clone: Project, warm_commands: Path, tmp_path: Path) -> None:
+    """The pipeline as a newcomer runs it, without a network; what follows in forks, at once."""
     ran = commands()
     assert ran[0] == "make repro" and "make test" in ran and len(ran) >= 8
     for command in ran:
@@ -59,11 +75,13 @@ def test_every_command_runs_in_order(clone: Project, warm_commands: Path) -> Non
         # recipe is looked at.
         made = command.replace("make test", "make --dry-run test")
         before = (clone.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
-        output = clone.run(re.sub(r"^make", f"make -o {INSTALLED}", made))
+        first = command == "make repro"
+        with no_network(clone, tmp_path) if first else nullcontext():
+            output = clone.run(re.sub(r"^make", f"make -o {INSTALLED}", made))
         if "-S datasets" in command:  # a number
             after = (clone.folder / "params.yaml").read_text(encoding="utf-8").splitlines()
             assert sum(old != new for old, new in zip(before, after, strict=True)) == 1, command
-        if command == "make repro":
+        if first:
             page = (clone.folder / "results/index.html").read_text(encoding="utf-8")
             assert "info_nce_mmts" in page and "CC BY-SA 4.0" in page
             clone.use(warm_commands)

@@ -8,7 +8,7 @@ import pickle
 import re
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -376,6 +376,18 @@ def test_a_value_that_cannot_be_packed_names_its_item(tmp_path: Path) -> None:
         match=f"^{name} of source s: stream readings cannot be packed of its readings .*; mend it$",
     ):
         write_shards(tmp_path / "out", found, SIZES, Pack(shard_size=5), STREAMS)
+
+
+class Required(Numbers):
+    """Its `length` has no default, so that `pack`, which does not get it, could not be planned."""
+
+    length: int
+    not_packed: ClassVar[frozenset[str]] = frozenset({"length"})
+
+
+def test_settings_that_are_not_packed_have_a_default() -> None:
+    with pytest.raises(ValueError, match="not_packed names length; name settings with a default"):
+        Required(length=3)
 
 
 class Odd(Numbers):

@@ -191,6 +191,20 @@ def test_colours_survive(tmp_path: Path) -> None:
     assert np.abs(found.mean(axis=(1, 2)) - np.array(colours)).max() < 12
 
 
+def test_a_stop_of_infinity_is_the_end(long_gop: Path, tmp_path: Path) -> None:
+    found = every(long_gop, [(0, math.inf), (5, 6), (5.5, math.inf)])
+    assert [numbers(found[n]) for n in range(3)] == [
+        expected(0, 6),
+        expected(5, 6),
+        expected(5.5, 6),
+    ]
+    whole = write_video(tmp_path / "whole.mp4", range(100), gop=5, index_first=True).read_bytes()
+    short = tmp_path / "short.mp4"
+    short.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"short\.mp4 is (cut short|damaged)"):
+        cut(short, 0, math.inf, short_side=64)
+
+
 @pytest.mark.parametrize(
     ("start", "stop", "said"),
     [
@@ -198,7 +212,7 @@ def test_colours_survive(tmp_path: Path) -> None:
         (2.0, 1.0, "start 2.0 s, stop 1.0 s"),
         (-0.1, 1.0, "start -0.1 s"),
         (0.0, math.nan, "stop nan s"),
-        (0.0, math.inf, "stop inf s"),
+        (math.inf, math.inf, "start inf s, stop inf s"),
         (5.0, 6.05, r"stop 6\.050 s is past the end of the video at 6\.000 s"),
         (5.0, 1e6, r"stop 1000000\.000 s is past the end of the video at 6\.000 s"),
         (6.0, 6.5, r"start 6\.000 s is past the end of the video at 6\.000 s"),

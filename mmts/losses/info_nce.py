@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmts.losses import _formed
-from mmts.losses._check import Tau, both_directions, check_pairs, sum_type
+from mmts.losses._check import Tau, both_directions, check_pairs, check_positives, sum_type
 from mmts.losses._formed import Formed, Wanted
 from mmts.losses._index import Index
 from mmts.losses._similarity import MASKED, other_positives, similarities
-from mmts.losses.ranks import Ranks
+from mmts.losses._smoothing import above_mean, above_mean_of_ranks, check_smoothing
+from mmts.losses.ranks import Ranks, add_with_gradient
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -30,6 +31,8 @@ def info_nce(
     positives: Tensor | None = None,
     group: ProcessGroup | None = None,
     block_rows: int | None = None,
+    label_smoothing: float = 0.0,
+    anchors_only: bool = False,
 ) -> Tensor:
     """Mean of the two InfoNCE losses, vision to text and text to vision (Eq. 10-12).
 
@@ -48,27 +51,45 @@ def info_nce(
             `mmts.losses.ranks`; each rank computes its own rows, and returns the global loss.
         block_rows: rows of similarities in memory at a time; None chooses, and takes a small batch
             as one N x N matrix.
+        label_smoothing: share of the target that goes to all pairs of the anchor's softmax alike,
+            as in `torch.nn.functional.cross_entropy`.
+        anchors_only: whether the rows that an anchor is compared with get no gradient, as in the
+            training of VAST (arXiv 2305.18500); takes n x N similarities at once.
 
     Returns:
         A scalar in the type that the similarities are summed in (float32 at least).
 
     Raises:
         InputError: shapes that do not fit, rows that are not unit, a tau that is not > 0 (values
-            are looked at on the CPU only, and not under torch.compile).
+            are looked at on the CPU only, and not under torch.compile), a label_smoothing outside
+            of [0, 1).
     """
     check_pairs(vision, text, alone=group is None)
     tau_v2t, tau_t2v = both_directions(tau, vision, "tau", "> 0")
+    check_smoothing(label_smoothing)
+    if anchors_only:
+        of_anchors = _of_anchors if group is None else _of_anchors_of_ranks
+        return of_anchors(vision, text, tau_v2t, tau_t2v, positives, group, label_smoothing)
     if block_rows is None and group is None and len(vision) <= DENSE:
-        return _dense(vision, text, tau_v2t, tau_t2v, positives)
-    return _blockwise(vision, text, tau_v2t, tau_t2v, positives, group, block_rows)
+        loss = _dense(vision, text, tau_v2t, tau_t2v, positives)
+    else:
+        loss = _blockwise(vision, text, tau_v2t, tau_t2v, positives, group, block_rows)
+    if label_smoothing:
+        more = above_mean if group is None else above_mean_of_ranks
+        loss = loss + label_smoothing * more(vision, text, tau_v2t, tau_t2v, positives, group)
+    return loss
 
 
 class InfoNCE(nn.Module):
     """`info_nce` as a module, for trainers that want one."""
 
-    def __init__(self, *, group: ProcessGroup | None = None, block_rows: int | None = None) -> None:
+    def __init__(
+        self, *, group: ProcessGroup | None = None, block_rows: int | None = None,
+        label_smoothing: float = 0.0, anchors_only: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.group, self.block_rows = group, block_rows
+        self.label_smoothing, self.anchors_only = label_smoothing, anchors_only
 
     def forward(
         self,
@@ -83,6 +104,7 @@ class InfoNCE(nn.Module):
         return info_nce(
             vision, text, tau, index=index, positives=positives,
             group=self.group, block_rows=self.block_rows,
+            label_smoothing=self.label_smoothing, anchors_only=self.anchors_only,
         )  # fmt: skip
 
 
@@ -97,6 +119,41 @@ def _dense(
     v2t = F.cross_entropy(s / tau_v2t[:, None], target)
     t2v = F.cross_entropy(s.T / tau_t2v[:, None], target)
     return (v2t + t2v) / 2
+
+
+def _of_anchors(
+    vision: Tensor, text: Tensor, tau_v2t: Tensor, tau_t2v: Tensor, positives: Tensor | None,
+    group: ProcessGroup | None, label_smoothing: float,
+) -> Tensor:  # fmt: skip
+    """The n x N form of each direction, where the other side is a constant."""
+    ranks, own = Ranks.of(group, vision), len(vision)
+    everyone = ranks.size * own
+    mine = slice(ranks.first, ranks.first + own)
+    target = torch.arange(everyone, device=vision.device)[mine]
+    whole = None
+    if positives is not None:
+        check_positives(positives, (own, everyone))
+        whole = ranks.gather(positives.to(torch.uint8)).bool().fill_diagonal_(False)
+    total = torch.zeros((), dtype=sum_type(vision), device=vision.device)
+    for anchor, other, tau, of_anchor in (
+        (vision, text, tau_v2t, None if whole is None else whole[mine]),
+        (text, vision, tau_t2v, None if whole is None else whole.T[mine]),
+    ):
+        s = similarities(anchor, ranks.gather(other.detach()))
+        pair, sums = s[:, mine].diagonal(), s.sum(1)
+        counted: Tensor | int = everyone
+        if of_anchor is not None:
+            sums = s.masked_fill(of_anchor, 0.0).sum(1)
+            counted = everyone - of_anchor.sum(1)
+            s = s.masked_fill(of_anchor, MASKED)
+        total = total + F.cross_entropy(s / tau[:, None], target, reduction="sum")
+        total = total + label_smoothing * ((pair - sums / counted) / tau).sum()
+    return add_with_gradient(total, group) / (2 * everyone)
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _of_anchors_of_ranks(*arguments: Any) -> Tensor:
+    return _of_anchors(*arguments)
 
 
 def _form(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mmts.kinds.measure import MeasureKind
 from mmts.kinds.modulator import MODULATORS, ModulatorKind
-from mmts.kinds.objective import quantity
+from mmts.kinds.objective import OBJECTIVES, quantity
 from mmts.kinds.rerank import RerankKind
 from mmts.kinds.schedule import SCHEDULES, ScheduleKind
 from mmts.kinds.shift import SHIFTS, ShiftKind
@@ -37,6 +37,16 @@ class Source:
     """Pictures that were joined to an earlier one with the same bytes."""
     uncaptioned: Mapping[str, int] = field(default_factory=dict)
     """How many images of each split the source lists without a caption."""
+    official: Mapping[str, int] = field(default_factory=dict)
+    """Media items of each split of the published dataset, where the source knows them."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """Items of a split that lack a stream: how many, and the first of them."""
+
+    items: int
+    first: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -71,11 +81,19 @@ class Cell:
     """What metrics and queries under `rerank/` were scored by."""
     streams: Mapping[str, str] = field(default_factory=dict)
     """The kind of each stream beside the pictures or clips, by name."""
+    sees: bool = True
+    """Whether it reads the pictures or clips themselves."""
 
     @property
     def objective(self) -> str:
         """The objective the model was trained with, such as info_nce."""
         return str(self.run["objective"])
+
+    @property
+    def objective_words(self) -> str:
+        """What the page says of the objective's numbers; empty for nothing."""
+        numbers = self.run.get("objective_numbers", {})
+        return str(OBJECTIVES.validated({"kind": self.objective, **numbers}).words)
 
     @property
     def terms(self) -> dict[str, float]:
@@ -148,6 +166,10 @@ class Dataset:
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
+    packed: Mapping[str, int] = field(default_factory=dict)
+    """Media items of each split in the shards."""
+    empty: Mapping[str, Mapping[str, Lacking]] = field(default_factory=dict)
+    """Items without a stream, by stream and split."""
     reranked: str = ""
     """Of a dataset after re-ranking, what it was re-ranked by, in words."""
 
@@ -175,6 +197,13 @@ class Dataset:
     def test_sources(self) -> tuple[str, ...]:
         """The sources the models were evaluated on, in the order of metrics.json."""
         return tuple(self.of(self.methods[0])[0].metrics)
+
+    def smaller_gallery(self, source: str) -> str:
+        """Return what stands beside the numbers of a test on fewer items than the official ones."""
+        official = {one.name: one.official for one in self.sources}[source].get("test", 0)
+        queries = self.of(self.methods[0])[0].queries
+        items = queries.loc[queries["source"] == source, "sample_id"].nunique()
+        return f"gallery of {items:,} of {official:,} test items" if items < official else ""
 
     def of(self, method: str) -> list[Cell]:
         """The method's cells, one a seed."""

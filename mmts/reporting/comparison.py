@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
 from mmts.kinds.objective import label as label_of
 from mmts.reporting.cells import Cell, Clustering, Dataset
-from mmts.reporting.comparison_notes import how_measured
+from mmts.reporting.comparison_notes import further_notes, how_measured
 from mmts.reporting.misprints import misprints
-from mmts.reporting.published import EXPERIMENTS, Experiment, PublishedTable, Recipe
+from mmts.reporting.paper import Experiment, Group, PublishedTable, Recipe
+from mmts.reporting.published import EXPERIMENTS
 from mmts.reporting.tables import Entry, entry, setting
 from mmts.reporting.words import COLUMN_NAMES
 
@@ -55,8 +56,9 @@ def paper_tables(dataset: Dataset) -> tuple[PaperTable, ...]:
         tests = _tests(dataset, experiment)
         if tests:
             first, *others = (_table(dataset, experiment, tests, t) for t in experiment.tables)
-            note = how_measured(dataset, experiment, tests)
-            found += [replace(first, notes=(*first.notes, note)), *others]
+            how = how_measured(dataset, experiment, tests)
+            notes = (*first.notes, how, *further_notes(dataset, experiment))
+            found += [replace(first, notes=notes), *others]
     return tuple(found)
 
 
@@ -74,25 +76,51 @@ def _tests(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
     return found
 
 
-def method_of(dataset: Dataset, recipe: Recipe) -> str:
-    """The first method of the grid that is trained by the recipe, or an empty string."""
-    found = (m for m in dataset.methods if _fits(dataset.of(m)[0], dataset.clusterings, recipe))
+def method_of(dataset: Dataset, recipe: Recipe, streams: Sequence[str] = ()) -> str:
+    """The first method of the grid that is trained by the recipe, or an empty string.
+
+    Its models may read `streams` beside pictures or clips, and no others.
+    """
+    found = (
+        method
+        for method in dataset.methods
+        for cell in dataset.of(method)[:1]
+        if set(cell.streams) <= set(streams)
+        and _loss_fits(cell, recipe)
+        and _tau_fits(cell, dataset.clusterings, recipe)
+    )
     return next(found, "")
 
 
-def _fits(cell: Cell, clusterings: Mapping[str, Clustering], recipe: Recipe) -> bool:
-    schedule, shift, used = cell.schedule, cell.shift, cell.run["clustering"]
-    if cell.modulator.learned or used["relevancy"] or cell.terms or cell.streams:
-        return False
-    if cell.objective != recipe.objective:
+def _loss_fits(cell: Cell, recipe: Recipe) -> bool:
+    """Whether the loss is the recipe's, whatever its tau; VAST's has gradients to anchors alone."""
+    numbers = cell.run.get("objective_numbers", {})
+    return (
+        cell.objective == recipe.objective
+        and not cell.run["clustering"]["relevancy"]
+        and tuple(cell.terms.items()) == recipe.terms
+        and numbers.get("label_smoothing", 0.0) == recipe.smoothing
+        and (bool(recipe.terms) or not numbers.get("anchors_only", False))
+    )
+
+
+def _tau_fits(cell: Cell, clusterings: Mapping[str, Clustering], recipe: Recipe) -> bool:
+    schedule, shift = cell.schedule, cell.shift
+    if cell.run["modulator"] != ("learnable" if recipe.learned else "scheduled"):
         return False
     if (schedule is not None, shift is not None) != (recipe.ts, recipe.ics):
         return False
     if schedule is not None and not schedule.paper:
         return False
-    of = clusterings.get(used["shift"])
-    same = of is not None and of.published and of.column == recipe.column
+    of = clusterings.get(cell.run["clustering"]["shift"])
+    same = of is not None and of.column == recipe.column and _made_alike(of, recipe)
     return shift is None or (shift.paper and same)
+
+
+def _made_alike(clustering: Clustering, recipe: Recipe) -> bool:
+    if not recipe.clusters:
+        return clustering.published
+    return clustering.label == f"K-Means of {recipe.clusters}"
 
 
 def _table(
@@ -100,6 +128,7 @@ def _table(
 ) -> PaperTable:
     rows: list[PaperRow] = []
     notes: list[str] = []
+    columns = experiment.columns(table)
     backbones = any(row.backbone for row in table.rows)
     for row in table.rows:
         marks = [""] * len(row.numbers)
@@ -109,19 +138,19 @@ def _table(
         numbers = tuple(Entry(number, None) for number in row.numbers)
         rows.append(PaperRow(row.label, row.backbone, "published", "", numbers, tuple(marks)))
         if row.recipe is not None:
-            method, backbone = method_of(dataset, row.recipe), bool(row.backbone)
-            numbers = tuple(_entries(dataset, experiment, tests, method))
+            method = method_of(dataset, row.recipe, experiment.streams)
+            backbone, numbers = bool(row.backbone), tuple(_entries(dataset, columns, tests, method))
             rows.append(_measured(dataset, told(row.recipe), method, numbers, backbone))
     shown = {row.method for row in rows}
     for method in dataset.methods if experiment.further else ():
         if method not in shown:
             label = f"{label_of(dataset.objective(method))}, {setting(dataset, method)}"
-            numbers = tuple(_entries(dataset, experiment, tests, method))
+            numbers = tuple(_entries(dataset, columns, tests, method))
             measured = _measured(dataset, label, method, numbers, backbones)
             rows.append(replace(measured, further=True))
-    groups = tuple((group.title, group.labels) for group in experiment.groups)
+    groups = tuple((group.title, group.labels) for group in columns)
     title = f"Table {table.number} of the paper: {table.title}"
-    return PaperTable(title, groups, backbones, tuple(rows), tuple(notes))
+    return PaperTable(title, groups, backbones, tuple(rows), (*notes, *table.notes))
 
 
 def _measured(
@@ -132,10 +161,10 @@ def _measured(
 
 
 def _entries(
-    dataset: Dataset, experiment: Experiment, tests: Mapping[str, str], method: str
+    dataset: Dataset, columns: Sequence[Group], tests: Mapping[str, str], method: str
 ) -> Iterator[Entry]:
     """The numbers of a method in the columns; dashes without a method or a test source."""
-    for group in experiment.groups:
+    for group in columns:
         for keys in group.keys:
             known = bool(method) and group.kind in tests
             values = [dataset.percents(method, tests[group.kind], key) for key in keys if known]
@@ -145,5 +174,7 @@ def _entries(
 def told(recipe: Recipe) -> str:
     """A recipe in words: `max-margin, TS & ICS by noun`."""
     parts = " & ".join(name for name, on in (("TS", recipe.ts), ("ICS", recipe.ics)) if on)
-    by = COLUMN_NAMES.get(recipe.column, recipe.column) or "cluster of K-Means"
-    return f"{label_of(recipe.objective)}, {parts or 'baseline'}{f' by {by}' * recipe.ics}"
+    named = COLUMN_NAMES.get(recipe.column, recipe.column) or "cluster of K-Means"
+    by = f"cluster of {recipe.clusters}" if recipe.clusters else named
+    plain = "learned temperature" if recipe.learned else "baseline"
+    return f"{label_of(recipe.objective)}, {parts or plain}{f' by {by}' * recipe.ics}"

@@ -18,6 +18,7 @@ from pydantic import (
 from mmts.errors import InputError
 from mmts.files import read_json
 from mmts.kinds.measure import Measure
+from mmts.kinds.model import VISION
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.objective import OBJECTIVES
 from mmts.kinds.rerank import Rerank
@@ -59,6 +60,7 @@ class Run(Facts):
     """run.json of a training."""
 
     objective: Annotated[str, _known(OBJECTIVES)]
+    objective_numbers: dict[str, Any] = Field(default_factory=dict)
     modulator: Annotated[str, _known(MODULATORS)]
     alpha: Tau
     schedule: Schedule
@@ -77,6 +79,14 @@ class Run(Facts):
             raise ValueError("alpha is not 0, but there is no schedule or no period")
         return self
 
+    @model_validator(mode="after")
+    def _of_the_objective(self) -> Run:
+        try:
+            OBJECTIVES.validated({"kind": self.objective, **self.objective_numbers})
+        except ValidationError:
+            raise ValueError(f"objective_numbers are none of {self.objective}") from None
+        return self
+
 
 class _Tower(Facts):
     name: str
@@ -90,9 +100,14 @@ class _Stream(Facts):
     kind: Annotated[str, _known(STREAMS)]
 
 
+class _Kind(Facts):
+    streams: list[str] = [VISION]
+
+
 class Model(Facts):
     """model.json of a training."""
 
+    model: _Kind = _Kind()
     towers: _Towers
     streams: dict[Name, _Stream] = {}
 
@@ -120,6 +135,7 @@ class _Source(Facts):
     coverage: dict[str, _Coverage] = {}
     merged: Rows = 0
     uncaptioned: dict[str, Rows] = {}
+    official: dict[str, Rows] = {}
 
 
 class _Repeat(Facts):
@@ -142,10 +158,17 @@ class _Clips(Facts):
     lost: Count = 0
 
 
+class _Empty(Facts):
+    items: Rows
+    first: Annotated[list[str], Field(min_length=1)]
+
+
 class Manifest(Facts):
     """manifest.json of the shards, the part that the shards' own reader does not check."""
 
     clips: _Clips = _Clips()
+    samples: dict[str, Rows] = {}
+    empty: dict[str, dict[str, _Empty]] = {}
 
 
 class Clustering(Facts):

@@ -51,7 +51,7 @@ def map_figure(dataset: Dataset, *, points: int, perplexity: float, seed: int) -
         wanted = [_dense_middle(places[ids == cluster]) for cluster in top]
         boxes = label_places(places, wanted, [names[cluster] for cluster in top])
         for box, cluster, colour in zip(boxes, top, _COLOURS, strict=False):
-            _label(axes, box.middle, names[cluster], colour)
+            _label(axes, _inside(axes, box.middle, names[cluster]), names[cluster], colour)
         headline(figure, f"{dataset.name}: training captions on a t-SNE map")
         data = png(figure)
     caption = (
@@ -109,6 +109,13 @@ def _dense_middle(places: np.ndarray) -> np.ndarray:
     distances = np.linalg.norm(some[:, None] - some[None], axis=2).sum(axis=1)
     middle: np.ndarray = some[int(np.argmin(distances))]
     return middle
+
+
+def _inside(axes: Axes, place: np.ndarray, text: str) -> np.ndarray:
+    """The middle of a text that does not reach over the left or right end of the axes."""
+    low, high = axes.get_xlim()
+    half = min(0.0039 * len(text), 0.5) * (high - low)
+    return np.array([np.clip(place[0], low + half, high - half), place[1]])
 
 
 def _label(axes: Axes, place: np.ndarray, text: str, colour: str) -> None:

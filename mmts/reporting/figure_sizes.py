@@ -14,7 +14,7 @@ _SHADES = {"head": "#08519c", "medium": "#4292c6", "tail": "#9ecae1"}
 
 
 def sizes_figure(dataset: Dataset) -> Figure:
-    """Training captions of each cluster, from the largest to the smallest (Fig. 5 and 8)."""
+    """Training captions of each cluster, from the largest to the smallest (Fig. 5, 8, 10)."""
     from matplotlib.patches import Patch
 
     sizes = cluster_sizes(dataset)
@@ -37,6 +37,7 @@ def sizes_figure(dataset: Dataset) -> Figure:
             handles.append(Patch(color=shade, label=text))
         axes.set(xlim=(0.5, edges[-1]), ylim=(0, counts[0] * 1.04))
         axes.tick_params(length=0)
+        axes.locator_params(axis="x", integer=True)
         square = {"handlelength": 1.0, "handleheight": 1.0}
         figure.legend(handles=handles, ncols=3, loc="outside lower left", **square)
         axes.set(xlabel="cluster, sorted by size", ylabel="training captions")

@@ -43,7 +43,7 @@ def tau_figure(dataset: Dataset) -> Figure:
             axes[0].set_ylim(0, top * 1.06)
         lines = {str(line.get_label()): line for panel in grid.flat for line in panel.lines}
         entries = list(lines.values())
-        figure.legend(handles=entries, ncols=int(width // 1.5), loc="outside lower left")
+        figure.legend(handles=entries, ncols=int(width // 1.8), loc="outside lower left")
         quantities = dict.fromkeys(dataset.quantity(method) for method in dataset.methods)
         headline(figure, f"{dataset.name}: {' and '.join(quantities)} over the training")
         data = png(figure)

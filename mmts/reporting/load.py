@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from mmts.errors import InputError
 from mmts.files import artifact
 from mmts.kinds.measure import MEASURES
+from mmts.kinds.model import VISION
 from mmts.kinds.modulator import MODULATORS
 from mmts.kinds.rerank import RERANKS
 from mmts.reporting import facts
-from mmts.reporting.cells import RERANK, Cell, Clustering, Dataset, Source
+from mmts.reporting.cells import RERANK, Cell, Clustering, Dataset, Lacking, Source
 from mmts.reporting.facts import (
     REMEDY,
     Judges,
@@ -53,7 +54,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         Source(
             source, about["kind"], about["publishable"], about.get("credit") or "",
             about.get("coverage", {}), about.get("merged", 0),
-            about.get("uncaptioned", {}),
+            about.get("uncaptioned", {}), about.get("official", {}),
         )
         for source, about in summary["sources"].items()
     )  # fmt: skip
@@ -62,6 +63,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         lost = min(used - summary["sources"].keys())
         raise InputError(f"{path} has no source {lost}, which captions or cells are of; {REMEDY}")
     clusterings = _clusterings(data / "cluster" / name)
+    manifest = read_facts(data / "shards" / name / "manifest.json", Manifest)
     return Dataset(
         name=name,
         sources=sources,
@@ -75,9 +77,14 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         },
         clusterings=clusterings,
         class_sizes=_class_sizes(data / "cluster" / name, clusterings),
-        unused=_unused(summary, read_facts(data / "shards" / name / "manifest.json", Manifest)),
+        unused=_unused(summary, manifest),
         cells=cells,
         repeats=summary.get("repeats", ()),
+        packed=manifest.get("samples", {}),
+        empty={
+            stream: {split: Lacking(of["items"], of["first"]) for split, of in splits.items()}
+            for stream, splits in manifest.get("empty", {}).items()
+        },
         plans={
             m: path.read_bytes()
             for m in methods
@@ -199,4 +206,5 @@ def _cell(data: Path, name: str, method: str, seed: int) -> Cell:
         measure=measure,
         rerank=rerank,
         streams={name: of["kind"] for name, of in model.get("streams", {}).items()},
+        sees=VISION in model.get("model", {}).get("streams", [VISION]),
     )

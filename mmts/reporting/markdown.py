@@ -79,7 +79,7 @@ def _paper(table: PaperTable) -> list[str]:
         name = f"{row.label} ({row.method})" if row.method else row.label
         about = [name, row.kind] + ([row.backbone or "–"] if backbone else [])
         numbers = [
-            entry.text + mark + ("" if entry.std is None else f" ± {entry.spread}")
+            f"{entry.text}{mark} {entry.spread}".rstrip()
             for entry, mark in zip(row.entries, row.marks, strict=True)
         ]
         lines.append(line([*map(escape, about), *numbers]))
@@ -88,7 +88,7 @@ def _paper(table: PaperTable) -> list[str]:
 
 def _entry(entry: Entry) -> str:
     text = f"**{entry.text}**" if entry.best else entry.text
-    return f"{text} ± {entry.spread}"
+    return f"{text} {entry.spread}".rstrip()
 
 
 def _gain(difference: Interval | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmts.reporting.published import Experiment, Published
+from mmts.reporting.paper import Experiment, Published
 
 
 def misprints(experiment: Experiment, row: Published) -> dict[int, str]:
@@ -12,12 +12,15 @@ def misprints(experiment: Experiment, row: Published) -> dict[int, str]:
     0.05 of the average and 0.05 of the columns.
     """
     found = {}
-    for at, group in zip(range(2, len(row.numbers), 3), experiment.groups, strict=True):
-        first, second, average = (round(10 * number) for number in row.numbers[at - 2 : at + 1])
+    for at, group in zip(range(2, len(row.numbers), 3), experiment.groups, strict=False):
+        columns = [number for number in row.numbers[at - 2 : at + 1] if number is not None]
+        if not group.averaged or len(columns) < 3:
+            continue
+        first, second, average = (round(10 * number) for number in columns)
         if abs(2 * average - (first + second)) > 2:
             text = (
                 f"{row.label}: the paper prints {group.title} {group.labels[2]} "
-                f"{row.numbers[at]:.1f}; the mean of its columns is {(first + second) / 20:.2f}"
+                f"{columns[2]:.1f}; the mean of its columns is {(first + second) / 20:.2f}"
             )
             found[at] = f"{text.rstrip('0').rstrip('.')}{_elsewhere(experiment, row, at)}."
     return found

@@ -2,71 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What tells a method of the paper from the others; `column` counts with ICS only."""
-
-    objective: str
-    ts: bool = False
-    ics: bool = False
-    column: str = "noun"
-    """The class column behind the shifts; empty for the clusters of K-Means."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A row of a table, in percent; `recipe` if this project can run the method."""
-
-    label: str
-    numbers: tuple[float, ...]
-    backbone: str = ""
-    recipe: Recipe | None = None
-
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """A table of the paper."""
-
-    number: int
-    title: str
-    rows: tuple[Published, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Three columns about a kind of test source: two numbers and their average.
-
-    `keys` has, of each column, the keys of metrics.json that it is the mean of.
-    """
-
-    title: str
-    kind: str
-    labels: tuple[str, str, str]
-    keys: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A training source of the paper, and the tables with what was trained on it."""
-
-    train: str
-    """The kind of the source that is trained on."""
-    listed: int
-    """Its training items in the official files."""
-    lacking: str
-    """The sentence for a training on another number of items."""
-    words: tuple[str, str]
-    """What vision and text queries are called."""
-    tests: dict[str, tuple[int, int]]
-    """Vision and text queries of the official test, by the kind of the test source."""
-    groups: tuple[Group, ...]
-    tables: tuple[PublishedTable, ...]
-    further: bool = False
-    """Whether the other methods of the grid follow as measured rows."""
-
+from mmts.reporting.paper import Experiment, Group, Published, PublishedTable, Recipe
+from mmts.reporting.published_vast import YOUCOOK2
 
 _MARGIN, _MARGIN_MMTS = Recipe("max_margin"), Recipe("max_margin", ts=True, ics=True)
 
@@ -181,4 +118,4 @@ EK100 = Experiment(
     tables=_TABLES_2_4_5,
 )  # fmt: skip
 
-EXPERIMENTS = (CC3M, EK100)
+EXPERIMENTS = (CC3M, EK100, YOUCOOK2)

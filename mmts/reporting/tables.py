@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
+from typing import Any
 
 from mmts.kinds.measure import Columns
 from mmts.kinds.term import TERMS
@@ -30,8 +31,8 @@ class Entry:
 
     @property
     def spread(self) -> str:
-        """The standard deviation with one decimal, or a dash."""
-        return "–" if self.std is None else f"{self.std:.1f}"
+        """The standard deviation with one decimal, such as `± 0.4`; empty for one seed."""
+        return "" if self.std is None else f"± {self.std:.1f}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def headline_metrics(dataset: Dataset, source: str) -> dict[str, dict[str, float
 def setting(dataset: Dataset, method: str) -> str:
     """The range of the method's temperature or margin, such as `margin 0.1–0.3`.
 
-    Then whatever of a schedule and shifts is not the paper's.
+    Then whatever of a schedule, shifts and the loss is not the paper's.
     """
     low, high = (f"{end:.3g}" for end in tau_range(dataset, method))
     cell = dataset.of(method)[0]
@@ -140,10 +141,24 @@ def setting(dataset: Dataset, method: str) -> str:
         told.append(cell.schedule.words)
     if cell.shift is not None and not cell.shift.paper:
         told.append(f"shifts by {cell.shift.label}")
+    used = cell.run["clustering"]["shift"]
+    if cell.shift is not None and used != "default":
+        told.append(f"clusters {used} ({dataset.clusterings[used].label})")
     if dataset.leaves_out_alike(method):
         told.append("without alike pairs")
-    told += [f"plus {weight:g} × {TERMS.load(kind).label}" for kind, weight in cell.terms.items()]
+    if cell.objective_words:
+        told.append(cell.objective_words)
+    told += [_term(kind, settings) for kind, settings in cell.run.get("terms", {}).items()]
     return ", ".join(told)
+
+
+def _term(name: str, settings: Mapping[str, Any]) -> str:
+    """A loss term in words, with those of its numbers that are not the defaults."""
+    kind = TERMS.load(name)
+    defaults = {field: info.default for field, info in kind.model_fields.items()}
+    own = {k: v for k, v in settings.items() if k in defaults and k not in ("kind", "weight")}
+    unlike = ", ".join(f"{k} {v}" for k, v in own.items() if v != defaults[k])
+    return f"plus {settings['weight']:g} × {kind.label}{f' ({unlike})' if unlike else ''}"
 
 
 def tau_range(dataset: Dataset, method: str) -> tuple[float, float]:
@@ -166,7 +181,9 @@ def _table(
     gains: Mapping[str, Interval | None],
 ) -> Table:
     if dataset.reranked:
-        title = f"{title}, re-ranked: {dataset.reranked}"
+        title = f"{title}, re-ranked"
+    if gallery := dataset.smaller_gallery(source):
+        title = f"{title}, {gallery}"
     keys = [key for _, columns in groups for _, key in columns]
     columns = [_column([dataset.percents(m, source, key) for m in dataset.methods]) for key in keys]
     rows = []

@@ -36,8 +36,10 @@ def test_size(dataset: Dataset, source: str) -> str:
     queries = dataset.of(dataset.methods[0])[0].queries
     queries = queries[queries["source"] == source]
     directions = queries["direction"].value_counts()
+    items = plural(queries["sample_id"].nunique(), "test item")
+    gallery = capital(dataset.smaller_gallery(source)) or items
     return (
-        f"{plural(queries['sample_id'].nunique(), 'test item')}, "
+        f"{gallery}, "
         f"{int(directions.get('t2v', 0)):,} text queries (t2v) and "
         f"{int(directions.get('v2t', 0)):,} vision queries (v2t)"
     )
@@ -103,7 +105,7 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
             "Student's t and their spread"
         )
     else:
-        spread = f"One seed only ({seeds}): there is no standard deviation, shown as a dash."
+        spread = f"One seed only ({seeds}): there is no standard deviation."
         draws = (
             f"over {measure.units}; with one seed it does not tell how much another seed would "
             "change"
@@ -122,8 +124,8 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
         "it a little."
     )
     told = [
-        *_ranks(dataset), *_rerank(dataset), *_streams(dataset), *_unused(dataset),
-        *_repeats(dataset, names), *_noise(dataset),
+        *_ranks(dataset), *_rerank(dataset), *_gallery(dataset), *_streams(dataset),
+        *_lacking(dataset), *_unused(dataset), *_repeats(dataset, names), *_noise(dataset),
     ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
@@ -131,9 +133,34 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
 
 def _streams(dataset: Dataset) -> list[str]:
     """A line on what the models read beside the pictures or clips, where there is more."""
-    found = dataset.of(dataset.methods[0])[0].streams
-    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in found.items()]
+    cell = dataset.of(dataset.methods[0])[0]
+    named = [f"{name} ({STREAMS.load(kind).label})" for name, kind in cell.streams.items()]
+    if not cell.sees:
+        return [f"The vision side reads {', '.join(named)} alone, no frames and no pictures."]
     return [f"The vision side reads further streams: {', '.join(named)}."] if named else []
+
+
+def _lacking(dataset: Dataset) -> list[str]:
+    """A line on the items that lack a stream which the models read, where there are any."""
+    item = "clips" if "start" in dataset.captions else "pictures"
+    kinds = dataset.of(dataset.methods[0])[0].streams
+    told = [
+        f"{of[split].items:,} of {count:,} {split} {item} have no "
+        f"{STREAMS.load(kinds[stream]).noun or stream} (first: {of[split].first[0]})"
+        for split, count in dataset.packed.items()
+        for stream, of in dataset.empty.items()
+        if stream in kinds and split in of
+    ]
+    return [f"{', '.join(told)}. None leaves the gallery for it."] if told else []
+
+
+def _gallery(dataset: Dataset) -> list[str]:
+    """A line a source whose gallery is smaller than the official one."""
+    return [
+        f"{source}: a {gallery}; numbers of another gallery do not compare."
+        for source in dataset.test_sources
+        if (gallery := dataset.smaller_gallery(source))
+    ]
 
 
 def _unused(dataset: Dataset) -> list[str]:

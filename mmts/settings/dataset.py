@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.kinds.clustering import CLUSTERINGS, Clustering
 from mmts.kinds.measure import MeasureKind, default_measure
+from mmts.kinds.model import VISION, ModelOfSettings, two_towers
 from mmts.kinds.modulator import Modulator
 from mmts.kinds.objective import Objective
 from mmts.kinds.schedule import Schedule
@@ -92,6 +93,8 @@ class Dataset(Settings):
     streams: dict[StreamName, Stream] = Field(default_factory=dict)
     """What stands beside the pictures or clips, by name: a mapping with the `kind` of each, a file
     of `mmts/kinds/stream` (docs/extend.md)."""
+    model: ModelOfSettings = Field(default_factory=two_towers)
+    """What makes rows of towers and streams: a mapping with its `kind`, or a name."""
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
 
@@ -108,7 +111,7 @@ class Dataset(Settings):
             raise ValueError("there is no `default` clustering; the shards carry that one")
         check_apart(self.clusterings, "clusterings")
         augment, vision = self.train.augment, self.towers.vision
-        if augment and vision.frozen:
+        if augment and vision.frozen and self.model.reads(VISION):
             raise ValueError(
                 "train.augment is set but towers.vision.frozen is true, so no picture is seen in "
                 "training; set one of them to false"
@@ -123,7 +126,15 @@ class Dataset(Settings):
                 "train.stream is set but pack.in_place is true; pictures in place cannot be "
                 "streamed: leave out train.stream, or set pack.in_place to false"
             )
-        for name in (IMAGE, FRAMES, FEATURES):
+        self.model.check(self.towers, self.streams)
+        if not self.model.headed and "head" in self.train.model_fields_set and self.train.head:
+            raise ValueError(
+                f"train.head is set but model is {self.model.kind}, which has one of its own; "
+                "leave out train.head"
+            )
+        if self.evaluate.rerank is not None:
+            self.evaluate.rerank.check(self.model)
+        for name in (IMAGE, FRAMES, FEATURES, VISION):
             if name in self.streams:
                 raise ValueError(
                     f"streams names one {name}, as the pictures, the clips or their features are "

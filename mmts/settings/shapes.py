@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mmts.settings.base import Layers, Settings, Width
 
 DIM = 512
+BEATS_PATCH = 16
+"""Frames and mel bands that a patch of BEATs has a side."""
 
 
-def check_heads(shape: VideoShape | TextShape) -> None:
+class _Headed(Protocol):
+    @property
+    def width(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+
+
+def check_heads(shape: _Headed) -> None:
     """ValueError unless the width can be shared out among the heads."""
     if shape.width % shape.heads:
         raise ValueError(
@@ -60,3 +69,87 @@ class TextShape(Settings):
     def sizes(self) -> dict[str, Any]:
         """All numbers."""
         return {**self.model_dump(), "dim": self.dim or DIM}
+
+
+class _Encoder(Settings):
+    """What the shapes of the omni-modal model's encoders share."""
+
+    width: Width
+    layers: Layers
+    heads: Layers
+    mlp: Width
+    """Width inside the MLPs."""
+
+    @model_validator(mode="after")
+    def _heads(self) -> _Encoder:
+        check_heads(self)
+        return self
+
+
+class EvaShape(_Encoder):
+    """The size of EVA-CLIP's vision transformer; the defaults are EVA01-CLIP-g/14."""
+
+    patch_size: Annotated[int, Field(gt=0, le=1024)] = 14
+    width: Width = 1408
+    layers: Layers = 40
+    heads: Layers = 16
+    mlp: Width = 6144
+
+
+class BertShape(_Encoder):
+    """The size of BERT; the defaults are bert-base-uncased."""
+
+    context: Annotated[int, Field(ge=4, le=65536)] = 512
+    """Most tokens of a text, among them one for its start and one for its end."""
+    width: Width = 768
+    layers: Layers = 12
+    heads: Layers = 12
+    mlp: Width = 3072
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class BeatsShape(_Encoder):
+    """The size of BEATs; the defaults are BEATs-base (iter3+)."""
+
+    channels: Width = 512
+    """Of the convolution over patches of the filterbank."""
+    width: Width = 768
+    layers: Layers = 12
+    heads: Layers = 12
+    mlp: Width = 3072
+    kernel: Width = 128
+    """Of the convolution that gives positions, in tokens."""
+    groups: Width = 16
+    """Of the same."""
+
+    @model_validator(mode="after")
+    def _groups(self) -> BeatsShape:
+        if self.width % self.groups:
+            raise ValueError(
+                f"width {self.width} is no multiple of groups {self.groups}; change one of them"
+            )
+        return self
+
+
+def named(**shapes: dict[str, Any]) -> BeforeValidator:
+    """Let a name stand for a mapping of sizes."""
+
+    def found(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in shapes:
+            raise ValueError(
+                f"it is {value[:60]!r}; write {' or '.join(shapes)}, or a mapping of sizes"
+            )
+        return shapes[value]
+
+    return BeforeValidator(found)
+
+
+_TINY = {"width": 32, "layers": 2, "heads": 4, "mlp": 64}
+Eva = Annotated[EvaShape | None, named(tiny={**_TINY, "patch_size": 16})]
+Bert = Annotated[BertShape | None, named(tiny={**_TINY, "context": 128, "dropout": 0.0})]
+Beats = Annotated[
+    BeatsShape | None, named(tiny={**_TINY, "channels": 32, "kernel": 16, "groups": 4})
+]
+"""A shape by name (`tiny`) or by its numbers; None for the published one."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 
 from mmts.kinds.measure import MeasureOrNone
 from mmts.kinds.rerank import Rerank
@@ -94,6 +97,26 @@ class Stream(Settings):
     """Samples that a process holds in memory and mixes."""
 
 
+def _by_pattern(value: Any) -> tuple[tuple[str, float], ...]:
+    """A mapping as pairs, whose order counts in the plan too."""
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    sound = isinstance(pairs, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)
+        for pair in pairs
+    )
+    if not sound:
+        raise ValueError(
+            f"it is {reprlib.repr(value)}; write a mapping of names' patterns to learning rates"
+        )
+    for pattern, rate in pairs:
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not number or not 0 < rate < math.inf:
+            raise ValueError(
+                f"{pattern} is {reprlib.repr(rate)}; a learning rate is a number above 0"
+            )
+    return tuple((pattern, float(rate)) for pattern, rate in pairs)
+
+
 class Train(Settings):
     """The recipe of a dataset; the defaults are for heads on features of frozen towers."""
 
@@ -103,14 +126,23 @@ class Train(Settings):
     """Pairs of a step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Of AdamW, after the warm-up."""
+    learning_rates: Annotated[Any, PlainValidator(_by_pattern)] = ()
+    """Of parts of the model, by patterns of the parameters' names, such as {"vision.*": 5.0e-7};
+    the first that matches counts, and its whole curve is that of `learning_rate`, scaled."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     min_learning_rate: Annotated[float, Field(ge=0)] = 0.0
-    """End of the cosine decay."""
+    """Where it ends."""
     warmup_from: Annotated[float, Field(ge=0)] = 0.0
     """Where the linear warm-up starts."""
     warmup_steps: Count = 0
     """Steps in which the learning rate rises."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Of AdamW."""
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = (0.9, 0.999)
+    """Of AdamW: how much of its means of the gradient and of its square is kept in a step."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Of AdamW: added to the root of the mean square."""
     clip_grad_norm: Annotated[float, Field(gt=0)] | None = None
     """Largest norm of the gradient; null for any."""
     head: Annotated[Head | None, BeforeValidator(_none)] = Head(dim=256, hidden=512, dropout=0.5)

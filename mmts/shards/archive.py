@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.files import write_json
@@ -17,10 +19,12 @@ from mmts.kinds.stream import StreamKind
 from mmts.sealed import sha256_file, write_sums
 from mmts.shards.in_place import InPlace
 from mmts.shards.index import Place, write_index
-from mmts.shards.items import Item, sample_json
+from mmts.shards.items import Empty, Item, sample_json
 
 BLOCK, RECORD = tarfile.BLOCKSIZE, tarfile.RECORDSIZE
 PIECE = 1 << 20
+FIRST = 3
+"""Items without a stream that the manifest names in each split."""
 LARGEST = 8**11 - 1
 """Bytes of a member: eleven octal digits."""
 
@@ -103,6 +107,45 @@ class ShardFile:
         self._pending = bytearray()
 
 
+def empty_rows(found: Sequence[Item], empty: Empty) -> pd.DataFrame:
+    """What has no bytes, stream by stream in order of `found`."""
+    place = {item.sample_id: n for n, item in enumerate(found)}
+    rows = sorted((name, place[item], reason) for (name, item), reason in empty.items())
+    columns = ["stream", "source", "split", "sample_id", "media", "reason"]
+    items = [(name, found[n], reason) for name, n, reason in rows]
+    return pd.DataFrame(
+        [(name, i.source, i.split, i.sample_id, i.media, reason) for name, i, reason in items],
+        columns=columns, dtype="object",
+    )  # fmt: skip
+
+
+def _counted(rows: pd.DataFrame) -> dict[str, Any]:
+    """Of each split with such items how many they are, why, and the first of them."""
+    found: dict[str, Any] = {}
+    for split, of in rows.groupby("split"):
+        reasons = of["reason"].str.split(":").str[0].value_counts().sort_index()
+        found[str(split)] = {
+            "items": len(of),
+            "reasons": {str(reason): int(count) for reason, count in reasons.items()},
+            "first": of["sample_id"].tolist()[:FIRST],
+        }
+    return {split: found[split] for split in SPLITS if split in found}
+
+
+def empty_lines(
+    manifest: Mapping[str, Any], streams: Mapping[str, StreamKind], folder: Path
+) -> list[str]:
+    """Return a line for each stream and split in which items lack the stream."""
+    return [
+        f"{name}: {about['items']:,} of {manifest['samples'][split]:,} {split} items have no "
+        f"{streams[name].noun or name} ("
+        + ", ".join(f"{reason}: {count:,}" for reason, count in about["reasons"].items())
+        + f"; the first is {about['first'][0]}; listed in {folder / 'empty.parquet'})"
+        for name, splits in manifest.get("empty", {}).items()
+        for split, about in splits.items()
+    ]
+
+
 def _template() -> bytes:
     """A header without name, size and checksum."""
     member = tarfile.TarInfo("")
@@ -141,6 +184,7 @@ def write_tables(
     clips: dict[str, Any] | None = None,
     tars: dict[str, InPlace] | None = None,
     streams: Mapping[str, StreamKind] | None = None,
+    empty: Empty | None = None,
 ) -> dict[str, Any]:
     """Write index.parquet and manifest.json of shards by name; return the manifest.
 
@@ -151,6 +195,7 @@ def write_tables(
         cluster_size: training rows of each cluster_id.
         clips: how clips were cut; None for pictures.
         streams: by name.
+        empty: why a stream has no bytes; empty.parquet lists it.
         tars: that are read in place, by name; the index then has all samples in order of `found`.
     """
     places = [(s.split, name, place) for name, s in shards.items() for place in s.places]
@@ -178,6 +223,9 @@ def write_tables(
         manifest["tars"] = {name: tar.facts() for name, tar in tars.items()}
     if streams:
         manifest["streams"] = {name: kind.extension for name, kind in streams.items()}
+        rows = empty_rows(found, empty or {})
+        rows.to_parquet(folder / "empty.parquet", index=False)
+        manifest["empty"] = {name: _counted(rows[rows["stream"] == name]) for name in streams}
     write_json(folder / "manifest.json", manifest)
     write_sums(folder, {name: s.sha256 for name, s in shards.items()})
     return manifest

@@ -92,7 +92,10 @@ def write_clips(
             for split, of_split in frames.items()
         },
     }
-    return write_tables(folder, shards, found, cluster_size, clips=how, streams=streams)
+    empty = {of: reason for kept_of in done for of, reason in kept_of.empty.items()}
+    return write_tables(
+        folder, shards, found, cluster_size, clips=how, streams=streams, empty=empty
+    )
 
 
 def _frame_counts(path: Path, shard: Shard) -> Iterator[int]:
@@ -185,7 +188,7 @@ def make_jobs(
             "files": files,
             "clips": [(clip.key, sample_json(clip.item).decode()) for clip in clips],
             **{name: getattr(job, name) for name in shown},
-            "streams": {name: kind.model_dump(mode="json") for name, kind in streams.items()},
+            "streams": {name: kind.packed for name, kind in streams.items()},
             "columns": [dict(clip.item.columns) for clip in clips],
         }
         text = json.dumps(what, ensure_ascii=False)

@@ -13,11 +13,11 @@ from typing import BinaryIO, NamedTuple
 
 from mmts.errors import InputError
 from mmts.files import output_folder, write_json
-from mmts.kinds.stream import StreamKind
+from mmts.kinds.stream import Lacking, StreamKind
 from mmts.sealed import sha256_file, write_sums
 from mmts.shards.archive import Shard, ShardFile
 from mmts.shards.index import Place
-from mmts.shards.items import Item, members
+from mmts.shards.items import Empty, Item, members, stored
 from mmts.video import cut_many
 
 NOTE = "note.json"
@@ -74,10 +74,17 @@ class Seen(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A video is done: its shards by file name, and whether an earlier run had cut them."""
+    """A video is done.
+
+    Attributes:
+        shards: by file name.
+        earlier: whether an earlier run had cut them.
+        empty: why a stream has no bytes, by its name and sample_id.
+    """
 
     shards: dict[str, Shard]
     earlier: bool
+    empty: Empty
 
 
 def video_files(media: str) -> list[tuple[str, int, int]]:
@@ -97,9 +104,9 @@ def cut_video(job: Job) -> Iterator[Seen | Kept]:
     """
     note = _kept(job)
     if note is not None:
-        shards, lost = note
+        shards, lost, empty = note
         yield from (Seen(n, lost.get(n)) for n in range(len(job.clips)))
-        yield Kept(shards, earlier=True)
+        yield Kept(shards, earlier=True, empty=empty)
         return
     lost = {}
     places: Spooled = {}
@@ -113,13 +120,13 @@ def cut_video(job: Job) -> Iterator[Seen | Kept]:
                     places[number] = {"mjpeg": (file.tell(), len(segment))}
                     file.write(segment)
                 yield Seen(number, lost.get(number))
-            _spool_streams(job, file, places)
+            empty = _spool_streams(job, file, places)
         if video_files(job.media) != job.files:
             raise InputError(f"{job.media} changed while it was packed; run `dvc repro`")
         shards = _write(job, work, spool, places)
         spool.unlink()
-        _write_note(job, work, shards, lost)
-    yield Kept(shards, earlier=False)
+        _write_note(job, work, shards, lost, empty)
+    yield Kept(shards, earlier=False, empty=empty)
 
 
 def _segments(job: Job) -> Iterator[tuple[int, bytes | str]]:
@@ -142,14 +149,18 @@ def _segments(job: Job) -> Iterator[tuple[int, bytes | str]]:
         yield number, reason
 
 
-def _spool_streams(job: Job, file: BinaryIO, places: Spooled) -> None:
-    """Append the members of the streams of all clips that are there."""
-    numbers = sorted(places)
+def _spool_streams(job: Job, file: BinaryIO, places: Spooled) -> Empty:
+    """Append the members of the streams of all clips that are there; return what has no bytes."""
+    numbers, empty = sorted(places), Empty()
     items = [job.clips[number].item for number in numbers]
     for name, kind in job.streams.items() if items else ():
-        for number, data in zip(numbers, members(name, kind, items), strict=True):
+        for number, member in zip(numbers, members(name, kind, items), strict=True):
+            if isinstance(member, Lacking):
+                empty[name, job.clips[number].item.sample_id] = member.reason
+            data = stored(member)
             places[number][f"{name}.{kind.extension}"] = file.tell(), len(data)
             file.write(data)
+    return empty
 
 
 def _write(job: Job, work: Path, spool: Path, places: Spooled) -> dict[str, Shard]:
@@ -174,19 +185,22 @@ def _write(job: Job, work: Path, spool: Path, places: Spooled) -> dict[str, Shar
     return shards
 
 
-def _write_note(job: Job, work: Path, shards: dict[str, Shard], lost: dict[int, str]) -> None:
+def _write_note(
+    job: Job, work: Path, shards: dict[str, Shard], lost: dict[int, str], empty: Empty
+) -> None:
     note = {
         "media": job.media,
         "fingerprint": job.fingerprint,
         "shards": {name: shard._asdict() for name, shard in shards.items()},
         "lost": sorted(lost.items()),
+        "empty": [[*of, reason] for of, reason in empty.items()],
     }
     write_json(work / NOTE, note)
     write_sums(work, {name: shard.sha256 for name, shard in shards.items()})
 
 
-def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
-    """Shards and lost clips of an earlier run; None where there are none that fit the job."""
+def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str], Empty] | None:
+    """Shards, lost clips and what has no bytes, of an earlier run; None where none fits the job."""
     try:
         note = json.loads((job.folder / NOTE).read_text(encoding="utf-8"))
         if note["fingerprint"] != job.fingerprint:
@@ -198,6 +212,7 @@ def _kept(job: Job) -> tuple[dict[str, Shard], dict[int, str]] | None:
             shard.places[:] = [Place(*place) for place in shard.places]
             if any(len(place.streams) != len(job.streams) for place in shard.places):
                 return None
-        return shards, {int(number): str(reason) for number, reason in note["lost"]}
+        lost = {int(number): str(reason) for number, reason in note["lost"]}
+        return shards, lost, {(name, item): str(reason) for name, item, reason in note["empty"]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None

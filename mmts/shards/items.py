@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import pandas as pd
 from mmts.captions_table import STREAM, stream_columns
 from mmts.columns import plain
 from mmts.errors import InputError, blamed, in_short, kind_file
-from mmts.kinds.stream import Origin, StreamKind, encoded, encoders, loaded
+from mmts.kinds.stream import EMPTY, Lacking, Origin, StreamKind, encoded, encoders, loaded
 
 LISTS = ("verb_class", "noun_classes", "sentence", "groups")
 """Optional columns of the captions table; a sample's JSON has a list of their values."""
@@ -19,11 +20,15 @@ LISTS = ("verb_class", "noun_classes", "sentence", "groups")
 BAR_OF_UNEVEN_WORK = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 """The `bar_format` of tqdm, without speed and time left, for work by the video or the tar."""
 
+Empty = dict[tuple[str, str], str]
+"""Why a member has no bytes, by the name of its stream and sample_id."""
+
 
 class Item(NamedTuple):
     """One media item with all its captions, as the captions table has them.
 
-    `start` and `stop` are those of a clip, in seconds of its video, and None of a picture.
+    `start` and `stop` are those of a clip, in seconds of its video (infinity for its end), and None
+    of a picture.
     `columns` has the item's value in each column that a stream is made of.
     """
 
@@ -57,7 +62,7 @@ def items(
             there = ", ".join(c.removeprefix(STREAM) for c in stream_columns(captions)) or "none"
             raise InputError(
                 f"a stream is made of column {name!r}, but the sources give {there}; name it in "
-                "their stream_columns"
+                "their stream_columns, or subtitles"
             )
     cluster_of = dict(zip(clusters["caption_id"], clusters["cluster_id"], strict=True))
     found: dict[str, Item] = {}
@@ -86,8 +91,10 @@ def items(
     return list(found.values())
 
 
-def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[bytes]:
+def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[bytes | Lacking]:
     """Yield what is stored of a stream of each of some items: of one picture, or of one video.
+
+    In the place of a member without bytes is why.
 
     Raises:
         InputError: the kind refuses a value, or gives more or fewer members than there are items.
@@ -100,13 +107,13 @@ def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[byte
     ]
     try:
         for given, data in enumerate(kind.members(origins), 1):
-            if not isinstance(data, bytes):
+            if not isinstance(data, bytes | Lacking):
                 raise InputError(
                     f"stream {name}: its kind {kind.kind} packs {type(data).__name__}; let it give "
                     "bytes"
                 )
             if given <= len(found):
-                yield data
+                yield data or EMPTY
     except InputError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -123,6 +130,11 @@ def members(name: str, kind: StreamKind, found: Sequence[Item]) -> Iterator[byte
         )
 
 
+def stored(member: bytes | Lacking) -> bytes:
+    """Return the bytes of what `members` yields."""
+    return member if isinstance(member, bytes) else b""
+
+
 def try_streams(item: Item, streams: Mapping[str, StreamKind]) -> None:
     """Pack, load and encode the streams of an item that are made of a column.
 
@@ -133,7 +145,10 @@ def try_streams(item: Item, streams: Mapping[str, StreamKind]) -> None:
     for name, kind in streams.items():
         if kind.column is None:  # it would take its time
             continue
-        (data,) = members(name, kind, [item])
+        (member,) = members(name, kind, [item])
+        if not kind.two_tower:
+            continue
+        data = stored(member)
         with blamed(kind_file(type(kind).__module__)):
             import torch
 
@@ -150,7 +165,8 @@ def cluster_sizes(clusters: pd.DataFrame) -> dict[int, int]:
 
 def sample_of(item: Item) -> dict[str, Any]:
     """What the JSON of a sample says."""
-    times = {} if item.start is None else {"start": item.start, "stop": item.stop}
+    end = None if item.stop == math.inf else item.stop
+    times = {} if item.start is None else {"start": item.start, "stop": end}
     return {
         "sample_id": item.sample_id,
         "source": item.source,

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from mmts.captions_table import SPLITS
 from mmts.errors import InputError
-from mmts.kinds.stream import StreamKind
+from mmts.kinds.stream import Lacking, StreamKind
 from mmts.media import MediaFacts, MediaReader
 from mmts.picture import Picture
 from mmts.settings.prepared import Pack
 from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.in_place import find_in_place
-from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, members
+from mmts.shards.items import BAR_OF_UNEVEN_WORK, Empty, Item, members, stored
 from mmts.shards.tars import EXTENSIONS
 
 
@@ -44,6 +44,7 @@ def write_shards(
     """
     reader = MediaReader()
     shards: dict[str, Shard] = {}
+    empty: Empty = {}
     with tqdm(total=len(found), desc="pack", unit="img", bar_format=BAR_OF_UNEVEN_WORK) as bar:
         here = found if settings.in_place else []
         tars = find_in_place(folder, here, settings.workers, bar.update)
@@ -56,20 +57,26 @@ def write_shards(
                     for n, item in enumerate(members[start : start + settings.shard_size], start):
                         data, extension = picture(item, reader, settings.image_size)
                         shard.add_sample(
-                            f"{n:08d}", item, {extension: data, **_of_streams(item, streams or {})}
+                            f"{n:08d}",
+                            item,
+                            {extension: data, **_of_streams(item, streams or {}, empty)},
                         )
                         bar.update()
                 shards[name] = shard.facts()
-    return write_tables(folder, shards, found, cluster_size, tars=tars, streams=streams)
+    return write_tables(
+        folder, shards, found, cluster_size, tars=tars, streams=streams, empty=empty
+    )
 
 
-def _of_streams(item: Item, streams: Mapping[str, StreamKind]) -> dict[str, bytes]:
-    """The members of an item's streams by their endings."""
-    return {
-        f"{name}.{kind.extension}": data
-        for name, kind in streams.items()
-        for data in members(name, kind, [item])
-    }
+def _of_streams(item: Item, streams: Mapping[str, StreamKind], empty: Empty) -> dict[str, bytes]:
+    """The members of an item's streams by their endings; what has no bytes goes into `empty`."""
+    found = {}
+    for name, kind in streams.items():
+        (member,) = members(name, kind, [item])
+        if isinstance(member, Lacking):
+            empty[name, item.sample_id] = member.reason
+        found[f"{name}.{kind.extension}"] = stored(member)
+    return found
 
 
 def picture(item: Item, reader: MediaReader, size: int | None) -> tuple[bytes, str]:

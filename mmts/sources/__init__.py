@@ -20,7 +20,7 @@ class SourceRows(NamedTuple):
 
     rows: columns sample_id, caption, media; optional caption_id, split, group (rows of one group
         stay in one split), class_<name>, stream_<name> (what JSON can say, the same in all rows
-        of an item), start and stop (seconds of a video), lacks (why a listed
+        of an item), start and stop (seconds of a video; infinity for its end), lacks (why a listed
         image is known not to be there, beginning with `MISSING`, or empty). A row index
         that says where the row stood.
     credit: plain text to show under the pictures.
@@ -31,6 +31,7 @@ class SourceRows(NamedTuple):
         is not known to be longer than what is there: then a missing image is a bad one.
     untried: how many more images of each split are listed, of which there is no row.
     uncaptioned: how many images of each split have no caption, and so no row.
+    official: media items of each split of the published dataset, where rows may be of fewer.
     """
 
     rows: pd.DataFrame
@@ -41,3 +42,4 @@ class SourceRows(NamedTuple):
     min_coverage: float | None = None
     untried: Mapping[str, int] = MappingProxyType({})
     uncaptioned: Mapping[str, int] = MappingProxyType({})
+    official: Mapping[str, int] = MappingProxyType({})

@@ -23,7 +23,7 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
     images = found.rows.drop_duplicates("sample_id")
     missing = lost[lost["reason"].str.startswith(MISSING)]
     there = images[~images["sample_id"].isin(missing["sample_id"])]
-    facts = {}
+    facts, what = {}, "clips" if found.media == "videos" else "images"
     for split in ("train", "val", "test"):
         listed = int((images["split"] == split).sum()) + found.untried.get(split, 0)
         if not listed:
@@ -36,8 +36,9 @@ def coverage(name: str, found: SourceRows, lost: pd.DataFrame) -> dict[str, dict
                 f"; the first is {row.sample_id} ({row.reason}{_looked(row.media)})"
                 for row in first.itertuples()
             )
+            line = coverage_line(name, split, **facts[split], what=what)
             raise InputError(
-                f"source {coverage_line(name, split, **facts[split])}, below min_coverage "
+                f"source {line}, below min_coverage "
                 f"{found.min_coverage}{example}: get the others, or lower min_coverage"
             )
     return facts
@@ -55,7 +56,7 @@ def known_missing(rows: pd.DataFrame) -> pd.DataFrame:
     return lacking[["sample_id"]].assign(reason=lacking["lacks"], media="")
 
 
-def coverage_line(source: str, split: str, listed: int, there: int) -> str:
+def coverage_line(source: str, split: str, listed: int, there: int, what: str = "images") -> str:
     """For example `cc3m train: 2,300,123 of 3,318,333 listed images are there (69.3 %)`."""
     share = int(1000 * there / listed) / 10  # rounded down: only all of them are 100 %
-    return f"{source} {split}: {there:,} of {listed:,} listed images are there ({share} %)"
+    return f"{source} {split}: {there:,} of {listed:,} listed {what} are there ({share} %)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,19 @@ def find_weights(source: Path) -> tuple[Path, list[Path]]:
     require(source, "name a checkpoint file or a folder of weights")
     if source.is_dir():
         found = next((source / n for n in IN_FOLDERS if (source / n).is_file()), None)
+        found = found or _of_vast(source)
         if found is None:
             raise InputError(f"{source} has none of {', '.join(IN_FOLDERS[::2])}; name a file")
         source = found
     return source, indexed_files(source) if source.name.endswith(INDEX) else [source]
+
+
+def _of_vast(folder: Path) -> Path | None:
+    """Return the last checkpoint in a folder that VAST's training wrote, if it is one."""
+    found = {path: path.stem for path in folder.glob("ckpt/model_step_*.pt")}
+    found |= {path: path.parent.name for path in folder.glob("checkpoint-*/pytorch_model.bin")}
+    steps = {int(n[0]): path for path, name in found.items() if (n := re.search(r"\d+$", name))}
+    return steps[max(steps)] if steps else None
 
 
 def read_weights(files: list[Path]) -> dict[str, Any]:
@@ -132,15 +142,22 @@ def _problem(error: Exception) -> str:
     )
 
 
+def entry_of(found: dict[str, Any]) -> str:
+    """Return the entry that has the tensors: `state_dict`, `model` (BEATs), or "" for none."""
+    if "state_dict" in found:
+        return "state_dict"
+    return "model" if isinstance(found.get("model"), dict) else ""
+
+
 def tensors(found: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The tensors by name: `state_dict` if there is one, without the prefixes of wrappers.
+    """The tensors by name, of the entry that has them, without the prefixes of wrappers.
 
     Raises:
         InputError: there are none.
     """
     import torch
 
-    state = found.get("state_dict", found)
+    state = found.get(entry_of(found), found)
     if not isinstance(state, dict) or not state:
         raise InputError(f"{path} holds no state_dict; its entries are {sorted(map(str, found))}")
     for name, value in state.items():

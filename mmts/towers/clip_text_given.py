@@ -8,8 +8,7 @@ from typing import Any
 from mmts.errors import InputError
 from mmts.towers.clip_text import ClipTextConfig
 from mmts.towers.clip_text_hub import load_text_model, read_config
-from mmts.towers.convert import FACTS
-from mmts.towers.converted import converted_folder, load_text, read_facts
+from mmts.towers.converted import FACTS, converted_folder, load_text, read_facts
 from mmts.towers.tower import Tower
 from mmts.weights import first_file, revision
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     from mmts.towers.model_config import Fact, Given
 
-WEIGHTS, FACTS = "towers.safetensors", "towers.json"
 LISTED = 8
 
 
@@ -21,8 +20,10 @@ def convert(
     """Write `towers.safetensors` and `towers.json` into a new folder; return the latter's facts.
 
     The tensors are called `vision.…` and `text.…` as the parameters of VideoViT or DividedViT and
-    ClipText. The facts: where from (SHA-256), both towers' configurations, the logit scale and its
-    tau, what was dropped, all shapes. `mmts.towers.converted.load_towers` reads both.
+    ClipText; of VAST, EVA-CLIP and BEATs `vision.…`, `text.…`, `audio.…` and `omni.…` as those of
+    EvaClip, Bert, Beats and Omni. The facts: where from (SHA-256), the configuration of each part,
+    the logit scale and its tau, what was dropped, all shapes. `load_towers` and `read_part` of
+    `mmts.towers.converted` read both.
 
     Args:
         source: a checkpoint that torch.save wrote, a .safetensors file with the same names, an
@@ -36,6 +37,7 @@ def convert(
             place here, or lacks some; or nothing tells the heads or the GELU; or `output` exists.
     """
     from mmts.files import output_folder, write_json
+    from mmts.towers.converted import FACTS, WEIGHTS
     from mmts.weights import save_tensors
 
     if output.exists():
@@ -52,40 +54,49 @@ def read_released(
 ) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     """The tensors under our names, and the facts; arguments and errors as in `convert`."""
     from mmts.sealed import sha256_file
-    from mmts.towers.checkpoint import find_weights, read_weights, tensors
+    from mmts.towers import vast_convert, vast_names
+    from mmts.towers.checkpoint import entry_of, find_weights, read_weights, tensors
     from mmts.towers.key_maps import family_of, rename
     from mmts.towers.model_config import Given
 
     source, files = find_weights(source)
     found = read_weights(files)
-    entries = (
-        sorted(str(key) for key in found if key != "state_dict") if "state_dict" in found else []
-    )
+    entry = entry_of(found)
+    entries = {str(key): value for key, value in found.items() if entry and key != entry}
     whole = tensors(found, source)
-    state, dropped = _without(whole, drop)
-    family = family_of(state)
-    state, unknown = rename(family, state)
+    family = family_of(whole)
+    newest = vast_names.newest(family, whole, source)
+    vast_names.refuse_eva02(family, newest, source)
+    kept, dropped = _without(newest, drop, vast_names.LEFT_OUT.get(family, ()))
+    state, unknown = rename(family, kept)
     if unknown:
         raise InputError(
             f"{source} ({family}) has {len(unknown)} tensors without a place here: "
             f"{_some(unknown)}; leave them out with --drop 'pattern' if they are not needed"
         )
+    beside = vast_convert.Beside(source, entries, given or Given())
+    if family in vast_names.PAIRS:
+        described, wanted = vast_convert.describe(family, state, beside)
+        described |= vast_convert.written(family, kept, whole)
+    else:
+        described = _describe(family, state, source, set(whole), beside.given)
+        wanted = _wanted(described)
     facts = {
         "format": 1,
         "family": family,
         "source": {"name": source.name, "sha256": sha256_file(source)},
-        **_describe(family, state, source, set(whole), given or Given()),
-        "dropped": {"entries": entries, "tensors": dropped},
+        **described,
+        "dropped": {"entries": sorted(entries), "tensors": dropped},
     }
     if len(files) > 1:
         facts["source"]["parts"] = {path.name: sha256_file(path) for path in files}
-    _check(state, facts, source)
+    _check(state, wanted, source)
     facts["shapes"] = {name: list(state[name].shape) for name in sorted(state)}
     return state, facts
 
 
 def _without(
-    state: dict[str, "Tensor"], drop: tuple[str, ...]
+    state: dict[str, "Tensor"], drop: tuple[str, ...], unused: tuple[str, ...]
 ) -> tuple[dict[str, "Tensor"], list[str]]:
     from fnmatch import fnmatchcase
 
@@ -94,11 +105,12 @@ def _without(
     for pattern in drop:
         if not any(fnmatchcase(name, pattern) for name in state):
             raise InputError(f"--drop {pattern!r} matches no tensor; the first: {_some(state)}")
-    gone = [
+    gone = {
         name
         for name in state
-        if name in WITHOUT_MEANING or any(fnmatchcase(name, pattern) for pattern in drop)
-    ]
+        for pattern in (*WITHOUT_MEANING, *unused, *drop)
+        if fnmatchcase(name, pattern)
+    }
     return {name: value for name, value in state.items() if name not in gone}, sorted(gone)
 
 
@@ -176,22 +188,31 @@ def _layers(state: dict[str, "Tensor"], tower: str) -> int:
     return len({name.split(".")[2] for name in state if name.startswith(f"{tower}.blocks.")})
 
 
-def _check(state: dict[str, "Tensor"], facts: dict[str, Any], source: Path) -> None:
-    """Every parameter of both towers must be there, in its shape."""
+def _wanted(facts: dict[str, Any]) -> dict[str, list[int]]:
+    """Return the shapes of all parameters of both towers."""
     from mmts.towers.converted import empty_towers
 
-    wanted = {
+    return {
         f"{side}.{name}": list(value.shape)
         for side, tower in zip(("vision", "text"), empty_towers(facts), strict=True)
         for name, value in tower.state_dict().items()
     }
+
+
+def _check(state: dict[str, "Tensor"], wanted: dict[str, list[int]], source: Path) -> None:
+    """Every parameter must be there, in its shape, and nothing else."""
     missing = [name for name in wanted if name not in state]
     if missing:
         raise InputError(f"{source} lacks {len(missing)} tensors (our names): {_some(missing)}")
+    more = [name for name in state if name not in wanted]
+    if more:
+        raise InputError(
+            f"{source} has {len(more)} tensors without a place here (our names): {_some(more)}"
+        )
     for name, value in state.items():
-        if list(value.shape) != wanted.get(name):
+        if list(value.shape) != wanted[name]:
             raise InputError(
-                f"{source}: {name} (our name) is {list(value.shape)}, not {wanted.get(name)}"
+                f"{source}: {name} (our name) is {list(value.shape)}, not {wanted[name]}"
             )
 
 
@@ -202,6 +223,22 @@ def _some(names: Any) -> str:
     return ", ".join(names[:LISTED]) + more
 
 
+def _summary(facts: dict[str, Any]) -> list[str]:
+    """Return lines that say what was found."""
+    from mmts.towers import vast_convert, vast_names
+
+    if facts["family"] in vast_names.PAIRS:
+        return vast_convert.summary(facts)
+    vision, text, by = facts["vision"], facts["text"], facts["told_by"]
+    size = f"{vision['frames']} frames of {vision['image_size']} px"
+    return [
+        f"{facts['family']}: {facts['attention']} attention, {size}, tau {facts['tau']:.4g}",
+        f"{vision['heads']} vision heads (by {by['vision.heads']}), {text['heads']} text heads "
+        f"(by {by['text.heads']}), {'QuickGELU' if vision['quick_gelu'] else 'exact GELU'} "
+        f"(by {by['quick_gelu']})",
+    ]
+
+
 def main() -> None:
     """The command; what the user can mend is one line on stderr and exit code 1."""
     from typing import Annotated
@@ -210,9 +247,15 @@ def main() -> None:
 
     def command(
         source: Annotated[
-            Path, typer.Argument(help="A .pt or .safetensors checkpoint, or a folder of the hub.")
+            Path, typer.Argument(help="A .pt or .safetensors checkpoint, or a folder with one.")
         ],
         output: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+        back: Annotated[
+            bool,
+            typer.Option(
+                "--back", help="Write a folder of VAST, EVA-CLIP or BEATs as a checkpoint again."
+            ),
+        ] = False,
         drop: Annotated[
             list[str] | None, typer.Option(help="Leave out tensors: a glob pattern; repeatable.")
         ] = None,
@@ -226,19 +269,18 @@ def main() -> None:
             bool | None, typer.Option("--quick-gelu/--no-quick-gelu", help="Which GELU it has.")
         ] = None,
     ) -> None:
-        """A published checkpoint of AVION, LaViLa or CLIP -> safetensors, without running it."""
+        """A published checkpoint -> safetensors, without running it: AVION, LaViLa, CLIP, VAST,
+        EVA-CLIP, BEATs."""
+        from mmts.towers import vast_convert
         from mmts.towers.model_config import Given
 
         given = Given(vision_heads, text_heads, quick_gelu)
+        if back:
+            if drop or given != Given():
+                raise InputError("--back takes no other options; leave them out")
+            return vast_convert.write_back(source, output)
         facts = convert(source, output, tuple(drop or ()), given)
-        size = f"{facts['vision']['frames']} frames of {facts['vision']['image_size']} px"
-        print(f"{facts['family']}: {facts['attention']} attention, {size}, tau {facts['tau']:.4g}")
-        vision, text, by = facts["vision"], facts["text"], facts["told_by"]
-        print(
-            f"{vision['heads']} vision heads (by {by['vision.heads']}), {text['heads']} text heads "
-            f"(by {by['text.heads']}), {'QuickGELU' if vision['quick_gelu'] else 'exact GELU'} "
-            f"(by {by['quick_gelu']})"
-        )
+        print("\n".join(_summary(facts)))
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)

@@ -11,7 +11,6 @@ from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json
 from mmts.kinds.vision import VISION_TOWERS
 from mmts.towers.clip_text import ClipText, ClipTextConfig
-from mmts.towers.convert import FACTS, WEIGHTS
 from mmts.towers.divided import DividedViT
 from mmts.towers.positions import resize_position, resize_temporal
 from mmts.towers.tower import Shape, Tower
@@ -21,6 +20,7 @@ from mmts.weights import fingerprint, load_state, model_files, revision
 if TYPE_CHECKING:
     from mmts.kinds.vision._parts import Attending
 
+WEIGHTS, FACTS = "towers.safetensors", "towers.json"
 TOWERS = {"joint": VideoViT, "divided": DividedViT}
 COLOURS = ("mean", "std")  # JSON has lists
 CONVERT = "run `python -m mmts.towers.convert` first"
@@ -42,6 +42,11 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """
     facts = read_json(folder / FACTS, CONVERT)
     parts = ("attention", "vision", "text")
+    if isinstance(facts, dict) and "attention" not in facts and "spelling" in facts:
+        raise InputError(
+            f"{folder} is of {facts.get('family')}, which has no tower of that kind; name eva_clip "
+            "or bert in towers, or a folder of AVION, LaViLa or CLIP"
+        )
     if not isinstance(facts, dict) or not all(part in facts for part in parts):
         raise InputError(f"{folder / FACTS} lacks one of {', '.join(parts)}; {CONVERT}")
     if facts["attention"] not in TOWERS:
@@ -49,6 +54,52 @@ def read_facts(folder: Path) -> dict[str, Any]:
             f"{folder / FACTS}: attention is {facts['attention']!r}; it must be joint or divided"
         )
     return facts
+
+
+class ConvertedPart(NamedTuple):
+    """One part of a converted checkpoint: its tensors, without the part's name, and its facts."""
+
+    state: dict[str, torch.Tensor]
+    facts: dict[str, Any]
+    fingerprint: str
+    revision: str | None
+
+    def mark(self, tower: Tower) -> None:
+        """Note in a tower what it starts from."""
+        tower.loaded, tower.revision = self.fingerprint, self.revision
+
+    def fill(self, tower: Tower) -> None:
+        """Put the tensors into a tower on the meta device, and note it."""
+        try:
+            _fill(tower, self.state, "")
+        except (KeyError, RuntimeError) as error:
+            told = in_short(error)
+            raise InputError(f"the converted weights do not fit ({told}); {CONVERT}") from None
+        self.mark(tower)
+
+
+def read_part(spec: str, part: str, families: tuple[str, ...]) -> ConvertedPart:
+    """Return a part of a converted checkpoint.
+
+    Args:
+        spec: the folder, or a hub id of one.
+        part: vision, text, audio or omni.
+        families: of checkpoints that have what is wanted.
+
+    Raises:
+        InputError: there is no such folder, or it has no such part.
+    """
+    folder = converted_folder(spec)
+    facts = read_json(folder / FACTS, CONVERT)
+    family = facts.get("family") if isinstance(facts, dict) else None
+    if family not in families or not isinstance(facts.get(part), dict):
+        raise InputError(
+            f"{spec} has no {part} part of {' or '.join(families)} (it is of {family}); name a "
+            "folder that `python -m mmts.towers.convert` wrote of such a checkpoint"
+        )
+    state = load_state(artifact(folder / WEIGHTS, CONVERT), f"{part}.")
+    own = {name.removeprefix(f"{part}."): value for name, value in state.items()}
+    return ConvertedPart(own, facts[part], fingerprint(own), revision(folder))
 
 
 def video_config(values: dict[str, Any]) -> VideoViTConfig:

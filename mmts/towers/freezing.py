@@ -27,12 +27,22 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[str]:
         if not matching:
             raise InputError(
                 f"towers.frozen_parts: {pattern!r} matches no parameter; "
-                f"{_near(pattern, parameters)}"
+                f"{near(pattern, parameters)}"
             )
         frozen |= matching
     for name in frozen:
         parameters[name].requires_grad_(False)
     return [name for name in parameters if name in frozen]
+
+
+def freeze_parts(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Freeze parts of a whole model; InputError where a pattern names none, or nothing is left."""
+    freeze(model, patterns)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError(
+            "nothing of the model is trained: without train.head, a tower must be; with "
+            "towers.frozen_parts, a part must be left out"
+        )
 
 
 def frozen_norms(model: nn.Module) -> list[nn.Module]:
@@ -41,8 +51,8 @@ def frozen_norms(model: nn.Module) -> list[nn.Module]:
     return [n for n in norms if n.affine and not any(p.requires_grad for p in n.parameters())]
 
 
-def _near(pattern: str, names: Iterable[str]) -> str:
-    """Which names a pattern may have meant, a part's name with `.*` among them."""
+def near(pattern: str, names: Iterable[str]) -> str:
+    """Return which names a pattern may have meant, a part's name with `.*` among them."""
     names = list(names)
     parts = {
         ".".join([*steps[:i], "*"])

@@ -1,5 +1,7 @@
 """What the tensors of published CLIP-like models are called, and what they are called here.
 
+Those of VAST, EVA-CLIP and BEATs are in `mmts.towers.vast_names`.
+
 Facts about AVION (github.com/zhaoyue-zephyrus/AVION, with and without flash attention), LaViLa
 (github.com/facebookresearch/LaViLa, TimeSformer with CLIP's text tower), OpenAI's CLIP, and CLIP in
 transformers.
@@ -12,15 +14,24 @@ import re
 from typing import TYPE_CHECKING, Literal
 
 from mmts.errors import InputError
+from mmts.towers import vast_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Family = Literal["avion", "lavila", "openai", "transformers"]
+Clip = Literal["avion", "lavila", "openai", "transformers"]
+Family = Clip | vast_names.Family
 Rules = tuple[tuple[str, str], ...]
 
-# A tensor that only this family has.
+# A tensor that only this family has, but for those before it.
 SIGNS: tuple[tuple[str, Family], ...] = (
+    ("multimodal_encoder.bert.embeddings.word_embeddings.weight", "vast"),
+    ("post_extract_proj.weight", "beats"),
+    *(
+        (f"{prefix}blocks.0.attn.{name}", "eva_clip")
+        for prefix in vast_names.EVA_PREFIXES
+        for name in ("q_bias", "q_proj.weight")
+    ),
     ("visual.patch_embed.proj.weight", "lavila"),
     ("textual.token_embedding.weight", "avion"),
     ("visual.class_embedding", "openai"),
@@ -82,7 +93,7 @@ def _clip_text(prefix: str) -> Rules:
 
 
 SCALE: Rules = ((r"logit_scale", "logit_scale"),)
-RULES: dict[Family, Rules] = {
+RULES: dict[Clip, Rules] = {
     "avion": (
         *_clip_vision(r"(?:visual\.)?image_projection"),
         *_clip_text(r"textual\."),
@@ -138,12 +149,15 @@ def family_of(names: dict[str, Tensor]) -> Family:
             return family
     raise InputError(
         f"the checkpoint is of no known family (AVION, LaViLa's TimeSformer with CLIP's text "
-        f"tower, CLIP); its {len(names)} tensors begin with {', '.join(sorted(names)[:4])}"
+        f"tower, CLIP, VAST, EVA-CLIP, BEATs); its {len(names)} tensors begin with "
+        f"{', '.join(sorted(names)[:4])}"
     )
 
 
 def rename(family: Family, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names and in our shapes, and the names that have no rule."""
+    if family == "vast" or family == "eva_clip" or family == "beats":
+        return vast_names.to_ours(family, state)
     if family == "transformers":
         state = _joined(state)
     found: dict[str, Tensor] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -37,9 +37,19 @@ class Model(nn.Module, ABC):
 
     Attributes:
         dim: D of the rows.
+        matches: whether it gives a context and can `match`.
+        loaded: of each part that started from weights, the settings' `weights`, their fingerprint
+            and, where the hub's cache tells it, their revision.
     """
 
     dim: int
+    matches: bool = False
+    loaded: Mapping[str, Mapping[str, str]] = {}
+
+    @property
+    def shapes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of each part that has one, what it takes to build it again, see `Tower.shape`."""
+        return {}
 
     @abstractmethod
     def encode_vision(self, streams: Streams) -> Encoded:
@@ -49,11 +59,20 @@ class Model(nn.Module, ABC):
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return the unit rows [N, D] of texts: token ids [N, L], or features [N, Dt]."""
 
+    def features(self, streams: Streams) -> Tensor:
+        """Return features of media items to cluster, [N, F]: the rows, or what is before a head."""
+        return self.encode_vision(streams).rows
+
     def match(self, context: Tensor, tokens: Tensor) -> Tensor:
-        """Return logits [N, 2] of whether each text describes its media item; class 1 is yes.
+        """Return logits of whether texts describe media items; class 1 is yes.
+
+        Args:
+            context: [N, L, W] of `encode_vision`.
+            tokens: [N, T], a text an item, for logits [N, 2]; or [N, M, T], M texts each, for
+                [N, M, 2].
 
         Raises:
-            NotImplementedError: the model has no such head.
+            NotImplementedError: the model was built without.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot match")
 

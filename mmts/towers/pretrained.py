@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -51,6 +52,7 @@ class Kind(NamedTuple):
 
 RESNET = Kind("ResNet", "ResNetModel", "ResNetConfig", ("resnet",))
 VIT = Kind("ViT", "ViTModel", "ViTConfig", ("vit",), pooler=False)
+BERT = Kind("BERT", "BertModel", "BertConfig", ("bert",), pooler=False)
 DISTILBERT = Kind("DistilBERT", "DistilBertModel", "DistilBertConfig", ("distilbert",))
 CLIP_VISION = Kind(
     "CLIP vision",
@@ -147,6 +149,11 @@ def load_model(kind: Kind, spec: str) -> Loaded:
         )
     model = model.float()
     return Loaded(model, folder, fingerprint(model.state_dict()), revision(folder))
+
+
+def spread(width: int) -> float:
+    """Return the deviation of random weights: that of BERT at its width, more at a smaller one."""
+    return 0.02 * math.sqrt(768 / width)
 
 
 def random_model(kind: Kind, **config: Any) -> Any:

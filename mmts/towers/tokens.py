@@ -32,17 +32,20 @@ MAX_TOKENS, PAD = 48, 0
 """Of `encode`, where a tokenizer has none of its own."""
 VOCABULARY = 8192
 SPECIAL = ["[PAD]", "[UNK]"]  # [PAD] is id 0
-END = "[END]"
+END, CLS, SEP = "[END]", "[CLS]", "[SEP]"
 FILE = "tokenizer.json"
 PROBES = ("", "a", "a red ball")
 TEXTS_AT_ONCE = 10_000
 MOST_IDS = 2_000_000  # twice what the largest known have
 
 
-def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenizer:
+def train_tokenizer(
+    texts: Iterable[str], end_of_text: bool = False, framed: bool = False
+) -> Tokenizer:
     """Byte-level BPE of at most 8,192 pieces; the same texts give the same pieces.
 
-    With `end_of_text` each text ends with one more token, the highest id, as `ClipText` wants it.
+    With `end_of_text` each text ends with one more token, the highest id, as `ClipText` wants it;
+    `framed`, it stands between [CLS] and [SEP], as BERT wants it.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[1]))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -60,6 +63,12 @@ def train_tokenizer(texts: Iterable[str], end_of_text: bool = False) -> Tokenize
         end = (END, tokenizer.token_to_id(END))
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"$A {END}", special_tokens=[end]
+        )
+    if framed:
+        tokenizer.add_special_tokens([CLS, SEP])
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{CLS} $A {SEP}",
+            special_tokens=[(name, tokenizer.token_to_id(name)) for name in (CLS, SEP)],
         )
     return tokenizer
 
@@ -95,8 +104,8 @@ def _read(spec: str) -> Tokenizer:
     return tokenizer
 
 
-def distilbert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
-    """The tokenizer of a DistilBERT model, in a folder or of a hub id.
+def bert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
+    """The tokenizer of a BERT or DistilBERT model, in a folder or of a hub id.
 
     Args:
         spec: the folder or hub id.
@@ -118,9 +127,8 @@ def distilbert_tokenizer(spec: str, pad: int, cls: bool) -> Tokenizer:
     first = {encoded.ids[0] if encoded.ids else None for encoded in _probes(tokenizer)}
     if cls and (len(first) > 1 or not first <= special):
         raise InputError(
-            f"towers.text.tokenizer {spec} does not begin texts with [CLS] but "
-            "towers.text.pooling is cls; name the one that the text tower was trained with, or set "
-            "pooling to mean"
+            f"towers.text.tokenizer {spec} does not begin texts with [CLS], whose features the "
+            "text tower gives; name the one that it was trained with"
         )
     return tokenizer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,12 +13,9 @@ from mmts.errors import InputError
 from mmts.kinds.stream import StreamKind, encoded, encoders
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.freezing import freeze, frozen_norms
+from mmts.towers.freezing import freeze_parts, frozen_norms
 from mmts.towers.model import Encoded, Model, Streams
-from mmts.towers.tower import Shape, Tower
-
-POSITIONS = ("position", "position_embedding", "position_embeddings")
-"""Names of position embeddings here and in transformers; AVION's optimiser lets them not decay."""
+from mmts.towers.tower import Shape, loaded, shapes_of
 
 
 def projection(inputs: int, head: Head | None) -> nn.Module:
@@ -51,8 +48,6 @@ class TwoTower(Model):
 
     Attributes:
         dim: D of the rows.
-        loaded: of each tower that started from weights, the settings' `weights`, their fingerprint
-            and, where the hub's cache tells it, their revision.
     """
 
     def __init__(
@@ -84,14 +79,9 @@ class TwoTower(Model):
         if not towers.text.frozen:
             shape = None if shapes is None else shapes.get("text", {})
             text = towers.text.build(dims["vocabulary"], shape)
-        self.loaded = {
-            side: {"weights": settings.weights, "fingerprint": tower.loaded}
-            | ({"revision": tower.revision} if tower.revision else {})
-            for side, tower, settings in (
-                ("vision", vision, towers.vision), ("text", text, towers.text)
-            )
-            if tower is not None and tower.loaded is not None
-        }  # fmt: skip
+        self.loaded = loaded({
+            "vision": (vision, towers.vision.weights), "text": (text, towers.text.weights)
+        })  # fmt: skip
         self.vision: nn.Module = vision or nn.Identity()
         self.text: nn.Module = text or nn.Identity()
         self.main = "features" if vision is None else "frames" if towers.vision.video else "image"
@@ -107,12 +97,7 @@ class TwoTower(Model):
         self.dim = vision_dim if head is None else head.dim
         self.vision_head = projection(vision_dim, head)
         self.text_head = projection(text_dim, head)
-        freeze(self, towers.frozen_parts)
-        if not any(p.requires_grad for p in self.parameters()):
-            raise InputError(
-                "nothing of the model is trained: without train.head, a tower must be; with "
-                "towers.frozen_parts, a part must be left out"
-            )
+        freeze_parts(self, towers.frozen_parts)
 
     def train(self, mode: bool = True) -> Self:
         """Frozen batch norms stay as in evaluation: their statistics are frozen too."""
@@ -124,9 +109,7 @@ class TwoTower(Model):
     @property
     def shapes(self) -> dict[str, Shape]:
         """Of each tower that has one, what it takes to build it again, see `Tower.shape`."""
-        sides = {"vision": self.vision, "text": self.text}
-        found = {k: tower.shape if isinstance(tower, Tower) else {} for k, tower in sides.items()}
-        return {side: shape for side, shape in found.items() if shape}
+        return shapes_of({"vision": self.vision, "text": self.text})
 
     def one_thread(self, side: str) -> bool:
         """Return whether one thread is fastest: for heads on features, and pictures."""
@@ -140,31 +123,14 @@ class TwoTower(Model):
         if self.beside:
             others = (encoded(n, encoder, streams[n]) for n, encoder in self.beside.items())
             features = torch.cat([features, *others], dim=1)
-        return Encoded(_unit(self.vision_head(features)))
+        return Encoded(unit(self.vision_head(features)))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Return the unit rows [N, D] of token ids or features."""
-        return _unit(self.text_head(self.text(tokens)))
+        return unit(self.text_head(self.text(tokens)))
 
 
-def _unit(rows: Tensor) -> Tensor:
-    """Rows of length 1, in single precision at least."""
+def unit(rows: Tensor) -> Tensor:
+    """Return rows of length 1, in single precision at least."""
     half = rows.dtype in (torch.bfloat16, torch.float16)
     return F.normalize(rows.float() if half else rows, dim=-1)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: matrices decay; biases, norms, other vectors and position embeddings do not.
-
-    What is frozen is in neither. A temporal embedding decays, as in AVION (arXiv 2309.16669).
-    """
-    decaying: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            position = any(part in POSITIONS for part in name.split("."))
-            (others if position or parameter.ndim <= 1 else decaying).append(parameter)
-    return [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]

@@ -12,6 +12,7 @@ from torch import nn
 
 from mmts.errors import InputError, blamed, kind_file
 from mmts.losses._check import both_directions
+from mmts.losses.ranks import Ranks
 from mmts.method import STEPS, Method
 from mmts.settings.base import Settings
 from mmts.towers.model import EncodedPairs, Model
@@ -94,7 +95,9 @@ def _try(method: Method, captions: int) -> None:
         objective = build_objective(method, PAIRS, PAIRS * captions)
         loss = objective(vision, text, tau, index=batch.ids, positives=positives)
         checked(method.objective.kind, loss).backward(retain_graph=True)  # type: ignore[no-untyped-call]
-    given = LossInput(batch, EncodedPairs(vision, text, of_model), tau, positives)
+    ranks, generator = Ranks(None, 1, 0), torch.Generator()
+    encoded = EncodedPairs(vision, text, of_model)
+    given = LossInput(batch, encoded, tau, positives, ranks, generator)
     for name, term in method.terms.items():
         with blamed(_file(term)):
             try:

@@ -15,6 +15,7 @@ from mmts.columns import check_columns
 from mmts.embeddings import IDS, Embeddings, read_embeddings
 from mmts.errors import InputError
 from mmts.files import read_parquet
+from mmts.kinds.model import VISION, ModelKind, two_towers
 from mmts.kinds.vision import of_clips
 from mmts.settings.towers import Towers
 from mmts.shards import ShardReader
@@ -48,7 +49,7 @@ class Inputs:
 
     def __init__(
         self, data: Path, dataset: str, towers: Towers, streamed: bool = False,
-        streams: Mapping[str, StreamKind] | None = None,
+        streams: Mapping[str, StreamKind] | None = None, kind: ModelKind | None = None,
     ) -> None:  # fmt: skip
         """
         Args:
@@ -56,9 +57,12 @@ class Inputs:
             dataset, towers: which, and of what model.
             streamed: whether the training shards are elsewhere, all but their index.
             streams: those beside the pictures or clips, by name.
+            kind: settings of the model; None for two towers.
         """
+        self.kind = kind or two_towers()
         self.shards, self.dataset, self._streamed = data / "shards" / dataset, dataset, streamed
-        self.towers, self.streams = towers, dict(streams or {})
+        self.towers = towers
+        self.streams = {n: s for n, s in (streams or {}).items() if self.kind.reads(n)}
         self._opened: dict[str, ShardReader] = {}
         self.embeddings: Embeddings = read_embeddings(data / "embed" / dataset)
         path, remedy = data / "embed" / dataset / "ids.parquet", "run `dvc repro -sf embed`"
@@ -71,7 +75,8 @@ class Inputs:
                 "`dvc repro -sf embed`"
             )
         self.dims: dict[str, int] = {}
-        if towers.vision.frozen:
+        self._seen = self.kind.reads(VISION)
+        if towers.vision.frozen and self._seen:
             self.dims["vision"] = int(self._vision_features().shape[1])
         if towers.text.frozen:
             self.dims["text"] = int(self._text_features().shape[1])
@@ -91,13 +96,13 @@ class Inputs:
             streamed = self._streamed and split == "train"
             shards = (StreamedReader if streamed else ShardReader)(self.shards, split)
             vision, where = self.towers.vision, f"datasets.{self.dataset}"
-            if shards.video and not vision.video:
+            if self._seen and shards.video and not vision.video:
                 raise InputError(
                     f"{where}.captions.sources are videos but {where}.towers.vision.name is "
                     f"{vision.name}, which takes pictures; set it to {of_clips()}, "
                     "with a clip_length and `frozen: false`"
                 )
-            if vision.video and not shards.video:
+            if self._seen and vision.video and not shards.video:
                 raise InputError(
                     f"{where}.captions.sources are pictures but {where}.towers.vision.name is "
                     f"{vision.name}, which takes clips; name a tower that takes pictures"
@@ -139,7 +144,8 @@ class Inputs:
         items: NDArray[np.int64] | None = None,
     ) -> Pairs:  # fmt: skip
         """The pairs of one split, or of some of its media items; `clusters` as in `Pairs`."""
-        vision = (self._vision_features(), self._samples) if self.towers.vision.frozen else None
+        frozen = self.towers.vision.frozen and self._seen
+        vision = (self._vision_features(), self._samples) if frozen else None
         shards = self.open(split) if items is None else self.open(split).some(items)
         ids = flat(shards.samples, "caption_ids") or []
         rows = found(
@@ -156,7 +162,9 @@ class Inputs:
             vision_rows=vision,
             encode_text=encode_text,
             image_size=self.towers.vision.image_size,
-            clip_length=self.towers.vision.frames,
+            clip_length=self.towers.vision.frames_of(split),
+            squash=self.towers.vision.squash,
             clusters=clusters,
-            streams=self.streams,
+            streams={n: kind.with_tokenizer(tokenizer) for n, kind in self.streams.items()},
+            main=self._seen,
         )

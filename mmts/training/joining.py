@@ -85,7 +85,7 @@ def joined(device: torch.device) -> Iterator[World]:
     except BaseException as error:
         _abandon(device)
         if isinstance(error, (Exception, Elsewhere)) and not tells(error, rank, store):
-            time.sleep(LINGER)
+            _linger()
             raise Elsewhere(1) from None
         pulse.stop(well=False)
         if peer_left(error):
@@ -93,6 +93,13 @@ def joined(device: torch.device) -> Iterator[World]:
         raise
     pulse.stop(well=True)
     dist.destroy_process_group()
+
+
+def _linger() -> None:
+    """Wait for the launcher's SIGTERM: it takes the process that ends first for the cause."""
+    until = time.monotonic() + LINGER
+    while time.monotonic() < until and not GracefulStop.noted:
+        time.sleep(0.02)
 
 
 def end_with_launcher() -> None:

@@ -86,7 +86,8 @@ def train(
     per_epoch = steps_per_epoch(len(train_pairs), settings.batch_size)
     total = settings.epochs * per_epoch
     losses = TauAndLoss(objective, modulator, world, relevancy_threshold, seed,
-                        by_row=by_row, name=name, terms=terms)  # fmt: skip
+                        by_row=by_row, name=name, terms=terms,
+                        precision=settings.precision)  # fmt: skip
     stepper = Stepper(model.to(world.device), losses, settings)
     average = MovingAverage(model, settings.ema_decay)
     torch.manual_seed(seed + RANK_SEED * world.rank)

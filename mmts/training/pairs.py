@@ -17,7 +17,7 @@ from mmts.augment import random_augment
 from mmts.clusters import CLASS
 from mmts.errors import InputError
 from mmts.kinds.measure import MeasureKind
-from mmts.kinds.stream import StreamKind, loaded
+from mmts.kinds.stream import FEATURES, FRAMES, IMAGE, StreamKind, loaded
 from mmts.picture import Picture, read_square
 from mmts.settings.training import Augment
 from mmts.shards import ShardReader
@@ -25,7 +25,7 @@ from mmts.shards.samples import column, counts, flat
 from mmts.training.batch import Batch
 from mmts.training.positives import Classes, RelevantCaptions
 from mmts.training.rows import Features, Rows, found
-from mmts.video.clips import centre_crop, consistent_crop, frame_indices
+from mmts.video.clips import centre_crop, consistent_crop, frame_indices, resized
 
 Ints = NDArray[np.int64]
 """Start of the names of the columns whose classes give the relevancy."""
@@ -58,7 +58,7 @@ class Pairs(Dataset[Batch]):
             relevancy.
         measure: what validation measures; None for what the captions allow.
         augment: how batches are augmented; None for not at all.
-        main: name of the stream of features, pictures or clips.
+        main: name of the stream of features, pictures or clips; empty where the model reads none.
         beside: the other streams.
     """
 
@@ -72,6 +72,8 @@ class Pairs(Dataset[Batch]):
         clip_length: int | None = None,
         clusters: pd.DataFrame | None = None,
         streams: Mapping[str, StreamKind] | None = None,
+        squash: bool = False,
+        main: bool = True,
     ) -> None:
         """
         Args:
@@ -84,8 +86,10 @@ class Pairs(Dataset[Batch]):
             clusters: caption_id; cluster_id of another clustering than the packed one; a column
                 CLASS + name of each clustering that gives the relevancy.
             streams: those beside the pictures or clips, by name.
+            squash: resize whole frames without their aspect, instead of cropping them.
+            main: whether the model reads features, pictures or clips.
         """
-        self.beside = dict(streams or {})
+        self.beside, self.squash = dict(streams or {}), squash
         self.shards, self.image_size, self.clip_length = shards, image_size, clip_length
         self.augment: Augment | None = None
         self.measure: MeasureKind | None = None
@@ -109,7 +113,8 @@ class Pairs(Dataset[Batch]):
             features, known = vision_rows
             self.features = Features(features, found(self.sample_ids, known, NO_FEATURES))
         frozen = self.features is not None
-        self.main = "features" if frozen else "image" if clip_length is None else "frames"
+        name = FEATURES if frozen else IMAGE if clip_length is None else FRAMES
+        self.main = name if main else ""
 
     def _join(self, clusters: pd.DataFrame) -> None:
         table = clusters.iloc[found(self.caption_ids, clusters["caption_id"], NO_CLUSTER)]
@@ -179,7 +184,10 @@ class Pairs(Dataset[Batch]):
 
         They are augmented where seeds are given, as `augment` or by default.
         """
-        return {self.main: self._main(items, seeds)} | self._others(items, seeds)
+        return self._pictures(items, seeds) | self._others(items, seeds)
+
+    def _pictures(self, items: Sequence[int], seeds: Sequence[int] | None) -> dict[str, Tensor]:
+        return {self.main: self._main(items, seeds)} if self.main else {}
 
     def _others(self, items: Sequence[int], seeds: Sequence[int] | None) -> dict[str, Tensor]:
         return {name: self._beside(name, kind, items, seeds) for name, kind in self.beside.items()}
@@ -221,6 +229,8 @@ class Pairs(Dataset[Batch]):
         segment = self.shards.segment(item)
         rng = None if seed is None else np.random.default_rng(seed)
         frames = segment.frames(frame_indices(len(segment), self.clip_length, jitter=rng))
+        if self.squash:
+            return resized(frames, self.image_size)
         if rng is None:
             return centre_crop(frames, self.image_size)
         return consistent_crop(frames, self.image_size, rng, (self.augment or Augment()).crop_area)
@@ -233,8 +243,8 @@ class Pairs(Dataset[Batch]):
         """
         items, rows = picks.items, picks.captions
         numbers, seeds = items.tolist(), picks.seeds.tolist()
-        main = self._main(numbers, seeds if self.augment else None)
-        streams = {self.main: main} | self._others(numbers, seeds)
+        pictures = self._pictures(numbers, seeds if self.augment else None)
+        streams = pictures | self._others(numbers, seeds)
         own = (self.first[items] <= rows) & (rows < self.first[items + 1])
         of_tau = np.where(own, rows, self.first[items])
         return Batch(streams, self.text[rows], self.cluster_id[of_tau],

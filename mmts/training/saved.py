@@ -10,34 +10,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from mmts.errors import InputError, in_short
 from mmts.files import artifact, read_json, write_json
+from mmts.kinds.model import MODELS, ModelKind, Parts, two_towers
 from mmts.kinds.stream import STREAMS, StreamKind
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
+from mmts.towers.model import Model
 from mmts.towers.pretrained import check_layers
 from mmts.towers.tokens import read_tokenizer
-from mmts.towers.two_tower import TwoTower
 from mmts.weights import save_tensors
 
 REMEDY = "run `dvc repro`"
 
 
 def save_model(
-    folder: Path, model: TwoTower, towers: Towers, head: Head | None, dims: dict[str, int],
+    folder: Path, model: Model, towers: Towers, head: Head | None, dims: dict[str, int],
     tokenizer: Tokenizer | None, streams: Mapping[str, StreamKind] | None = None,
+    kind: ModelKind | None = None,
 ) -> None:  # fmt: skip
     """Write the weights and everything needed to build the model again.
 
-    A picture model with random or frozen towers has neither shapes nor loaded weights.
+    A picture model with random or frozen towers has neither shapes nor loaded weights. Without
+    `kind` it is one of two towers.
     """
     save_tensors(folder / "model.safetensors", model.state_dict())
-    facts = {"towers": towers.model_dump(), "head": head and head.model_dump(), "dims": dims}
+    facts: dict[str, Any] = {
+        "model": (kind or two_towers()).model_dump(mode="json"),
+        "towers": towers.model_dump(),
+        "head": head and head.model_dump(),
+        "dims": dims,
+        "matching": model.matches,
+    }
     beside = {name: stream.model_dump() for name, stream in (streams or {}).items()}
     more = (("streams", beside), ("shapes", model.shapes), ("loaded", model.loaded))
     facts |= {name: value for name, value in more if value}
@@ -49,10 +58,11 @@ def save_model(
 class LoadedModel(NamedTuple):
     """A trained model, its settings, and its tokenizer where it has one."""
 
-    model: TwoTower
+    model: Model
     towers: Towers
     tokenizer: Tokenizer | None
     streams: dict[str, StreamKind]
+    kind: ModelKind
 
 
 def load_model(folder: Path) -> LoadedModel:
@@ -70,7 +80,10 @@ def load_model(folder: Path) -> LoadedModel:
         towers = Towers.model_validate(facts["towers"])
         head = None if facts["head"] is None else Head.model_validate(facts["head"])
         streams = {name: STREAMS.validated(of) for name, of in facts.get("streams", {}).items()}
-        model = TwoTower(towers, head, facts["dims"], facts.get("shapes", {}), streams)
+        kind = MODELS.validated(facts["model"])
+        model = kind.build(
+            Parts(towers, head, facts["dims"], streams, facts["matching"], facts.get("shapes", {}))
+        )
         model.load_state_dict(load_file(path))
     except Exception as error:  # facts of another kind may raise anything
         if isinstance(error, OSError):
@@ -79,7 +92,7 @@ def load_model(folder: Path) -> LoadedModel:
             f"{path} and model.json do not fit ({in_short(error)}); {REMEDY}"
         ) from None
     tokenizer = None if towers.text.frozen else read_tokenizer(folder / "tokenizer.json")
-    return LoadedModel(model, towers, tokenizer, streams)
+    return LoadedModel(model, towers, tokenizer, streams, kind)
 
 
 def save_state(folder: Path, parts: Mapping[str, object]) -> None:

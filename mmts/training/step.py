@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 from mmts.errors import InputError
 from mmts.settings.training import Train
 from mmts.towers.model import EncodedPairs, Model
-from mmts.towers.two_tower import parameter_groups
 from mmts.training.batch import Batch
+from mmts.training.device import autocast
+from mmts.training.groups import parameter_groups
 from mmts.training.tau_and_loss import TauAndLoss
 
-PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 RandomState = list[Tensor]
 
 
@@ -38,7 +38,8 @@ class Stepper:
             settings: `train`.
 
         Raises:
-            InputError: fp16 without CUDA, or with temperatures that are moved by raw gradients.
+            InputError: fp16 without CUDA, or with temperatures that are moved by raw gradients; a
+                pattern of `learning_rates` without parameters.
         """
         self.model, self.settings, self.world = model, settings, losses.world
         beside = losses.modules
@@ -51,7 +52,15 @@ class Stepper:
                 "a loss term has the model as a part, so that its weights would be trained twice; "
                 "keep the model in a function, not in an attribute of a module"
             )
-        groups = parameter_groups(model, settings.weight_decay)
+        named = parameter_groups(model, settings.weight_decay, dict(settings.learning_rates))
+        groups: list[dict[str, Any]] = [
+            {"params": group.parameters, "weight_decay": group.weight_decay} for group in named
+        ]
+        self.shares = {
+            number: group.rate / settings.learning_rate
+            for number, group in enumerate(named)
+            if group.rate is not None
+        }
         self.rates: dict[int, Callable[[int], float]] = {}
         for module in beside:
             own = [p for p in module.parameters() if p.requires_grad]
@@ -60,7 +69,9 @@ class Stepper:
                 self.rates[len(groups)] = rate
             if own:
                 groups.append({"params": own, "weight_decay": 0.0})
-        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            groups, betas=settings.betas, eps=settings.eps, fused=True
+        )
         kind = self.world.device.type
         if settings.precision == "fp16" and kind != "cuda":
             raise InputError("train.precision is fp16, which needs CUDA; set it to fp32 or bf16")
@@ -98,12 +109,16 @@ class Stepper:
         """Take a step against the gradient of a loss of what was encoded last; return its norm.
 
         Args:
-            loss: a scalar.
+            loss: a scalar; without a gradient, as where features are no numbers, nothing moves.
             step: counted from 0, for modules with a learning rate of their own (TempNet).
-            rate: learning rate of the others.
+            rate: learning rate of the others; those with one in `learning_rates` have its share.
         """
+        if not loss.requires_grad:
+            self._cached = None
+            return loss.new_tensor(math.nan)
         for number, group in enumerate(self.optimizer.param_groups):
-            group["lr"] = self.rates[number](step) if number in self.rates else rate
+            own = self.rates.get(number)
+            group["lr"] = rate * self.shares.get(number, 1.0) if own is None else own(step)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self._cached is not None:
@@ -124,8 +139,7 @@ class Stepper:
             for name, stream in streams.items():
                 if stream.ndim == 4:
                     streams[name] = stream.contiguous(memory_format=torch.channels_last)
-        kind = PRECISIONS.get(self.settings.precision)
-        with torch.autocast(batch.text.device.type, kind, enabled=kind is not None):
+        with autocast(self.settings.precision, batch.text.device):
             found: EncodedPairs = network(streams, batch.text)
         return found
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mmts.errors import InputError
 from mmts.losses import Objective, Tau
-from mmts.losses.ranks import gather_with_gradient
+from mmts.losses.ranks import Ranks, gather_with_gradient
 from mmts.towers.model import EncodedPairs
 from mmts.training.batch import Batch
+from mmts.training.device import autocast
 from mmts.training.distributed import World
 from mmts.training.relevancy import relevant_pairs
 
@@ -26,12 +29,18 @@ class LossInput(NamedTuple):
     """What a loss term sees: the batch of all ranks, encoded, with its tau.
 
     batch: with the streams of its own rank. positives: [N, N] pairs that are no negatives.
+    ranks: which of the rows are this rank's own. generator: on the CPU, of random numbers that
+    follow from the seed and the step, so that all ranks draw the same. autocast: what the model
+    runs in, for a term that calls it.
     """
 
     batch: Batch
     encoded: EncodedPairs
     tau: Tau
     positives: Tensor | None
+    ranks: Ranks
+    generator: torch.Generator
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class Term(Protocol):
@@ -54,7 +63,7 @@ class TauAndLoss:
     def __init__(
         self, objective: Objective, modulator: nn.Module, world: World, threshold: float = 0.1,
         seed: int = 0, *, by_row: bool = False, name: str = "objective",
-        terms: Mapping[str, tuple[float, Term]] | None = None,
+        terms: Mapping[str, tuple[float, Term]] | None = None, precision: str = "fp32",
     ) -> None:  # fmt: skip
         """
         Args:
@@ -62,15 +71,17 @@ class TauAndLoss:
             modulator: (step, batch, vision, text) -> tau.
             world: the ranks.
             threshold: see `relevant_pairs`.
-            seed: of a modulator's random numbers, the same on all ranks.
+            seed: of random numbers of the modulator and of terms, the same on all ranks.
             by_row: whether objective and modulator work row by row.
             name: of the objective, among several terms.
             terms: further ones by name, with their weights.
+            precision: of the model, where a term calls it.
         """
         self.objective, self.modulator, self.name = objective, modulator, name
         self.terms = dict(terms or {})
         self.world, self.threshold, self.seed = world, threshold, seed
         self.by_row = by_row and not self.terms
+        self._autocast = partial(autocast, precision, world.device)
         self._random = any(isinstance(m, nn.Dropout) and m.p > 0 for m in modulator.modules())
 
     @property
@@ -122,7 +133,10 @@ class TauAndLoss:
             ) from None
         if not self.terms:
             return tau, {TOTAL: checked(self.name, loss)}
-        given = LossInput(batch, encoded, tau, positives)
+        given = LossInput(
+            batch, encoded, tau, positives, self._ranks(len(vision)), self._generator(step),
+            self._autocast,
+        )  # fmt: skip
         found = {self.name: checked(self.name, loss)}
         found |= {name: checked(name, term(given)) for name, (_, term) in self.terms.items()}
         total = loss
@@ -141,6 +155,15 @@ class TauAndLoss:
         )
         rows = (None if part is None else gather_with_gradient(part, group) for part in encoded)
         return batch, EncodedPairs(*rows)  # type: ignore[arg-type]
+
+    def _ranks(self, rows: int) -> Ranks:
+        """This rank's place among `rows` rows of all."""
+        world = self.world
+        return Ranks(world.group, world.size, world.rank * (rows // world.size))
+
+    def _generator(self, step: int) -> torch.Generator:
+        number = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(number))
 
     @contextmanager
     def _same_random_numbers(self, step: int) -> Iterator[None]:
@@ -174,11 +197,11 @@ class TauAndLoss:
     def _no_numbers(
         self, step: int, batch: Batch, encoded: EncodedPairs
     ) -> tuple[Tau, dict[str, Tensor]]:
-        """The tau, and NaN for the terms."""
+        """The tau, and NaN for the terms, without a gradient: no step is to follow it."""
         vision, text = encoded.vision, encoded.text
         with torch.no_grad():
             tau = self.modulator(step, batch, vision.nan_to_num(), text.nan_to_num())
-        loss = (vision.sum() + text.sum()) * math.nan
+        loss = vision.new_tensor(math.nan)
         return tau, dict.fromkeys([*([self.name, *self.terms] if self.terms else []), TOTAL], loss)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mmts.errors import InputError
 from mmts.kinds.measure import MeasureKind, default_measure
@@ -88,3 +89,16 @@ def encode_split(
         texts = (pairs.text[s : s + batch_size] for s in range(0, len(pairs.text), batch_size))
         said = [model.encode_text(batch.to(device)).float().cpu() for batch in texts]
     return torch.cat(found), torch.cat(said)
+
+
+@deaths_told()
+def encode_features(
+    model: Model, pairs: Pairs, device: torch.device, batch_size: int, workers: int = 0
+) -> NDArray[np.float32]:
+    """Features of all media items to cluster by, `Model.features`; arguments of `encode_split`."""
+    model.eval()
+    with threads(of_encoding(model, "vision"), device), torch.inference_mode():
+        streams = vision_batches(pairs, batch_size, workers, device)
+        found = [model.features(sent(batch, device)).float().cpu() for batch in streams]
+    rows: NDArray[np.float32] = torch.cat(found).numpy()
+    return rows

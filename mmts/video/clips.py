@@ -50,7 +50,7 @@ def consistent_crop(
     """
     height, width = frames.shape[1:3]
     left, top, right, bottom = random_box(width, height, rng, crop_area)
-    cropped = _resized(frames[:, top:bottom, left:right], size)
+    cropped = resized(frames[:, top:bottom, left:right], size)
     return cropped[:, :, ::-1] if flip and rng.random() < 0.5 else cropped
 
 
@@ -59,11 +59,14 @@ def centre_crop(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     height, width = frames.shape[1:3]
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    return _resized(frames[:, top : top + side, left : left + side], size)
+    return resized(frames[:, top : top + side, left : left + side], size)
 
 
-def _resized(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Bicubic with antialiasing, as Pillow has it, in an eighth of its time."""
+def resized(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Return frames [T, H, W, 3] as squares, [T, size, size, 3], whatever their aspect.
+
+    Bicubic with antialiasing, as Pillow has it, in an eighth of its time.
+    """
     import torch
     from torch.nn import functional as F
 

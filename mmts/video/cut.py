@@ -63,7 +63,7 @@ def cut_many(
 
     Args:
         path: a video file, or a folder of chunks named by their start (`0.MP4`, `15.MP4`, ...).
-        spans: start and stop of each segment, in any order.
+        spans: start and stop of each segment, in any order; a stop of infinity is the video's end.
         short_side: of the stored frames, in pixels; smaller videos keep their size. Both sides are
             even and the aspect stays.
         quality: of JPEG.
@@ -154,14 +154,17 @@ class _Pass:
             return
         end = part.start + decoder.duration
         for span in self._here(part):
-            if span.stop > end + 1 / decoder.rate + 1:
+            if end + 1 / decoder.rate + 1 < span.stop < math.inf:
                 yield self._done(span, self._past(span, end))
 
     def _end_of(self, part: Part, decoder: VideoDecoder) -> Iterator[Cut]:
         """What the end of a file means for the spans that are not complete."""
         end = math.inf if decoder.end is None else part.start + decoder.end
         for span in self._here(part):
-            if end + 1 / decoder.rate + EPSILON < min(span.stop, part.limit):
+            stop = min(span.stop, part.limit)
+            if stop == math.inf:  # to the end: what the header promises
+                stop = part.start + decoder.duration - 1 if decoder.duration else end
+            if end + 1 / decoder.rate + EPSILON < stop:
                 yield self._done(span, self._lacks(span, part, end, decoder))
             elif span.stop <= part.limit + EPSILON:
                 yield self._done(span)

@@ -33,7 +33,7 @@ class Span:
 
 def refused(path: Path | str, start: float, stop: float, first: float) -> InputError | None:
     """What is wrong with a span of a video whose first second is `first`; None for nothing."""
-    if not (math.isfinite(start) and math.isfinite(stop) and 0 <= start < stop):
+    if not 0 <= start < stop:
         return InputError(
             f"{path}: start {start} s, stop {stop} s; a start is at least 0, a stop after it"
         )

@@ -1,4 +1,4 @@
-"""A loss, a schedule, a shift and a modulator of one's own, side by side in one project."""
+"""A loss, a schedule, a shift, a modulator and a loss term of one's own, in one project."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from tests.examples.adding import module_of, tiny
 from tests.pipeline.project import Project, commit
+from tests.pipeline.test_reruns import changed
 
 pytestmark = pytest.mark.long
 METHODS = (
     "info_nce", "info_nce_mmts", "decoupled_mmts", "triangle_mmts", "info_nce_root",
-    "info_nce_per_cluster",
+    "info_nce_per_cluster", "info_nce_uniform",
 )  # fmt: skip
 STEPS, ALPHA, LOW, HIGH = 10, 0.06, 0.05, 0.09  # numbers of my_pairs
 TRIANGLE = "mmts/kinds/schedule/triangle.py"
@@ -28,9 +29,9 @@ TRIANGLE = "mmts/kinds/schedule/triangle.py"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> Project:
-    """A tiny project in which the four have run."""
+    """A tiny project in which the five have run."""
     folder = tmp_path_factory.mktemp("project") / "copy"
-    names = ("decoupled", "triangle", "root", "per_cluster")
+    names = ("decoupled", "triangle", "root", "per_cluster", "uniformity")
     found = tiny(folder, *names, methods=list(METHODS))
     found.set(
         datasets__my_pairs__train__epochs=STEPS,
@@ -143,6 +144,14 @@ def test_a_temperature_a_cluster_is_learned(project: Project) -> None:
     assert len(learned) == 4 and (moved > 1e-6).all() and (moved < 0.02).all()
 
 
+def test_the_log_has_the_value_of_a_term(project: Project) -> None:
+    found = curves(project, "info_nce_uniform").dropna(subset=["loss"])
+    np.testing.assert_allclose(found["loss"], found["info_nce"] + 0.5 * found["uniformity"])
+    assert (found["uniformity"] < 0).all() and len(found) == STEPS
+    plain = curves(project, "info_nce_mmts")
+    assert "uniformity" not in plain and plain["loss"].iloc[0] == found["info_nce"].iloc[0]
+
+
 # --- the page ------------------------------------------------------------------------------------
 
 
@@ -165,6 +174,20 @@ def test_the_page_tells_each_as_what_it_is(project: Project) -> None:
     table = (project.folder / "results/my_pairs.md").read_text(encoding="utf-8")
     assert "| decoupled\\_mmts | decoupled InfoNCE, τ 0.02–0.12 | " in table
     assert "| triangle\\_mmts | InfoNCE, τ 0.02–0.12, triangle | " in table
+
+
+def test_curves_plots_and_page_have_the_term(project: Project) -> None:
+    terms = pd.read_csv(project.folder / "results/terms.csv")
+    by_method = terms.groupby("method")["name"].unique().map(list).to_dict()
+    assert by_method["info_nce_uniform"] == ["info_nce", "uniformity"]
+    assert by_method["info_nce"] == by_method["info_nce_mmts"] == ["info_nce"]
+    assert "uniformity" in pd.read_csv(project.folder / "results/curves.csv")
+    table = (project.folder / "results/my_pairs.md").read_text(encoding="utf-8")
+    row, *_ = re.findall(r"^\| info\\_nce\\_uniform \| ([^|]*) \|", table, re.MULTILINE)
+    assert row.startswith("InfoNCE, τ ") and row.endswith(", plus 0.5 × uniformity")
+    (alt,) = re.findall(r"!\[(Training curves[^\]]*)\]", table)
+    assert re.search(r"info\\_nce\\_uniform: loss from [\d.]+ to [\d.]+, uniformity from -", alt)
+    assert (project.folder / "results/figures/my_pairs-training.png").exists()
 
 
 def test_the_figure_draws_a_triangle(project: Project) -> None:
@@ -201,8 +224,9 @@ def edited(project: Project) -> Any:
 
 def test_an_edit_of_a_kind_runs_what_names_it(edited: Project) -> None:
     edited.edit(TRIANGLE, "alpha * (from_middle - 0.5)", "alpha * (0.5 - from_middle)")
-    method = "my_pairs-triangle_mmts"
-    assert edited.repro() == {f"train@{method}", f"evaluate@{method}", "report"}
+    training = "train@my_pairs-triangle_mmts"
+    assert edited.repro(training) == {training}
+    assert changed(edited) == {"evaluate@my_pairs-triangle_mmts"}
     assert curves(edited, "triangle_mmts")["tau_min"][0] == pytest.approx(LOW - ALPHA / 2)
 
 

@@ -20,11 +20,12 @@ from mmts.registry import Registry
 from mmts.settings.base import NAME
 from mmts.settings.dataset import Dataset, Margin, Switches, Temperature
 from tests.making import PARAMS, changed
+from tests.test_model_kinds import OMNI
 
 Key = tuple[Any, ...]
 SHORT = {
     "objective": "string", "modulator": "string", "clustering": "string", "schedule": "string",
-    "shift": "string", "augment": "boolean", "head": "boolean",
+    "shift": "string", "augment": "boolean", "head": "boolean", "learning_rates": "object",
 }  # fmt: skip
 """Keys that take another type too, as a short form."""
 VALUES: tuple[tuple[str, Any], ...] = (
@@ -68,7 +69,7 @@ def _put(tree: Any, key: Key, value: Any) -> Any:
 
 def everything() -> dict[str, Any]:
     """Sound settings with every kind of source, clustering and part of a method."""
-    tree = changed(PARAMS, {"datasets.full": _full()})
+    tree = changed(PARAMS, {"datasets.full": _full(), "datasets.heard": _heard()})
     numbers = {"fixed": 0.07, "alpha": 0.02, "shift_min": 0.06, "shift_max": "auto"}
     plain = {
         "objective": {"kind": "info_nce"}, "modulator": {"kind": "scheduled"},
@@ -88,7 +89,7 @@ def everything() -> dict[str, Any]:
         methods[modulator["kind"]] = {"objective": {"kind": "sogclr"}, "modulator": modulator}
     relevant = {"shift": "default", "relevancy": ["default"]}
     methods["relevant"] = {**plain, "clustering": relevant, "relevancy_threshold": 0.1}
-    tree["grid"] = {"datasets": ["tiny", "full"], "methods": list(methods), "seeds": [0]}
+    tree["grid"] = {"datasets": ["tiny", "full", "heard"], "methods": list(methods), "seeds": [0]}
     return tree
 
 
@@ -146,6 +147,7 @@ def _full() -> dict[str, Any]:
         "table": tiny["captions"]["sources"]["pairs"],
         "flickr8k": {"kind": "flickr8k"},
         "ek100": {"kind": "ek100"},
+        "youcook2": {"kind": "youcook2"},
         "cc3m": {"kind": "cc3m", "train": part, "val": part, "test": part},
         "coco": {"kind": "coco", "splits": ["test"]},
         "flickr30k": {"kind": "flickr30k"},
@@ -161,6 +163,14 @@ def _full() -> dict[str, Any]:
     return changed(tiny, changes | {f"train.{key}": train[key] for key in train})
 
 
+def _heard() -> dict[str, Any]:
+    """A dataset with an omni-modal model."""
+    towers = {**OMNI["towers"]}
+    towers["vision"] = {**towers["vision"], "shape": {"patch_size": 16}}
+    towers["text"] = {**towers["text"], "shape": {}}
+    return changed(PARAMS["datasets"]["tiny"], {**OMNI, "towers": towers})
+
+
 _NEW = {"weights": "random", "frozen": False}
 _SEEN = {"weights": "x", "frozen": False, "image_size": 32}
 TOWERS: dict[str, list[dict[str, Any]]] = {
@@ -174,7 +184,7 @@ TOWERS: dict[str, list[dict[str, Any]]] = {
         *({"name": name, **_SEEN, "model": "y"} for name in ("timm", "open_clip")),
         *(
             {"name": name, **_SEEN, "clip_length": 4}
-            for name in ("video_vit", "divided_vit", "clip_frames")
+            for name in ("video_vit", "divided_vit", "clip_frames", "eva_clip")
         ),
     ],
     "text": [
@@ -183,6 +193,7 @@ TOWERS: dict[str, list[dict[str, Any]]] = {
         {"name": "clip_text", **_NEW, "shape": {"context": 9}},
         {"name": "distilbert", **_NEW, "pooling": "mean", "shape": {"context": 9}},
         {"name": "open_clip", **_NEW, "model": "y", "tokenizer": "z"},
+        {"name": "bert", **_NEW, "shape": {"context": 9}},
     ],
 }
 """A sound tower of each kind."""
@@ -247,8 +258,12 @@ def _is_kind(option: dict[str, Any], tree: dict[str, Any]) -> bool:
 def _wrong_types(options: list[dict[str, Any]], key: Key) -> Iterator[Case]:
     takes = {option.get("type") for option in options} | {SHORT.get(str(key[-1]))}
     takes |= {"integer"} if "number" in takes else set()
+    takes |= {"object"} if key[0] == "datasets" and key[2:] == ("model",) else set()
     if {} not in options:  # of any type
-        yield from (Case("type", key, value) for kind, value in VALUES if kind not in takes)
+        wrong = [value for kind, value in VALUES if kind not in takes]
+        if key[-1] == "learning_rates":
+            wrong.remove([])  # no pairs of pattern and rate, as the plan has them
+        yield from (Case("type", key, value) for value in wrong)
 
 
 def _out_of_range(option: dict[str, Any]) -> list[Any]:

@@ -42,6 +42,7 @@ def pair(
         from mmts.training import joining
 
         joining.LINGER = 0.0  # nobody ends the one that is silent
+        joining.HEARING = 0.5  # and the one that is left hears of nothing
         os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
@@ -55,7 +56,7 @@ def rank_0_tells(_: int) -> None:
     """Let the other rank wait for the word of rank 0 on a busy machine too."""
     from mmts.training import joining
 
-    joining.HEARING *= patience.slowness()
+    joining.HEARING = 3 * patience.slowness()
 
 
 def ended(ranks: list[Started]) -> tuple[Ran, Ran]:

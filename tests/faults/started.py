@@ -15,7 +15,10 @@ from tests.conftest import Project, Ran
 from tests.pipeline.warm import end_with_parent
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("torch", "pandas", "pyarrow.parquet", "sentence_transformers", "sklearn.cluster")
+HEAVY = (
+    "jinja2", "matplotlib.backends.backend_agg", "matplotlib.figure", "pandas", "pyarrow.parquet",
+    "sentence_transformers", "sklearn.cluster", "sklearn.manifold", "torch",
+)  # fmt: skip
 _number = 0
 
 

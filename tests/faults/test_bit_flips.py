@@ -68,16 +68,25 @@ def artifacts() -> dict[Path, bytes]:
     return {p: p.read_bytes() for p in files if p.parts[1] not in ("cache", "raw")}
 
 
-def test_in_what_a_stage_reads(project: Project, tmp_path: Path) -> None:
-    """In each file of the folders that it reads; what it does not look at changes nothing."""
+def test_in_what_a_stage_reads(
+    project: Project, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """In each file that it reads; what else is in their folders changes nothing.
+
+    With --fuzz all of that, without two files a stage.
+    """
+    most = 1000 if request.config.getoption("fuzz") else 2
     project.set(report__bootstrap=100)
     assert project.run("evaluate", *CELL).code == 0
     rng, before = random.Random(7), artifacts()
     for (stage, *arguments), names in READ.items():
         read = [Path("data") / name for name in names]
         folders = {path.parent for path in read}
-        files = sorted(path for path in before if path.parent in folders)
-        for path in (path for path in files if path.name != "SHA256SUMS"):
+        beside = sorted(
+            path for path in before
+            if path.parent in folders and path not in read and path.name != "SHA256SUMS"
+        )  # fmt: skip
+        for path in read + rng.sample(beside, min(most, len(beside))):
             forget()
             flip(path, rng)
             Path("data/cache/verified.json").unlink(missing_ok=True)  # shards are hashed once

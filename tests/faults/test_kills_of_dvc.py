@@ -18,7 +18,7 @@ from tests.pipeline.project import copy_project, tiny_pairs
 EMBED = "embed@my_pairs"
 
 
-def test_dvc_repro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dvc_repro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_commands: Path) -> None:
     project = copy_project(tmp_path / "project")
     tiny_pairs(project)
     monkeypatch.chdir(project.folder)
@@ -36,6 +36,7 @@ def test_dvc_repro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert process.returncode == -signal.SIGKILL and not output.exists()
     assert str(process.pid) in Path(".dvc/tmp/rwlock").read_text()  # DVC's own, which is stale
 
+    project.use(warm_commands)
     said = project.run(f"dvc repro {EMBED}")
     assert "Stage 'captions@my_pairs' didn't change, skipping" in said
     assert f"Running stage '{EMBED}'" in said

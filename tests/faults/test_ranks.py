@@ -35,11 +35,11 @@ from tests.faults.test_disk_full import PAGE, on_a_full_disk
 pytestmark = pytest.mark.long
 AGAIN = "the same command goes on from the last checkpoint"
 LONG: dict[str, Any] = {
-    "datasets__tiny__train__epochs": 120, "datasets__tiny__train__batch_size": 8,
+    "datasets__tiny__train__epochs": 80, "datasets__tiny__train__batch_size": 8,
     "datasets__tiny__train__log_every": 50, "datasets__tiny__train__validate_every": 15,
     "datasets__tiny__train__checkpoint": {"every_steps": 7, "every_minutes": 0},
 }  # fmt: skip
-LONGER = {**LONG, "datasets__tiny__train__epochs": 400}  # for one process, which is quicker
+LONGER = {**LONG, "datasets__tiny__train__epochs": 250}  # for one process, which is quicker
 ENDLESS = {**LONG, "datasets__tiny__train__epochs": 2000, "datasets__tiny__train__launcher": TWO}
 
 

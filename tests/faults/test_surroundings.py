@@ -192,8 +192,9 @@ def test_out_of_memory(project: Project, tmp_path: Path) -> None:
 
 
 LIMITS = (
-    ("captions", 0.6), ("captions", 1.0), ("captions", 1.5), ("pack", 0.6), ("embed", 1.0),
-    ("embed", 2.5), ("train", 1.3), ("train", 2.0),
+    ("captions", 0.6), ("captions", 1.0), ("pack", 0.6), ("embed", 1.0), ("train", 2.0),
+    *(pytest.param(*limit, marks=pytest.mark.fuzz)
+      for limit in (("captions", 1.5), ("embed", 2.5), ("train", 1.3))),
 )  # fmt: skip
 """Gigabytes of addresses, as `ulimit -v` sets; some of them are enough on some machines."""
 
@@ -211,7 +212,8 @@ def test_a_limit_of_addresses(project: Project, stage: str, gigabytes: float) ->
     )  # fmt: skip
     if ran.returncode:
         told = ran.stderr.lower()
-        assert ran.returncode == 1 and told.count("\n") == 1 and "memory" in told, ran
+        # 127: of the dynamic linker
+        assert ran.returncode in (1, 127) and told.count("\n") == 1 and "memory" in told, ran
 
 
 SHORT = {

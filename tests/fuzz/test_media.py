@@ -1,6 +1,7 @@
-"""Pictures, segments of videos, and videos."""
+"""Pictures, segments of videos, videos, and their sound."""
 
 import io
+import math
 import struct
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mmts.audio.slices import load_slices
+from mmts.audio.track import cut_sound, write_wav
 from mmts.errors import InputError
 from mmts.picture import MAX_PIXELS, decode_image, read_square
 from mmts.video.decoder import VideoDecoder
 from mmts.video.encode import FrameEncoder
 from mmts.video.probe import probe
 from mmts.video.segment import SegmentReader, write_segment
-from tests.fuzz.hostile import damaged, write
+from tests.fuzz.hostile import damaged, fewer, write
 from tests.fuzz.outcome import Refused, outcome
 from tests.making import picture
 from tests.making_video import write_video
@@ -124,6 +127,50 @@ def test_videos(folder: Path, videos: list[bytes], data: st.DataObject) -> None:
         assert found.width > 0 and found.height > 0
         assert np.isfinite([found.frame_rate, found.duration]).all() and found.frame_rate > 0
     outcome(_read, path)
+
+
+# --- sound -------------------------------------------------------------------------------------
+
+TONE = np.sin(np.arange(4_000) / 5).astype(np.float32) / 2
+
+
+@pytest.fixture(scope="module")
+def sounding(folder: Path) -> list[bytes]:
+    """A video with half a second of sound in each of some containers and codecs."""
+    made = [("a.mp4", "aac"), ("b.mkv", "pcm_s16le"), ("c.mkv", "aac"), ("d.mkv", "libopus")]
+    return [
+        write_video(
+            folder / f"heard-{name}", range(4), rate=8, size=(32, 32), b_frames=0, sound_rate=8_000,
+            sound=TONE, sound_codec=codec,
+        ).read_bytes()
+        for name, codec in made
+    ]  # fmt: skip
+
+
+@fewer(2)
+@given(st.data())
+def test_sound(folder: Path, sounding: list[bytes], data: st.DataObject) -> None:
+    """It comes as samples or as a reason, never as an error: no clip is lost for it."""
+    number = data.draw(st.integers(0, len(sounding) - 1))
+    path = write(folder / "heard.mp4", data.draw(damaged(sounding[number])))
+    whole, part = outcome(cut_sound, path, [(0.0, math.inf), (0.1, 0.3)])
+    for found in (whole, part):
+        if isinstance(found, str):
+            assert found and "\n" not in found
+        else:
+            assert found.dtype == np.int16
+            assert load_slices(write_wav(found), 1, 64).shape == (1, 1024, 64)
+    assert isinstance(part, str) or len(part) == 3_200
+
+
+@fewer(2)
+@given(damaged(write_wav(np.arange(600, dtype=np.int16))))
+def test_wav(data: bytes) -> None:
+    try:
+        found = outcome(load_slices, data, 1, 64)
+    except ValueError:
+        return
+    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("b.avi", "mjpeg")])

@@ -22,7 +22,7 @@ from mmts.towers import converted
 from mmts.towers.checkpoint import read_checkpoint, tensors
 from mmts.towers.convert import read_released
 from mmts.towers.pretrained import RESNET, colours, load_model
-from mmts.towers.tokens import distilbert_tokenizer, encode, read_tokenizer, train_tokenizer
+from mmts.towers.tokens import bert_tokenizer, encode, read_tokenizer, train_tokenizer
 from mmts.towers.two_tower import TwoTower
 from mmts.training import saved
 from mmts.training.checkpoint_files import read, read_facts, read_tensors
@@ -175,7 +175,7 @@ def test_tokenizer(folder: Path, model: Path, data: st.DataObject) -> None:
     made["model"] |= {"vocab": vocabulary, "merges": []}
     path = write(folder / "words/tokenizer.json", data.draw(odd_json(made)))
     outcome(_encoded, path)
-    outcome(distilbert_tokenizer, str(path.parent), 0, True)
+    outcome(bert_tokenizer, str(path.parent), 0, True)
 
 
 def _encoded(path: Path) -> torch.Tensor:

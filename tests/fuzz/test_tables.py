@@ -1,4 +1,4 @@
-"""Captions tables, and the files of EPIC-KITCHENS-100, Flickr8k and CC3M."""
+"""Captions tables, and the files of EPIC-KITCHENS-100, Flickr8k, CC3M and YouCook2."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from mmts.kinds.source.cc3m import Kind as CC3MSource
 from mmts.kinds.source.flickr8k import Kind as Flickr8kSource
 from mmts.kinds.source.table import Kind as TableSource
-from mmts.sources import SourceRows, cc3m, ek100_files, flickr8k, table
-from tests.fuzz.hostile import DEEP, odd_tree, write
+from mmts.kinds.source.youcook2 import Kind as YouCook2Source
+from mmts.sources import SourceRows, cc3m, ek100_files, flickr8k, table, youcook2
+from tests.fuzz.hostile import DEEP, fewer, odd_json, odd_tree, write
 from tests.fuzz.odd_tables import odd_csv, odd_parquet
 from tests.fuzz.outcome import Refused, outcome
 from tests.making_ek100 import clip, sentences
+from tests.making_youcook2 import TEST, TRAIN, segments
+from tests.making_youcook2 import name as clip_name
 
 HEADER = ("image", "caption", "kind", "split", "id")
 ROWS = [
@@ -151,3 +154,49 @@ def test_cc3m(folder: Path, data: bytes, names: str | None) -> None:
     settings = CC3MSource.model_validate({"kind": "cc3m", "train": part})
     found = outcome(cc3m.read, settings, folder / "cc3m")
     check_rows(found, ("sample_id", "caption", "media", "split", "lacks"))
+
+
+# --- YouCook2 --------------------------------------------------------------------------------
+
+TRAIN_ROWS, TEST_ROWS = segments(TRAIN[:2], 2), segments(TEST[:1], 2)
+DATABASE = {
+    "database": {
+        video: {
+            "subset": "training" if video in TRAIN else "validation",
+            "annotations": [
+                {"segment": [start, stop], "sentence": text}
+                for of, start, stop, text in (*TRAIN_ROWS, *TEST_ROWS)
+                if of == video
+            ],
+        }
+        for video in (*TRAIN[:2], *TEST[:1])
+    }
+}
+DESCRIBED = [{"video_id": clip_name(row), "desc": row[3], "subtitle": "a"} for row in TRAIN_ROWS]
+
+
+@fewer(2)
+@given(odd_json(DATABASE), odd_json(DESCRIBED))
+def test_youcook2(folder: Path, official: bytes, described: bytes) -> None:
+    (folder / "youcook2").mkdir(exist_ok=True)
+    write(folder / "youcook2/official.json", official)
+    write(folder / "youcook2/train.json", described)
+    write(folder / "youcook2/test.json", json.dumps(DESCRIBED[:0]).encode())
+    for files in (["official.json"], ["train.json", "test.json"]):
+        tree = {"kind": "youcook2", "annotations": files, "videos": None}
+        for subtitles in ([], ["train.json"]):
+            settings = YouCook2Source.model_validate(tree | {"subtitles": subtitles})
+            found = outcome(youcook2.read, settings, folder / "youcook2")
+            check_rows(found, ("sample_id", "caption", "media", "split"))
+
+
+@fewer(2)
+@given(odd_csv([(f"https://x/watch?v={r[0]}", *map(str, r[1:])) for r in TRAIN_ROWS], "\t"))
+def test_youcook2_rows(folder: Path, data: bytes) -> None:
+    (folder / "youcook2").mkdir(exist_ok=True)
+    write(folder / "youcook2/rows.txt", data)
+    write(folder / "youcook2/ids.txt", f"{TRAIN[0]}\n".encode())
+    files = ("rows.txt", "ids.txt")
+    settings = YouCook2Source(kind="youcook2", annotations=files, videos=None)
+    found = outcome(youcook2.read, settings, folder / "youcook2")
+    check_rows(found, ("sample_id", "caption", "media", "split"))

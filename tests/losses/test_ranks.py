@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,17 @@ from mmts.errors import InputError
 from mmts.losses import InfoNCE, info_nce, max_margin
 from mmts.losses.clip_loss import ClipLoss
 from mmts.losses.cyclip import CyCLIP
-from mmts.losses.ranks import Ranks, gather_with_gradient
+from mmts.losses.ranks import Ranks, add_with_gradient, gather_with_gradient
 from tests import patience
 from tests.ranks import run_ranks
 
 N = 12
-LOSSES: dict[str, Callable[..., Tensor]] = {"info_nce": info_nce, "max_margin": max_margin}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "info_nce": info_nce,
+    "max_margin": max_margin,
+    "smoothed": partial(info_nce, label_smoothing=0.1),
+    "anchors_only": partial(info_nce, label_smoothing=0.1, anchors_only=True),
+}
 
 
 class Model(nn.Module):
@@ -211,5 +217,6 @@ def test_without_a_group_there_is_one_rank() -> None:
     rows = torch.eye(3)
     ranks = Ranks.of(None, rows)
     assert ranks == (None, 1, 0) and gather_with_gradient(rows, None) is rows
+    assert add_with_gradient(rows, None) is rows
     for method in (ranks.gather, ranks.add, ranks.largest, ranks.own):
         assert method(rows) is rows

@@ -70,3 +70,17 @@ def test_wrong_start(tau: float) -> None:
 def test_wrong_bound() -> None:
     with pytest.raises(InputError, match="scale_max is 0"):
         LearnableTau(0.1, scale_max=0)
+
+
+def test_tau_itself_moves_by_the_learning_rate() -> None:
+    """A step of Adam is its rate: of tau in VAST's form, of log(1 / tau) in CLIP's."""
+    for form, wanted in (("tau", 0.07 - 0.01), ("log", 0.07 * math.exp(-0.01))):
+        modulator = LearnableTau(0.07, parameter=form)
+        step = torch.optim.Adam(modulator.parameters(), lr=0.01)
+        tau_of(modulator).backward()
+        step.step()
+        assert tau_of(modulator).item() == pytest.approx(wanted, abs=1e-6)
+    low = LearnableTau(0.002, parameter="tau", scale_max=1000.0)
+    with torch.no_grad():
+        low.tau.fill_(-1.0)
+    assert tau_of(low).item() == pytest.approx(0.001)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from mmts.code import Code
 from tests import patience
 
 ROOT = Path(__file__).parents[2]
@@ -48,8 +52,15 @@ class Project:
             self.env.pop(name, None)
 
     def use(self, commands: Path) -> None:
-        """Take `python` and `dvc` from a folder, see the fixture `warm_commands`."""
+        """Take `python` and `dvc` from a folder, see the fixture `warm_commands`.
+
+        The stage plan need not read all code then.
+        """
         self.env["PATH"] = f"{commands}{os.pathsep}{self.env['PATH']}"
+        memory = self.folder / "data/cache/plan/code.json"
+        if not memory.exists():
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_bytes(_digests_of_code())
 
     def run(self, command: str, ok: bool = True) -> str:
         """Run a shell command in the folder; its output."""
@@ -143,11 +154,24 @@ def only(tree: Any, *datasets: str) -> list[Any]:
     return [tree["datasets"][name] for name in datasets]
 
 
+@cache
+def _digests_of_code() -> bytes:
+    """What the stage plan remembers of this checkout."""
+    with tempfile.TemporaryDirectory() as folder:
+        Code(Path(folder)).closure(["stages.plan"])
+        return (Path(folder) / "code.json").read_bytes()
+
+
 def tiny_pairs(project: Project) -> None:
     """`my_pairs` as the only dataset: three methods, one seed, seconds of work."""
     write_pairs(project.folder / "data/raw/my_pairs")
     write_cnn(project.folder / "data/weights/cnn.safetensors", seed=1)
-    tree = project.params()
+    (project.folder / "params.yaml").write_text(_tiny_params(), encoding="utf-8")
+
+
+@cache
+def _tiny_params() -> str:
+    tree = YAML().load(ROOT / "params.yaml")
     tree["grid"] = {
         "datasets": ["my_pairs"],
         "methods": ["info_nce", "info_nce_ts", "info_nce_mmts"],
@@ -161,8 +185,14 @@ def tiny_pairs(project: Project) -> None:
     dataset["train"].update(epochs=2, batch_size=16, log_every=1)
     dataset["evaluate"] = {"bootstrap": 100, "examples": 2}
     tree["report"].update(bootstrap=100, tsne_points=100, tsne_perplexity=5.0, examples=1)
-    YAML().dump(tree, project.folder / "params.yaml")
-    YAML().dump(project.params(), project.folder / "params.yaml")  # comments of what is gone go
+    text = _dumped(tree)
+    return _dumped(YAML().load(text))  # comments of what is gone go
+
+
+def _dumped(tree: Any) -> str:
+    text = io.StringIO()
+    YAML().dump(tree, text)
+    return text.getvalue()
 
 
 def write_cnn(path: Path, seed: int) -> None:

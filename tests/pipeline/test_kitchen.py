@@ -65,7 +65,7 @@ def test_retrieval_is_above_chance(kitchen: Project) -> None:
     """
     rng, cpu = np.random.default_rng(0), torch.device("cpu")
     for method in METHODS:
-        model, towers, tokenizer, _ = load_model(kitchen.folder / f"data/train/ek100/{method}/0")
+        model, towers, tokenizer, *_ = load_model(kitchen.folder / f"data/train/ek100/{method}/0")
         pairs = Inputs(kitchen.folder / "data", "ek100", towers).pairs("test", tokenizer)
         vision, text = encode_split(model, pairs, cpu, 16)
         searched = pairs.searched()

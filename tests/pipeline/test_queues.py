@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,7 @@ from tests.pipeline.project import Project, commit, copy_project, ran, tiny_pair
 
 pytestmark = pytest.mark.long
 KEY = "datasets.my_pairs.temperature.alpha"
-SCHEDULED = {
-    f"{stage}@my_pairs-{method}"
-    for stage in ("train", "evaluate")
-    for method in ("info_nce_ts", "info_nce_mmts")
-} | {"report"}
+SCHEDULED = {f"{stage}@my_pairs-info_nce_mmts" for stage in ("train", "evaluate")} | {"report"}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +27,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, warm_commands: Path) -> It
     weights = tmp_path_factory.mktemp("weights") / "cnn.safetensors"
     (project.folder / "data/weights/cnn.safetensors").rename(weights)
     project.set(datasets__my_pairs__towers__vision__weights=str(weights))
+    project.set(grid__methods=["info_nce", "info_nce_mmts"])
     project.run("dvc add --quiet data/raw/my_pairs")
     commit(project)
     project.repro()
@@ -56,17 +54,20 @@ def test_a_temporary_workspace_has_the_data_that_dvc_tracks(tracked: Project) ->
     assert tracked.run("git status --porcelain") == ""
 
 
-def test_a_queue_of_two_at_a_time(tracked: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_of_two_at_a_time(
+    tracked: Project, monkeypatch: pytest.MonkeyPatch, warm_commands: Path, tmp_path: Path
+) -> None:
     for name, alpha in (("first", 0.042), ("second", 0.043)):
         tracked.run(f"dvc exp run --queue --name {name} -S {KEY}={alpha}")
     # its workers stay behind: they must not keep our pipe open, nor be forks of a warm process
+    (tmp_path / "python").symlink_to(warm_commands / "python")  # for the stages
     with monkeypatch.context() as patch:
-        patch.setitem(tracked.env, "PATH", tracked.cold_path)
+        patch.setitem(tracked.env, "PATH", f"{tmp_path}{os.pathsep}{tracked.cold_path}")
         tracked.run("dvc queue start -j 2 > /dev/null 2>&1 < /dev/null")
     until = time.monotonic() + patience.seconds(300)
     while "Queued" in (status := tracked.run("dvc queue status")) or "Running" in status:
         assert time.monotonic() < until, status
-        time.sleep(0.5)
+        time.sleep(1)
     logs = "\n".join(tracked.run(f"dvc queue logs {name}") for name in ("first", "second"))
     assert status.count("Success") == 2, logs
     found = alphas(tracked)
@@ -83,6 +84,6 @@ def test_data_outside_are_named_by_absolute_paths(tracked: Project, tmp_path: Pa
     commit(tracked)
     output = tracked.run(f"dvc exp run --temp --name outside -S {KEY}=0.044")
     assert "captions@my_pairs" in ran(output) and ran(output) >= SCHEDULED
-    tracked.repro()
+    tracked.repro("embed@my_pairs")
     table.write_text(table.read_text().replace("a red square", "a dark red square"))
-    assert {"captions@my_pairs", "embed@my_pairs"} <= tracked.repro()
+    assert tracked.repro("embed@my_pairs") == {"captions@my_pairs", "embed@my_pairs"}

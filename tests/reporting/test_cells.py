@@ -131,5 +131,41 @@ def test_pictures_that_repeat_others_are_told_of(
     assert line in text and ("a\\_\\<b>.png" in text) == publishable
 
 
+def test_items_without_a_stream_and_a_smaller_gallery(
+    tree: SimpleNamespace, tmp_path: Path
+) -> None:
+    tree.write(tmp_path, "one")
+    assert overall_table(tree.loaded(tmp_path, "one"), "main", resamples=20, seed=0).title == (
+        "All queries"
+    )
+    summary = tmp_path / "captions/one/summary.json"
+    facts = json.loads(summary.read_text())
+    facts["sources"]["main"]["official"] = {"train": 5000, "test": 3491}
+    summary.write_text(json.dumps(facts))
+    first = {"reasons": {"no sound track": 1}, "first": ["a/b_1_2", "a/c_1_2"]}
+    empty = {
+        "audio": {"train": {"items": 1, **first}, "test": {"items": 116, **first}},
+        "subtitle": {"test": {"items": 216, **first}}, "unread": {"test": {"items": 3, **first}},
+    }  # fmt: skip
+    manifest = {"samples": {"train": 9283, "val": 0, "test": 3216}, "empty": empty}
+    (tmp_path / "shards/one/manifest.json").write_text(json.dumps(manifest))
+    kinds = {"audio": {"kind": "audio"}, "subtitle": {"kind": "text"}}
+    for file in tmp_path.glob("train/one/*/*/model.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "streams": kinds}))
+    dataset = tree.loaded(tmp_path, "one")
+    said = notes(dataset, 100)
+    assert (
+        "1 of 9,283 train pictures have no sound (first: a/b_1_2), 116 of 3,216 test pictures have "
+        "no sound (first: a/b_1_2), 216 of 3,216 test pictures have no subtitle (first: a/b_1_2). "
+        "None leaves the gallery for it."
+    ) in said
+    assert "main: a gallery of 20 of 3,491 test items; numbers of another gallery do not compare." \
+        in said  # fmt: skip
+    table = overall_table(dataset, "main", resamples=20, seed=0)
+    assert table.title == "All queries, gallery of 20 of 3,491 test items"
+    text = markdown(dataset, [(table,)], (), resamples=20)
+    assert "Gallery of 20 of 3,491 test items, 40 text queries" in text
+
+
 def test_the_report_knows_the_columns_that_training_logs() -> None:
     assert set(CURVES) <= set(COLUMNS)

@@ -7,6 +7,7 @@ import io
 import re
 from statistics import mean
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from mmts.reporting.cells import Dataset
+from mmts.reporting.figure_map import _inside
+from mmts.reporting.figure_sizes import sizes_figure
 from mmts.reporting.figure_tail import tail_figure
 from mmts.reporting.figure_tau import _rows, _scheduled, tau_figure, three_clusters
 from mmts.reporting.figure_training import panels
@@ -202,3 +205,21 @@ def test_boxes_touch_only_if_they_overlap_both_ways() -> None:
     assert box.touches(Box(np.array([1.9, 0.9]), half))
     assert not box.touches(Box(np.array([2.1, 0.0]), half))
     assert not box.touches(Box(np.array([0.0, 1.1]), half))
+
+
+@pytest.mark.parametrize(("place", "found"), [(0.0, 0.05), (0.5, 0.5), (1.0, 0.95), (-9.0, 0.05)])
+def test_a_label_of_the_map_stays_between_its_sides(place: float, found: float) -> None:
+    axes: Any = SimpleNamespace(get_xlim=lambda: (0.0, 1.0))
+    text = "x" * 13  # of half the width 0.0507
+    assert _inside(axes, np.array([place, 7.0]), text) == pytest.approx([found, 7.0], abs=1e-3)
+
+
+def test_a_few_clusters_have_whole_ranks(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = dataset.captions.assign(cluster_id=dataset.captions["cluster_id"] % 3)
+    ticks: list[float] = []
+    monkeypatch.setattr(
+        "mmts.reporting.figure_sizes.png",
+        lambda figure: ticks.extend(figure.axes[0].get_xticks()) or b"",
+    )
+    sizes_figure(dataclasses.replace(dataset, captions=few))
+    assert ticks and all(tick == round(tick) for tick in ticks)

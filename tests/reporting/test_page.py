@@ -122,7 +122,7 @@ def test_the_numbers_of_every_dataset_are_on_the_page(results: Path, reports: li
     for report in reports:
         for row in report.tables[0][0].rows:
             assert row.method in text
-            assert f"{row.entries[-1].text}± {row.entries[-1].spread}" in text
+            assert f"{row.entries[-1].text}{row.entries[-1].spread}" in text
     assert "may not be published" in text
 
 

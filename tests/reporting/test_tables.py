@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmts.reporting.cells import Dataset
+from mmts.reporting.cells import Clustering, Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.markdown import markdown
 from mmts.reporting.page import page
@@ -201,13 +201,13 @@ def test_the_winner_is_nowhere_stated_without_its_count(reports: list[Report]) -
             assert shown.method == "mmts"
 
 
-def test_one_seed_has_a_dash_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
+def test_one_seed_has_no_spread_and_says_so(tree: SimpleNamespace, data: SimpleNamespace) -> None:
     dataset = tree.loaded(data.folder, "open", seeds=(1,))
     table = overall_table(dataset, "main", **DRAWS)
-    assert {entry.spread for row in table.rows for entry in row.entries} == {"–"}
+    assert {entry.spread for row in table.rows for entry in row.entries} == {""}
     text = markdown(dataset, [(table, part_table(dataset, "main", **DRAWS))], [], resamples=100)
-    assert "One seed only (1)" in text
-    assert "± –" in text
+    assert "One seed only (1): there is no standard deviation." in text
+    assert "±" not in text
 
 
 def test_the_markdown_says_how_the_numbers_were_made(dataset: Dataset) -> None:
@@ -261,6 +261,41 @@ def test_the_setting_tells_that_alike_pairs_are_left_out(many: Report) -> None:
     dataset = dataclasses.replace(many.dataset, cells=cells, seeds=(key[1],))
     assert setting(dataset, "margin").endswith(", without alike pairs")
     assert not setting(dataset, "margin_mmts").endswith("pairs")
+
+
+def test_the_setting_tells_of_label_smoothing(dataset: Dataset) -> None:
+    (key, cell) = next(item for item in dataset.cells.items() if item[0][0] == "plain")
+    numbers = {"objective_numbers": {"label_smoothing": 0.1, "anchors_only": True}}
+    cells = {**dataset.cells, key: dataclasses.replace(cell, run={**cell.run, **numbers})}
+    smoothed = dataclasses.replace(dataset, cells=cells, seeds=(key[1],))
+    told = "τ 0.05, label smoothing 0.1, gradients to anchors alone"
+    assert setting(smoothed, "plain") == told
+
+
+def test_the_setting_tells_which_numbers_of_a_loss_term_are_not_the_defaults(
+    dataset: Dataset,
+) -> None:
+    (key, cell) = next(item for item in dataset.cells.items() if item[0][0] == "margin")
+    told = []
+    for tau in (None, 0.07):
+        term = {"kind": "matching", "weight": 0.1, "floor": 1e-4, "tau": tau}
+        run = {**cell.run, "terms": {"matching": term}}
+        cells = {**dataset.cells, key: dataclasses.replace(cell, run=run)}
+        told.append(setting(dataclasses.replace(dataset, cells=cells, seeds=(key[1],)), "margin"))
+    assert told == [
+        "margin 0.2, plus 0.1 × matching", "margin 0.2, plus 0.1 × matching (tau 0.07)"
+    ]  # fmt: skip
+
+
+def test_the_setting_tells_of_other_clusters_than_the_default(many: Report) -> None:
+    (key, cell) = next(i for i in many.dataset.cells.items() if i[0][0] == "margin_mmts")
+    used = {**cell.run, "clustering": {"shift": "clip", "relevancy": []}}
+    cells = {**many.dataset.cells, key: dataclasses.replace(cell, run=used)}
+    clusterings = {**many.dataset.clusterings, "clip": Clustering("K-Means of CLIP-t")}
+    dataset = dataclasses.replace(
+        many.dataset, cells=cells, seeds=(key[1],), clusterings=clusterings
+    )
+    assert setting(dataset, "margin_mmts") == "margin 0–0.4, clusters clip (K-Means of CLIP-t)"
 
 
 def test_every_method_but_the_two_baselines_has_a_difference(many: Report) -> None:

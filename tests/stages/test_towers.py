@@ -184,3 +184,21 @@ def test_towers_of_transformers_all_the_way(
     shutil.rmtree(hub)
     ran = project.run("evaluate", *BASE)
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_learning_rate_of_no_part_is_told_before_the_training(project: Project) -> None:
+    project.set(datasets__tiny__train__learning_rates={"vison_head.*": 1e-3})
+    ran = project.run("plan")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "error: train.learning_rates: 'vison_head.*' matches no parameter that is trained; near "
+        "it: vision_head.*, vision_head.2.*, vision_head.2.bias\n"
+    )
+    found = []
+    for pattern in ("*", "vision_head.*"):
+        project.set(datasets__tiny__train__learning_rates={pattern: 1e-30})
+        assert project.run("train", *BASE).code == 0
+        found.append(load_file("data/train/tiny/base/0/model.safetensors"))
+    still, partly = found
+    alike = {name: torch.equal(value, partly[name]) for name, value in still.items()}
+    assert alike == {name: name.startswith("vision_head.") for name in still}

@@ -24,6 +24,7 @@ KEYS = {  # of state.safetensors, beside the shift table of `scheduled`
     "clip": {"modulator.log_scale"},
     "siglip": {"modulator.log_scale", "objective.bias"},
     "cyclip": {"modulator.log_scale"},
+    "vast": {"modulator.tau"},
     "sogclr": {"objective.log_u_v2t", "objective.seen_t2v", "modulator.shift_of"},
     "isogclr": {"objective.log_u_v2t", "modulator.tau_v2t", "modulator.momentum_t2v"},
     "tempnet": {"objective.log_u_v2t", "modulator.text.prototypes", "modulator.vision.a"},
@@ -34,6 +35,7 @@ def use(project: Project, name: str, **changes: Any) -> None:
     """Put a method of params.yaml, with changes, alone into the grid of the tiny project."""
     method = {**METHODS[name], **changes}
     method.pop("per_dataset", None)
+    method.pop("terms", None)  # two towers cannot match: see tests/pipeline/test_dishes.py
     clustering = method.get("clustering", "default")
     if "clustering" not in changes:
         if isinstance(clustering, dict):

@@ -99,7 +99,7 @@ def test_the_tokenizer_is_that_beside_the_weights_or_another(tmp_path: Path) -> 
     assert vocabulary_size(own) == 13 and own.truncation["max_length"] == 12
     for tokenizer, problem in (
         (tmp_path / "other", r"has '\[UNK\]' at id 0, which the text tower takes for padding"),
-        (plain, r"does not begin texts with \[CLS\] but towers\.text\.pooling is cls"),
+        (plain, r"does not begin texts with \[CLS\], whose features the text tower gives; name"),
         (tmp_path, r"has no tokenizer\.json; give a folder"),
         ("nobody/none", r"nobody/none cannot be loaded \("),
     ):

@@ -9,13 +9,11 @@ from torch import nn
 from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
-from mmts.towers.clip_frames import ClipFrames
 from mmts.towers.clip_text import ClipText
-from mmts.towers.small import SmallTextTransformer, SmallViT
-from mmts.towers.two_tower import TwoTower, parameter_groups, projection
+from mmts.towers.two_tower import TwoTower, projection
 from mmts.towers.video_vit import VideoViT
+from mmts.training.groups import parameter_groups
 from tests.making_towers import write_converted
-from tests.towers.test_video_vit import clip
 
 
 def towers(vision_frozen: bool, text_frozen: bool) -> Towers:
@@ -75,15 +73,6 @@ def test_dropout_is_of_training_alone() -> None:
         assert torch.equal(head(x), head(x))
 
 
-def test_matrices_decay_and_vectors_do_not() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Conv2d(1, 1, 3))
-    for parameter in model[2].parameters():
-        parameter.requires_grad_(False)
-    matrices, vectors = parameter_groups(model, 0.3)
-    assert [p.shape for p in matrices["params"]] == [(4, 3)] and matrices["weight_decay"] == 0.3
-    assert [p.ndim for p in vectors["params"]] == [1, 1, 1] and vectors["weight_decay"] == 0
-
-
 VIDEO = {
     "vision": {
         "name": "divided_vit", "weights": "random", "frozen": False, "image_size": 16,
@@ -113,34 +102,13 @@ def test_a_video_model_needs_no_head() -> None:
     torch.testing.assert_close(t.norm(dim=1), torch.ones(3))
 
 
-def test_position_embeddings_do_not_decay() -> None:
-    model = video_model(head=Head(dim=4))
-    decaying, others = (
-        {name for name, p in model.named_parameters() if any(p is q for q in group["params"])}
-        for group in parameter_groups(model, 0.01)
-    )
-    assert decaying | others == {name for name, _ in model.named_parameters()}
-    assert not decaying & others
-    assert {"vision.position", "text.position", "vision.cls"} <= others
-    assert {"vision.temporal", "text.tokens.weight", "vision.patches.weight"} <= decaying
-    assert {"vision.projection.weight", "text_head.2.weight"} <= decaying
-    assert all("norm" in n or n.endswith("bias") or "position" in n or n == "vision.cls"
-               for n in others)  # fmt: skip
-    small = nn.ModuleDict({"vision": SmallViT(16), "text": SmallTextTransformer(9)})
-    shapes = [p.shape for p in parameter_groups(small, 0.01)[0]["params"]]
-    assert not {small["vision"].position.shape, small["text"].position.shape} & set(shapes)
-    frames = ClipFrames(clip())
-    place = frames.model.get_parameter("vision_model.embeddings.position_embedding.weight")
-    assert any(p is place for p in parameter_groups(frames, 0.01)[1]["params"])
-
-
 def test_frozen_parts() -> None:
     model = video_model("text.*", "vision.blocks.0.*", "vision.position")
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained and all(name.startswith("vision.") for name in trained)
     assert "vision.blocks.1.mlp.fc1.weight" in trained and "vision.position" not in trained
     assert not any(name.startswith("vision.blocks.0.") for name in trained)
-    found = [p for group in parameter_groups(model, 0.1) for p in group["params"]]
+    found = [p for group in parameter_groups(model, 0.1) for p in group.parameters]
     assert len(found) == len(trained) and all(p.requires_grad for p in found)
     with pytest.raises(InputError) as caught:
         video_model("text.*", "vison.*")

@@ -46,7 +46,11 @@ def modulator(pairs: Any = PAIRS, **changes: Any) -> Any:
 
 def test_functions() -> None:
     margin = method(objective="max_margin")
-    assert build_objective(method(objective="info_nce"), 3) is info_nce
+    smoothed: Any = build_objective(
+        method(objective={"kind": "info_nce", "label_smoothing": 0.1}), 3
+    )
+    assert smoothed.func is info_nce
+    assert smoothed.keywords == {"label_smoothing": 0.1, "anchors_only": False}
     assert build_objective(margin, 3) is max_margin
     assert build_objective(method(objective="arctanh"), 3) is arctanh_info_nce
 

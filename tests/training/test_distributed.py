@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmts.errors import InputError
+from mmts.kinds.term import TERMS
 from mmts.losses import info_nce, max_margin
 from mmts.losses.cyclip import CyCLIP
 from mmts.losses.siglip import SigLIP
@@ -24,6 +27,8 @@ from mmts.modulators.individual import IndividualTau
 from mmts.modulators.learnable import LearnableTau
 from mmts.modulators.scheduled import ScheduledShift
 from mmts.modulators.tempnet import TempNet
+from mmts.settings.training import Train
+from mmts.towers.model import Model
 from mmts.towers.two_tower import TwoTower
 from mmts.training import joining
 from mmts.training.distributed import World
@@ -32,8 +37,10 @@ from mmts.training.log import RunLog
 from mmts.training.loop import train
 from mmts.training.pairs import Pairs
 from mmts.training.processes import Elsewhere
+from mmts.training.signals import GracefulStop
 from mmts.training.tau_and_loss import LossInput
 from tests.ranks import run_ranks
+from tests.towers.omni import batch, omni
 from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
 
@@ -51,6 +58,7 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
         "siglip": (SigLIP(bias=-3.0), LearnableTau(0.1)),
         "cyclip": (CyCLIP(), LearnableTau(0.1)),
         "term": (info_nce, scheduled),
+        "omni": (partial(info_nce, label_smoothing=0.1), scheduled),
         "sogclr": (SogCLR(24, gamma=0.5, captions=32), scheduled),
         "tempnet": (
             SogCLR(24, rho=1.0, captions=32),
@@ -62,9 +70,9 @@ def treatment(name: str) -> tuple[Any, nn.Module]:
 
 NAMES = (
     "info_nce", "max_margin", "relevant", "clip", "siglip", "cyclip", "term", "sogclr", "isogclr",
-    "tempnet",
+    "tempnet", "omni",
 )  # fmt: skip
-BY_ROW = ("info_nce", "max_margin", "relevant", "clip", "term")
+BY_ROW = ("info_nce", "max_margin", "relevant", "clip", "term", "omni")
 
 
 class Uniformity(nn.Module):
@@ -81,8 +89,44 @@ class Uniformity(nn.Module):
         return (-2 * squared).logsumexp(0) * self.scale.square()
 
 
+class OmniPairs(Pairs):
+    """The same pairs with frames, sound, subtitles and captions at random."""
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> OmniPairs:
+        found = cls.__new__(cls)
+        found.__dict__ = pairs.__dict__
+        whole, _ = batch(len(pairs))
+        found.whole = whole
+        found.text = torch.randint(  # type: ignore[assignment]
+            1, 50, (len(pairs.captions), 7), generator=torch.Generator().manual_seed(5)
+        )
+        return found
+
+    def streams(self, items: Any, seeds: Any = None) -> dict[str, Tensor]:
+        return {name: of[items] for name, of in self.whole.items()}
+
+    def _pictures(self, items: Any, seeds: Any) -> dict[str, Tensor]:
+        return self.streams(items)
+
+
+def model_of(name: str, chosen: Train) -> Model:
+    """Two towers on features, or the omni-modal model."""
+    if name == "omni":
+        return omni()
+    return TwoTower(FROZEN, chosen.head, {"vision": 12, "text": 10})
+
+
+def terms_of(name: str, model: Model, term: Uniformity) -> dict[str, Any]:
+    """The terms beside the objective."""
+    if name == "omni":
+        matching = TERMS.validated({"kind": "matching"})
+        return {"matching": (1.0, matching.build(model))}
+    return {"uniform": (0.3, term)} if name == "term" else {}
+
+
 def pairs_of(name: str) -> Pairs:
-    pairs = feature_pairs()
+    pairs = OmniPairs.of(feature_pairs()) if name == "omni" else feature_pairs()
     if name == "relevant":
         pairs.classes = torch.arange(len(pairs.captions)).unsqueeze(1) % 5
     return pairs
@@ -96,10 +140,11 @@ def trained(
     torch.manual_seed(3)
     objective, modulator = treatment(name)
     chosen = settings(epochs=3, batch_size=12, **more)
-    model = TwoTower(FROZEN, chosen.head, {"vision": 12, "text": 10})
+    model = model_of(name, chosen)
     pairs = pairs_of(name)
     if broken:
-        pairs.text = torch.full((32, 10), torch.nan)
+        whole, steps = model.encode_text, iter(range(99))
+        model.encode_text = lambda tokens: whole(tokens) * (1 if next(steps) < 2 else torch.nan)  # type: ignore[method-assign]
     log = None
     if world is None or world.first:
         log = RunLog(folder)
@@ -107,7 +152,7 @@ def trained(
     term = Uniformity()
     found = train(
         model, objective, modulator, pairs, pairs, chosen, 0, log, 0.1, world,
-        by_row=name in BY_ROW, name=name, terms={"uniform": (0.3, term)} if name == "term" else {},
+        by_row=name in BY_ROW, name=name, terms=terms_of(name, model, term),
     )  # fmt: skip
     if name == "term":
         modulator = nn.ModuleList([modulator, term])
@@ -139,12 +184,13 @@ def rank_main(rank: int, folder: str, ports: list[int]) -> None:
         except InputError as error:
             (Path(folder) / "odd.txt").write_text(str(error))
         try:
-            trained("clip", Path(folder) / "nan", world, broken=rank == 1)
+            trained("omni", Path(folder) / "nan", world, broken=rank == 1, log_every=4)
         except InputError as error:
             (Path(folder) / f"nan-{rank}.txt").write_text(str(error))
         in_turn(rank, world, Path(folder) / "turn")
-    joining.LINGER, joining.HEARING = 0.0, 20.0
-    for port, who in zip(ports[1:], ((0, 1), (1,)), strict=True):
+    joining.LINGER = 0.0
+    # rank 0 is heard at once where it tells; where it does not, rank 1 waits in vain
+    for port, who, joining.HEARING in zip(ports[1:], ((0, 1), (1,)), (20.0, 2.0), strict=True):
         told = leaving(rank, port, who)
         assert told == ("InputError" if rank == min(who) else "Elsewhere"), (rank, who, told)
 
@@ -201,6 +247,8 @@ def test_two_ranks_train_as_one_process(two_ranks: Path, tmp_path: Path, name: s
     alone = trained("info_nce" if name == "parts" else name, tmp_path)
     ranks = [torch.load(two_ranks / f"{name}-{rank}.pt") for rank in (0, 1)]
     for key, value in alone["state"].items():
+        if key.endswith(".key.bias"):  # softmax does not see it: AdamW follows rounding errors
+            continue
         for found in ranks:
             torch.testing.assert_close(found["state"][key], value, rtol=1e-5, atol=1e-5)
     assert ranks[0]["metrics"] == pytest.approx(alone["metrics"], abs=1e-5)
@@ -213,7 +261,8 @@ def test_two_ranks_train_as_one_process(two_ranks: Path, tmp_path: Path, name: s
 def test_features_that_are_no_numbers_on_one_rank_stop_both(two_ranks: Path) -> None:
     told = [(two_ranks / f"nan-{rank}.txt").read_text() for rank in (0, 1)]
     assert told[0] == told[1]
-    assert "not finite at step 0 (tau 0.1 to 0.1; samples " in told[0] and "and 7 more" in told[0]
+    assert "not finite at step 2 (tau 0.075 to 0.175; samples " in told[0]
+    assert "and 7 more" in told[0]
 
 
 def test_a_batch_that_the_ranks_cannot_share(two_ranks: Path) -> None:
@@ -275,6 +324,19 @@ def test_the_rank_that_failed_tells_and_not_the_one_that_it_left(
         other = pool.submit(joining.tells, left, 1 - rank, store)
         assert pool.submit(joining.tells, better, rank, store).result()
         assert not other.result()
+
+
+def test_who_does_not_tell_leaves_when_the_launcher_ends_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(joining, "LINGER", 600.0)
+    monkeypatch.setattr(GracefulStop, "noted", True)
+    joining._linger()
+    monkeypatch.setattr(GracefulStop, "noted", False)
+    monkeypatch.setattr(joining, "LINGER", 0.1)
+    begun = time.monotonic()
+    joining._linger()
+    assert time.monotonic() - begun >= 0.1
 
 
 def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:

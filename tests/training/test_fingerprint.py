@@ -20,7 +20,8 @@ CHANGED: dict[str, Any] = {
     "head": Head(dim=9), "positive_relevancy": 0.1, "augment": Augment(), "log_every": 3,
     "validate_every": 2, "precision": "bf16", "compile": True, "channels_last": True,
     "micro_batch_size": 4, "ema_decay": 0.9, "stream": Stream(url="x"), "threads": 2,
-    "device": "auto",
+    "device": "auto", "learning_rates": {"vision.*": 0.1}, "schedule": "linear",
+    "betas": (0.9, 0.98), "eps": 1e-6,
 }  # fmt: skip
 """Another value of each setting that counts."""
 FREE_OF = {"workers": 3, "launcher": ("torchrun",), "checkpoint": {"every_steps": 3}}
@@ -51,6 +52,10 @@ def test_each_setting_of_train_counts_or_is_left_out() -> None:
         assert found is not None and f"{found}.".startswith(f"settings.train.{name}.")
     for name, value in FREE_OF.items():
         assert made(settings(**{name: value})) == made()
+    rates = {"vision.*": 0.1, "*": 0.2}
+    turned = dict(reversed(rates.items()))  # the first that matches counts
+    one, other = (made(settings(learning_rates=of)) for of in (rates, turned))
+    assert first_difference(one, other) == "settings.train.learning_rates"
 
 
 def test_workers_count_where_shards_are_streamed(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_a_picture_tower_on_clips(project: Project, monkeypatch: pytest.MonkeyPa
             use()
         assert str(caught.value) == (
             "datasets.tiny.captions.sources are videos but datasets.tiny.towers.vision.name is "
-            "small_cnn, which takes pictures; set it to clip_frames or divided_vit or video_vit, "
-            "with a clip_length and `frozen: false`"
+            "small_cnn, which takes pictures; set it to clip_frames or divided_vit or eva_clip or "
+            "video_vit, with a clip_length and `frozen: false`"
         )
     assert opened == ["train", "val"]
     fits = inputs(project, TEXT, CLIPS)

@@ -134,6 +134,15 @@ def test_warm_up_from_another_rate() -> None:
     assert rates[1000] == pytest.approx(1e-5)
 
 
+def test_linear_rates() -> None:
+    """VAST's: a tenth of the steps up, the others down to 0 in a straight line."""
+    chosen = settings(learning_rate=3e-5, warmup_steps=10, schedule="linear")
+    rates = [learning_rate(step, 110, chosen) for step in range(111)]
+    assert np.diff(rates[:10]) == pytest.approx(3e-6)
+    assert np.diff(rates[10:]) == pytest.approx(-3e-7)
+    assert [rates[at] for at in (9, 10, 60, 110)] == pytest.approx([3e-5, 3e-5, 1.5e-5, 0])
+
+
 def test_warm_up_longer_than_the_training() -> None:
     chosen = settings(learning_rate=0.01, warmup_steps=100)
     assert learning_rate(4, 10, chosen) == pytest.approx(0.0005)
@@ -337,7 +346,7 @@ def test_from_pictures_and_tokens(tmp_path: Path) -> None:
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     save_model(tmp_path, model, TRAINABLE, HEAD, dims, tokenizer)
-    loaded, towers, read, _ = load_model(tmp_path)
+    loaded, towers, read, *_ = load_model(tmp_path)
     assert towers == TRAINABLE and read is not None
     cpu = torch.device("cpu")
     for found, wanted in zip(
@@ -386,7 +395,7 @@ def test_validation_is_retrieval_over_the_whole_split(tmp_path: Path) -> None:
 def test_a_saved_model_comes_back(tmp_path: Path) -> None:
     _, model = run(tmp_path / "run")
     save_model(tmp_path, model, FROZEN, HEAD, {"vision": 12, "text": 10}, None)
-    loaded, towers, tokenizer, _ = load_model(tmp_path)
+    loaded, towers, tokenizer, *_ = load_model(tmp_path)
     assert towers == FROZEN and tokenizer is None
     state = loaded.state_dict()
     assert set(state) == set(model.state_dict())

@@ -30,7 +30,8 @@ from tests.training.test_loop import FROZEN, SHIFTS, feature_pairs, settings
 
 CHOSEN = settings(
     epochs=3, batch_size=4, validate_every=1, log_every=2, ema_decay=0.9,
-    head=Head(dim=8, hidden=8, dropout=0.4),
+    head=Head(dim=8, hidden=8, dropout=0.4), schedule="linear", betas=[0.9, 0.98], eps=1e-6,
+    learning_rates={"text_head.1.*": 0.001, "text_head.*": 0.02},
 )  # fmt: skip
 STEPS = 18  # six an epoch
 

@@ -14,7 +14,7 @@ from mmts.errors import InputError
 from mmts.settings.towers import Towers
 from mmts.settings.training import Head
 from mmts.towers.tokens import cut_to, encode, given_tokenizer, train_tokenizer
-from mmts.towers.two_tower import TwoTower, parameter_groups
+from mmts.towers.two_tower import TwoTower
 from mmts.training.saved import load_model, save_model
 from tests.making_towers import text_tokenizer, write_clip, write_converted, write_tokenizer
 from tests.making_transformers import write_distilbert, write_resnet, write_vit
@@ -70,7 +70,7 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
     pixels, ids = clips(towers.vision.image_size), encode(tokenizer, TEXTS)
     pixels = pixels if towers.vision.video else pixels[:, 0]
     assert ids.shape == (4, 9)
-    step = torch.optim.AdamW(parameter_groups(model, 0.01), lr=0.01)
+    step = torch.optim.AdamW(model.parameters(), lr=0.01)
     main = model.main
     sum(rows.sum() for rows in model.train()({main: pixels[:1]}, ids[:1])[:2]).backward()  # type: ignore[union-attr]
     step.step()
@@ -86,7 +86,7 @@ def test_there_and_back_without_the_weights(kind: str, head: Head | None, tmp_pa
         assert len(loaded["fingerprint"]) == 64
     if root.exists():
         shutil.rmtree(root)
-    read, of, words, streams = load_model(tmp_path)
+    read, of, words, streams, _ = load_model(tmp_path)
     assert streams == {} and "streams" not in facts
     assert of == towers and words is not None
     assert torch.equal(encode(words, TEXTS), ids)

@@ -37,6 +37,11 @@ class ClusteringKind(Settings):
         """Whether it is the paper's, so that rows of the paper's tables may be of it."""
         return False
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Files that it reads beside the captions and their embeddings, for the plan."""
+        return ()
+
     @abstractmethod
     def cluster(self, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
         """Return the clusters, most simply as `mmts.cluster.numbered` labels.

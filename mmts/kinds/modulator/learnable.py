@@ -1,4 +1,4 @@
-"""One learned temperature, as in CLIP (arXiv 2103.00020)."""
+"""One learned temperature, as in CLIP (arXiv 2103.00020) or in VAST (arXiv 2305.18500)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Kind(ModulatorKind):
     by_row = True
     scale_max: Above0 = 100.0
     """1/tau stays at or below this."""
+    parameter: Literal["log", "tau"] = "log"
+    """log: log(1/tau) is learned, as in CLIP; tau: tau itself, as in VAST, so that a step moves a
+    small tau by a larger share."""
 
     def check(self, method: Method) -> None:
         """Raise ValueError if the method has a schedule, a margin or a range of shifts."""
@@ -44,4 +47,4 @@ class Kind(ModulatorKind):
         """Return the module."""
         from mmts.modulators.learnable import LearnableTau
 
-        return LearnableTau(method.shift_min, scale_max=self.scale_max)
+        return LearnableTau(method.shift_min, scale_max=self.scale_max, parameter=self.parameter)

@@ -30,6 +30,11 @@ class ObjectiveKind(Settings):
     """Whether it takes `group=`, and computes the rows of a rank on that rank alone. Others see the
     batch of all ranks on each."""
 
+    @property
+    def words(self) -> str:
+        """What of its numbers the page says after the temperature; empty for nothing."""
+        return ""
+
     @abstractmethod
     def build(self, samples: int, captions: int | None) -> Loss:
         """Return the objective.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from mmts.kinds.model import ModelKind
     from mmts.metrics.scores import Both, ProductScores
     from mmts.search import Search
 
@@ -31,6 +32,8 @@ class RerankKind(Settings):
     """Best answers to each query that get a new score; all, where there are fewer."""
     label: ClassVar[str]
     """What it ranks by, as the page says it after "by"."""
+    uses_match: ClassVar[bool] = False
+    """Whether it calls `Model.match`."""
 
     @model_validator(mode="after")
     def _complete(self) -> RerankKind:
@@ -38,6 +41,14 @@ class RerankKind(Settings):
             file = kind_file(type(self).__module__)
             raise KindFault(f"{file}: its Kind has neither score nor rescore; write score")
         return self
+
+    def check(self, model: ModelKind) -> None:
+        """Raise ValueError if a model lacks what this asks of it."""
+        if self.uses_match and not model.matches:
+            raise ValueError(
+                f"evaluate.rerank is {self.kind} but model is {model.kind}, which cannot match "
+                "texts with media items; set model to another, or evaluate.rerank to null"
+            )
 
     def score(
         self, model: Any, search: Search, first: ProductScores,

@@ -40,7 +40,7 @@ class SourceKind(Settings):
                 if isinstance(value, dict):
                     left.append(value)
                 elif key in self.files and value is not None:
-                    yield str(value)
+                    yield from [value] if isinstance(value, str) else value
 
     @property
     def elsewhere(self) -> bool:

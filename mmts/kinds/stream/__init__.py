@@ -20,6 +20,7 @@ from mmts.settings.base import Settings, Text
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from tokenizers import Tokenizer
     from torch import Tensor, nn
 
 IMAGE, FRAMES, FEATURES = "image", "frames", "features"
@@ -34,13 +35,28 @@ class Origin(NamedTuple):
 
     value: of the item in the column of the stream; None of a stream without one.
     media: the picture or the video, as the captions table names it.
-    start, stop: of a clip, in seconds of its video; None of a picture.
+    start, stop: of a clip, in seconds of its video (infinity for its end); None of a picture.
     """
 
     value: Any
     media: str
     start: float | None = None
     stop: float | None = None
+
+
+class Lacking(NamedTuple):
+    """What a kind gives in place of a member that cannot be made: an item without that stream.
+
+    It is packed as a member of no bytes, counted, and listed with the reason.
+
+    reason: what is the matter; the words before a colon count it.
+    """
+
+    reason: str
+
+
+EMPTY = Lacking("empty")
+"""Of a member that the kind packs as no bytes."""
 
 
 class StreamKind(Settings):
@@ -54,6 +70,12 @@ class StreamKind(Settings):
     """Of its member in a sample."""
     label: ClassVar[str]
     """Its name in tables and figures."""
+    noun: ClassVar[str] = ""
+    """What an item lacks whose member has no bytes; empty for the name of the stream."""
+    two_tower: ClassVar[bool] = True
+    """Whether it has an `encoder`: without one, the two-tower model cannot read it."""
+    not_packed: ClassVar[frozenset[str]] = frozenset()
+    """Settings that change no member, only how one is loaded; they need defaults."""
 
     @model_validator(mode="after")
     def _complete(self) -> StreamKind:
@@ -65,7 +87,20 @@ class StreamKind(Settings):
         if type(self).pack is StreamKind.pack and type(self).members is StreamKind.members:
             file = kind_file(type(self).__module__)
             raise KindFault(f"{file}: its Kind has neither pack nor members; write pack")
+        if self.two_tower and type(self).encoder is StreamKind.encoder:
+            file = kind_file(type(self).__module__)
+            raise KindFault(f"{file}: its Kind lacks encoder; write it as StreamKind describes it")
+        for name in sorted(self.not_packed):
+            field = type(self).model_fields.get(name)
+            if field is None or field.is_required():
+                file = kind_file(type(self).__module__)
+                raise KindFault(f"{file}: not_packed names {name}; name settings with a default")
         return self
+
+    @property
+    def packed(self) -> dict[str, Any]:
+        """The settings that decide the members."""
+        return self.model_dump(mode="json", exclude=set(self.not_packed))
 
     def pack(self, value: Any) -> bytes:
         """Return what is stored of an item; ValueError if it cannot be made of the value.
@@ -75,13 +110,21 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
-    def members(self, items: Sequence[Origin]) -> Iterable[bytes]:
-        """Return what is stored of each of some items, in their order.
+    def members(self, items: Sequence[Origin]) -> Iterable[bytes | Lacking]:
+        """Return what is stored of each of some items, in their order, or why one has none.
 
         They are one picture, or all clips of one video: a kind that cuts its stream from the video
         overrides this, and needs one pass.
         """
         return (self.pack(item.value) for item in items)
+
+    def with_tokenizer(self, tokenizer: Tokenizer | None) -> StreamKind:
+        """Return the kind as the model reads it: itself, unless it is a text.
+
+        Args:
+            tokenizer: of the text tower; None of one that is frozen.
+        """
+        return self
 
     @abstractmethod
     def load(self, data: bytes, rng: np.random.Generator | None) -> NDArray[Any]:
@@ -96,14 +139,19 @@ class StreamKind(Settings):
         """
         raise NotImplementedError
 
-    @abstractmethod
     def encoder(self) -> nn.Module:
         """Return what reads the stream in the two-tower model.
 
         Its `forward` takes [N, ...], the arrays of a batch, and gives features [N, dim]; it has
         `dim` as an attribute. They are concatenated with the features of the vision tower.
+
+        Raises:
+            InputError: there is none (`two_tower = False`).
         """
-        raise NotImplementedError
+        raise InputError(
+            f"a stream of kind {self.kind} is not read by `model: two_tower`; set model to omni, "
+            "or leave the stream out"
+        )
 
 
 STREAMS = Registry("stream", "mmts.kinds.stream", StreamKind)
@@ -112,7 +160,7 @@ StreamName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 def encoders(streams: Mapping[str, StreamKind]) -> nn.ModuleDict:
-    """Return the encoder of each stream by name; InputError where one has no `dim`."""
+    """Return the encoder of each stream by name; InputError where one has none or no `dim`."""
     from torch import nn
 
     found = {name: kind.encoder() for name, kind in streams.items()}

@@ -14,6 +14,7 @@ from mmts.registry import Registry
 from mmts.settings.base import Name, Settings
 
 if TYPE_CHECKING:
+    from mmts.method import Method
     from mmts.towers.model import Model
     from mmts.training.tau_and_loss import Term as Function
 
@@ -26,6 +27,11 @@ class TermKind(Settings):
     """What its value is multiplied by in the sum; the log has the value itself."""
     label: ClassVar[str]
     """Its name in tables and figures."""
+    uses_match: ClassVar[bool] = False
+    """Whether it calls `Model.match`, which not every model has."""
+
+    def check(self, method: Method) -> None:
+        """Raise ValueError if the method cannot have this term."""
 
     @abstractmethod
     def build(self, model: Model) -> Function:

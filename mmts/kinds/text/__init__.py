@@ -23,6 +23,8 @@ class TextKind(Settings):
     name: str
     tokens: ClassVar[bool] = True
     """Whether it reads token ids; else `weights` is a sentence encoder, which `embed` runs."""
+    crosses: ClassVar[bool] = False
+    """Whether its tower can attend to media items too, as `model: omni` has it match them."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that have its models."""
     weights: Text

@@ -59,7 +59,7 @@ class Kind(Transformer):
     def make_tokenizer(self, captions: Callable[[], Iterable[str]]) -> Tokenizer:
         """Return the one that is named or beside the weights, or learn one from the captions."""
         from mmts.towers.distilbert import CONTEXT, given_sizes
-        from mmts.towers.tokens import PAD, distilbert_tokenizer, pad_with, train_tokenizer
+        from mmts.towers.tokens import PAD, bert_tokenizer, pad_with, train_tokenizer
 
         pad, context = PAD, CONTEXT if self.shape is None else self.shape.context
         given = self.tokenizer
@@ -69,6 +69,6 @@ class Kind(Transformer):
         if given is None:
             found = train_tokenizer(captions())
         else:
-            found = distilbert_tokenizer(given, pad, self.pooling == "cls")
+            found = bert_tokenizer(given, pad, self.pooling == "cls")
         pad_with(found, pad)
         return self.cut(found, context)

@@ -20,6 +20,8 @@ class VisionKind(Settings):
     name: str
     video: ClassVar[bool] = False
     """Whether it takes clips, and not pictures."""
+    per_token: ClassVar[bool] = False
+    """Whether its tower has `tokens`, the features of every patch, as `model: omni` reads them."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that have its models."""
     weights: Text
@@ -33,6 +35,15 @@ class VisionKind(Settings):
     def frames(self) -> int | None:
         """Frames of the clips that it takes; None of pictures."""
         return None
+
+    def frames_of(self, split: str) -> int | None:
+        """Return the frames of the clips of a split; None of pictures."""
+        return self.frames
+
+    @property
+    def squash(self) -> bool:
+        """Whether frames are resized whole, without their aspect, and not cropped."""
+        return False
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -48,11 +48,20 @@ class OfClips(VisionKind):
     video = True
     clip_length: Positive
     """Frames of a clip."""
+    resize: Literal["crop", "squash"] = "crop"
+    """crop: the centre square of each frame, in training a random box where train.augment is set;
+    squash: the whole frame without its aspect, of which train.augment changes nothing but which
+    frames are drawn."""
 
     @property
     def frames(self) -> int:
         """Frames of a clip."""
         return self.clip_length
+
+    @property
+    def squash(self) -> bool:
+        """Whether frames are resized whole."""
+        return self.resize == "squash"
 
     @model_validator(mode="after")
     def _trained(self) -> Self:
