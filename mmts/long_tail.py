@@ -113,7 +113,7 @@ def _items(rows: pd.DataFrame, settings: LongTail) -> pd.DataFrame:
     """sample_id, split and label of the media items, in the order to draw in."""
     column = f"class_{settings.column}"
     if column not in rows:
-        there = [name.removeprefix("class_") for name in rows if str(name).startswith("class_")]
+        there = [c.removeprefix("class_") for c in rows.columns if c.startswith("class_")]
         raise InputError(
             f"{KEY}.column is {settings.column!r}: there is no such class column; there are: "
             f"{', '.join(there) or 'none (name them in class_columns)'}"
@@ -173,10 +173,10 @@ def _wanted(labels: pd.Series, settings: LongTail, raw: Path, aside: int) -> dic
     if short:
         first = short[0]
         plus = f" and {aside:,} to validate on" if aside else ""
-        others = f"; so of {len(short) - 1:,} more" if len(short) > 1 else ""
+        others = f" (and {len(short) - 1:,} more classes lack some)" if len(short) > 1 else ""
         raise InputError(
-            f"{KEY}: the class {shown(first)} has {there.get(first, 0):,} training items, wanted "
-            f"are {wanted[first]:,}{plus}{others}: lower {_lever(settings)}, or get the items "
+            f"{KEY}: the class {shown(first)} has {there.get(first, 0):,} training items but "
+            f"needs {wanted[first]:,}{plus}{others}: lower {_lever(settings)}, or get the items "
             "that are missing"
         )
     return wanted
@@ -209,21 +209,20 @@ def read_counts(path: Path) -> Mapping[str, int]:
     return found
 
 
-def long_tail_lines(told: Mapping[str, Any], item: str) -> list[str]:
+def long_tail_line(told: Mapping[str, Any], item: str) -> str:
     """Return what was drawn, in words; `item` is their name, in the plural."""
-    drawn = told["drawn"]
     parts = [
         f"{of['items']:,} of {of['of']:,} {of['pool']} {item}"
         + (f" for {into}" if into != of["pool"] else "")
-        + (f", {of['each']} a class" if "each" in of else "")
-        + (f" ({of['fewer']:,} classes have fewer)" if of.get("fewer") else "")
-        for into, of in drawn.items()
+        + (f", {of['each']:,} a class" if of.get("each") else "")
+        + (f" (fewer in {of['fewer']:,})" if of.get("fewer") else "")
+        for into, of in told["drawn"].items()
     ]
-    counts = "the published counts of SSv2-LT" if told["counts"] in PUBLISHED else ""
-    theirs = " They are not the clips that were published, which are not to be had here."
-    sizes = f"{told['classes']:,} classes of {told['largest']:,} to {told['smallest']:,}"
-    return [
-        f"A long tail was drawn by {told['column']} with seed {told['seed']} ({sizes} training "
-        f"{item}{f', {counts}' if counts else ''}): {'; '.join(parts)}."
-        f"{theirs if counts else ''}"
-    ]
+    sizes = f"{told['classes']:,} classes of {told['largest']:,} to {told['smallest']:,} {item}"
+    line = f"A long tail was drawn by {told['column']} with seed {told['seed']}"
+    if told["counts"] not in PUBLISHED:
+        return f"{line} ({sizes}): {'; '.join(parts)}."
+    return (
+        f"{line} ({sizes}, the published counts of SSv2-LT): {'; '.join(parts)}. The {item} "
+        "themselves differ from the published ones."
+    )

@@ -92,9 +92,7 @@ def read_labels(path: Path) -> set[str]:
 
 def read_clips(path: Path, split: str, labels: set[str], named: Path) -> list[Clip]:
     """The clips of a file of annotations; `labels` are those of the file `named`."""
-    value = read_json(
-        require(path, "mend captions.sources.<name>.annotations"), REMEDY, ours=False
-    )
+    value = read_json(require(path, "mend captions.sources.<name>.annotations"), REMEDY, ours=False)
     clips: list[Clip] = []
     for place, one in enumerate(value if isinstance(value, list) else [value]):
         try:
