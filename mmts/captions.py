@@ -92,12 +92,6 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
     lost = pd.concat(dropped, ignore_index=True)
     classes = [column for column in rows.columns if column.startswith("class_")]
     rows[classes] = rows[classes].fillna("")
-    drawn: dict[str, Any] = {}
-    if settings.long_tail is not None:
-        rows, drawn["long_tail"] = draw(rows, settings.long_tail, raw)
-        if settings.long_tail.test is not None:  # no longer of the official gallery
-            for about in facts.values():
-                about.get("official", {}).pop("test", None)
     optional = [column for column in OPTIONAL_COLUMNS if column in rows]
     streams = stream_columns(rows)
     for column in (*optional, *streams):
@@ -108,6 +102,12 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
             )
     rows = rows[[*COLUMNS, *optional, *classes, *streams]]
     check_ids(rows)
+    drawn: dict[str, Any] = {}
+    if settings.long_tail is not None:
+        rows, drawn["long_tail"] = draw(rows, settings.long_tail, raw)
+        if settings.long_tail.test is not None:  # no longer of the official gallery
+            for about in facts.values():
+                about.get("official", {}).pop("test", None)
     for split in SPLITS:
         if split not in may_lack and not (rows["split"] == split).any():
             reasons = ", ".join(f"{n} {r}" for r, n in lost["reason"].value_counts().items())

@@ -15,7 +15,9 @@ from mmts.errors import InputError
 from mmts.kinds.source.ssv2 import Kind
 from mmts.settings.sources import Captions
 from mmts.sources import ssv2
+from mmts.video import SegmentReader, cut
 from tests.making_ssv2 import LABELS, NAMES, entries, write_ssv2
+from tests.making_video import read_number, write_video
 
 CLASSES = (LABELS[0], LABELS[106], "Something falling like a feather or paper")
 TRAIN = entries(dict.fromkeys(CLASSES, 4))
@@ -102,6 +104,22 @@ def test_videos_are_taken_whole(raw: Path) -> None:
         f"is ssv2/105 (missing, looked for as {raw}/videos/105.webm): get the others, or lower "
         "min_coverage"
     )
+
+
+def test_frames_of_a_whole_webm(raw: Path) -> None:
+    """All of them: VP9, 12 frames a second, without sound."""
+    (raw / "videos").mkdir()
+    options = {"deadline": "realtime", "cpu-used": "8"}
+    path = raw / "videos/100.webm"
+    write_video(path, range(30), rate=12, codec="libvpx-vp9", b_frames=0, options=options)
+    (raw / "videos/3.webm").symlink_to(path)
+    rows = captions(raw, min_coverage=0.0).rows
+    assert rows["sample_id"].tolist() == ["ssv2/3", "ssv2/100"]
+    assert rows["media_bytes"].tolist() == [path.stat().st_size] * 2
+    [_, (media, start, stop)] = rows[["media", "start", "stop"]].to_numpy().tolist()
+    reader = SegmentReader(cut(media, start, stop, short_side=64))
+    found = [read_number(frame) for frame in reader.frames(range(len(reader)))]
+    assert found == list(range(30))
 
 
 # --- files that are none ----------------------------------------------------------------------
