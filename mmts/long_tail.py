@@ -175,9 +175,9 @@ def _wanted(labels: pd.Series, settings: LongTail, raw: Path, aside: int) -> dic
         plus = f" and {aside:,} to validate on" if aside else ""
         others = f" (and {len(short) - 1:,} more classes lack some)" if len(short) > 1 else ""
         raise InputError(
-            f"{KEY}: the class {shown(first)} has {there.get(first, 0):,} training items but "
-            f"needs {wanted[first]:,}{plus}{others}: lower {_lever(settings)}, or get the items "
-            "that are missing"
+            f"{KEY}: the class {shown(first)} needs {wanted[first]:,} training items{plus}, but "
+            f"has {there.get(first, 0):,}{others}: lower {_lever(settings)}, or get the items that "
+            "are missing"
         )
     return wanted
 

@@ -138,7 +138,7 @@ def test_as_large_as_all_classes_allow() -> None:
     found, told = drawn(rows, **{**SIZED, "largest": None})
     assert told["largest"] == 37
     assert found.groupby("split")["class_kind"].value_counts()["train"].tolist() == [37, 16, 9]
-    assert "'c' has 12 training items but needs 10 and 3" in refusal(
+    assert "'c' needs 10 training items and 3 to validate on, but has 12" in refusal(
         rows, **{**SIZED, "largest": 38}
     )
 
@@ -193,12 +193,13 @@ def refusal(rows: pd.DataFrame, raw: Path = Path(), **settings: Any) -> str:
 
 def test_classes_with_too_few_items(tmp_path: Path) -> None:
     assert refusal(table(), **{**SIZED, "largest": 28}) == (
-        "captions.long_tail: the class 'a' has 30 training items but needs 28 and 3 to validate "
-        "on (and 2 more classes lack some): lower largest or val, or get the items that are missing"
+        "captions.long_tail: the class 'a' needs 28 training items and 3 to validate on, but "
+        "has 30 (and 2 more classes lack some): lower largest or val, or get the items that are "
+        "missing"
     )
     write_table(tmp_path / "n.csv", [{"class": "e", "count": 1}])
     assert refusal(table(), tmp_path, counts="n.csv") == (
-        "captions.long_tail: the class 'e' has 0 training items but needs 1: lower its count, or "
+        "captions.long_tail: the class 'e' needs 1 training items, but has 0: lower its count, or "
         "get the items that are missing"
     )
 
