@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mmts.errors import InputError
+from mmts.files import require
 from mmts.settings.sources import LongTail
+from mmts.sources.delimited import read_csv
 from mmts.sources.names import shown
 from mmts.sources.ssv2_lt import COUNTS
-from mmts.sources.table import read_table, text_column
 
 PUBLISHED = {"ssv2_lt": COUNTS}
 KEY = "captions.long_tail"
@@ -158,7 +160,7 @@ def _wanted(labels: pd.Series, settings: LongTail, raw: Path, aside: int) -> dic
     """
     there = {str(label): int(size) for label, size in labels.value_counts().items()}
     if settings.counts is not None:
-        wanted = dict(PUBLISHED.get(settings.counts) or read_counts(raw / settings.counts))
+        wanted = PUBLISHED.get(settings.counts) or read_counts(raw / settings.counts)
     else:
         assert settings.ratio is not None
         order = sorted(there, key=lambda label: (-there[label], label))
@@ -187,22 +189,21 @@ def _lever(settings: LongTail) -> str:
     return what if settings.val is None else f"{what} or val"
 
 
-def read_counts(path: Path) -> Mapping[str, int]:
-    """Training items a class, from a table with the columns class and count."""
-    table = read_table(path)
+def read_counts(path: Path) -> dict[str, int]:
+    """Training items a class, from a CSV file with the columns class and count."""
+    table = read_csv(require(path, f"mend {KEY}.counts"), ",")
     for column in ("class", "count"):
         if column not in table:
             has = ", ".join(map(shown, table.columns))
             raise InputError(f"{path} has no column {column!r}; it has {has}")
     found: dict[str, int] = {}
-    columns = (text_column(table, column, path) for column in ("class", "count"))
-    for row, (label, count) in enumerate(zip(*columns, strict=True), 1):
-        if not (count.isascii() and count.isdigit()) or not 0 < int(count) < 2**31:
+    for line, label, count in zip(table.index, table["class"], table["count"], strict=True):
+        if re.fullmatch("[0-9]{1,9}", count) is None or not int(count):
             raise InputError(
-                f"{path} row {row}: count is {shown(count)}; it must be a whole number above 0"
+                f"{path} line {line}: count is {shown(count)}; it must be a whole number above 0"
             )
         if label in found:
-            raise InputError(f"{path} row {row}: the class {shown(label)} stands twice")
+            raise InputError(f"{path} line {line}: the class {shown(label)} stands twice")
         found[label] = int(count)
     if not found:
         raise InputError(f"{path} has no rows; write a class and its count a row")

@@ -880,8 +880,11 @@ def test_the_recipes_of_the_paper(own: Any) -> None:
         30, 64, "linear",
     )  # fmt: skip
     assert youcook2.train.learning_rates == (("vision.*", 5e-7),)
-    for method, low, high in (("vast_mmts", 0.03, 0.12), ("vast_margin_mmts", 0.0, 0.4)):
-        found = own.cell("youcook2", method)
+    for name, method, low, high in (
+        ("youcook2", "vast_mmts", 0.03, 0.12), ("youcook2", "vast_margin_mmts", 0.0, 0.4),
+        ("ssv2_lt", "vast_mmts", 0.02, 0.12),
+    ):  # fmt: skip
+        found = own.cell(name, method)
         half = found.alpha / 2
         assert (found.shift_min - half, found.shift_max + half) == pytest.approx((low, high))
     trained = own.datasets["flickr8k_trained"]
@@ -898,12 +901,14 @@ def test_every_cell_of_params_yaml_is_sound_or_known_not_to_be(own: Any) -> None
     lacking = {
         **dict.fromkeys(own.datasets, verbs | matching),
         "ek100": matching,
-        "youcook2": methods - matching,
+        "youcook2": methods - matching,  # re-ranks by matching
+        "ssv2_lt": verbs,
     }
     wanted = {(name, method) for name, of in lacking.items() for method in of}
     assert set(own.left_out) == wanted
     assert set(own.datasets) == {
         "openmoji", "flickr8k", "flickr8k_trained", "my_pairs", "cc3m", "ek100", "youcook2",
+        "ssv2_lt",
     }  # fmt: skip
     assert len(matching) == 10 and len(methods) == 33
 

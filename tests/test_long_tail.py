@@ -161,17 +161,9 @@ def test_splits_stay_as_they_are() -> None:
     )
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_counts_of_a_table(tmp_path: Path, ending: str) -> None:
-    counts = {"d": 5, "a": 2}
-    path = tmp_path / f"n.{ending}"
-    pd.DataFrame({"class": list(counts), "count": list(counts.values())}).pipe(
-        lambda of: (
-            of.to_csv(path, index=False)
-            if ending == "csv"
-            else of.to_json(path, orient="records", lines=True)
-        )
-    )
+def test_counts_of_a_file(tmp_path: Path) -> None:
+    counts, path = {"d": 5, "a": 2}, tmp_path / "n.csv"
+    write_table(path, [{"class": label, "count": size} for label, size in counts.items()])
     found, told = drawn(table(), tmp_path, counts=path.name, test=2)
     sizes = found.groupby("split")["class_kind"].value_counts()
     assert sizes["train"].to_dict() == counts and sizes["test"].to_dict() == {"a": 2, "d": 2}
@@ -234,9 +226,9 @@ def test_columns_and_classes() -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("a", "2"), ("a", "3")], "row 2: the class 'a' stands twice"),
-        ([("a", "0")], "row 1: count is '0'; it must be a whole number above 0"),
-        ([("a", "2.5")], "row 1: count is '2.5'; it must be a whole number above 0"),
+        ([("a", "2"), ("a", "3")], "line 3: the class 'a' stands twice"),
+        ([("a", "0")], "line 2: count is '0'; it must be a whole number above 0"),
+        ([("a", "2.5")], "line 2: count is '2.5'; it must be a whole number above 0"),
         ([], "has no rows; write a class and its count a row"),
     ],
 )

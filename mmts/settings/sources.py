@@ -43,9 +43,8 @@ class LongTail(Settings):
     column: Text
     """A class column of the sources; of one of kind ssv2: template."""
     counts: Text | None = None
-    """ssv2_lt for the published ones of SSv2-LT; or a table (.csv, .tsv, .parquet, .jsonl) with the
-    columns class and count, in data/raw/<dataset> or an absolute path. Classes that it does not
-    name are left out."""
+    """ssv2_lt for the published ones of SSv2-LT; or a CSV file with the columns class and count, in
+    data/raw/<dataset> or an absolute path. Classes that it does not name are left out."""
     ratio: Annotated[float, Field(ge=1, le=1e9)] | None = None
     """Of the largest class to the smallest, before rounding."""
     alpha: Annotated[float, Field(gt=0, le=100)] = 6.0
