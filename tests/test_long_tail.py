@@ -52,6 +52,7 @@ def test_ssv2_lt(ssv2: Path) -> None:
         "sources": {"ssv2": {"kind": "ssv2", "videos": None}},
         "long_tail": {"column": "template", "counts": "ssv2_lt", "val": 40, "test": 15},
     })  # fmt: skip
+    assert Captions.model_validate(settings.model_dump(mode="json")) == settings  # of the plan
     found = build(settings, ssv2, ssv2, ssv2 / "final")
     assert found.summary["rows"] == {"train": 50_418, "val": 6_960, "test": 2_610}
     rows = found.rows
@@ -249,7 +250,7 @@ def test_a_table_of_counts_that_is_none(
     [
         ({}, "neither of counts and ratio is set; set one of them"),
         ({"counts": "ssv2_lt", "ratio": 2.0}, "both of counts and ratio is set; set one of them"),
-        ({"counts": "ssv2_lt", "largest": 2}, "largest goes with ratio, not with counts; leave it"),
+        ({"counts": "ssv2_lt", "largest": 2}, "largest is 2 but counts says how many"),
     ],
 )
 def test_settings(settings: dict[str, Any], said: str) -> None:

@@ -64,9 +64,10 @@ class LongTail(Settings):
         if (self.counts is None) == (self.ratio is None):
             both = "neither" if self.counts is None else "both"
             raise ValueError(f"{both} of counts and ratio is set; set one of them")
-        for name in ("alpha", "largest"):
-            if self.counts is not None and name in self.model_fields_set:
-                raise ValueError(f"{name} goes with ratio, not with counts; leave it out")
+        if self.counts is not None and self.largest is not None:
+            raise ValueError(
+                f"largest is {self.largest} but counts says how many there are; leave out largest"
+            )
         return self
 
 
