@@ -66,23 +66,21 @@ def draw(rows: pd.DataFrame, settings: LongTail, raw: Path) -> tuple[pd.DataFram
     """
     items = _items(rows, settings)
     split, label = items["split"], items["label"]
-    of_train = settings.val is not None and not (split == "val").any()
-    wanted = _wanted(label[split == "train"], settings, raw, settings.val or 0 if of_train else 0)
-    place = items.groupby(["split", "label"]).cumcount()
-    behind = items.groupby(["split", "label"]).cumcount(ascending=False)
-    size = label.map(wanted).fillna(0)
-    found = split.mask(split == "train", "")
-    found = found.mask((split == "train") & (place < size), "train")
-    known, drawn = size > 0, {"train": "train"}
+    pools = {"train": "train"}
     if settings.val is not None:
-        pool = "train" if of_train else "val"
-        first = behind if of_train else place
-        found = found.mask(split == "val", "")
-        found = found.mask((split == pool) & known & (first < settings.val), "val")
-        drawn["val"] = pool
+        pools["val"] = "val" if (split == "val").any() else "train"
     if settings.test is not None:
-        found = found.mask((split == "test") & ~(known & (place < settings.test)), "")
-        drawn["test"] = "test"
+        pools["test"] = "test"
+    aside = settings.val or 0 if pools.get("val") == "train" else 0
+    wanted = _wanted(label[split == "train"], settings, raw, aside)
+    place = items.groupby(["split", "label"]).cumcount()
+    last = items.groupby(["split", "label"]).cumcount(ascending=False)
+    size = label.map(wanted).fillna(0)
+    found = split.mask(split.isin(list(pools.values())), "")
+    for into, pool in pools.items():
+        number = size if into == "train" else getattr(settings, into) * (size > 0)
+        order = last if pool != into else place
+        found = found.mask((split == pool) & (order < number), into)
     told = {
         "column": settings.column,
         "counts": settings.counts or "",
@@ -97,7 +95,7 @@ def draw(rows: pd.DataFrame, settings: LongTail, raw: Path) -> tuple[pd.DataFram
                 "of": int((split == pool).sum()),
                 **_held_out(label[found == into], getattr(settings, into, None), len(wanted)),
             }
-            for into, pool in drawn.items()
+            for into, pool in pools.items()
         },
     }
     new = rows["sample_id"].map(dict(zip(items["sample_id"], found, strict=True)))
@@ -159,6 +157,8 @@ def _wanted(labels: pd.Series, settings: LongTail, raw: Path, aside: int) -> dic
         aside: how many of each class are left for validation.
     """
     there = {str(label): int(size) for label, size in labels.value_counts().items()}
+    if not there:
+        raise InputError(f"{KEY}: there are no training items; leave out long_tail")
     if settings.counts is not None:
         wanted = PUBLISHED.get(settings.counts) or read_counts(raw / settings.counts)
     else:

@@ -198,6 +198,9 @@ def test_classes_with_too_few_items(tmp_path: Path) -> None:
 
 
 def test_columns_and_classes() -> None:
+    assert refusal(table({"a": 0}), **SIZED) == (
+        "captions.long_tail: there are no training items; leave out long_tail"
+    )
     assert refusal(table(), **SIZED, column="template") == (
         "captions.long_tail.column is 'template': there is no such class column; there are: kind"
     )
