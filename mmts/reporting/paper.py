@@ -53,6 +53,13 @@ class Group:
     """Whether the third is the average of the two."""
 
 
+def recalls(title: str, kind: str, direction: str) -> Group:
+    """R@1, R@5 and R@10 of a direction, such as `t2v` or `rerank/t2v`."""
+    keys = tuple((f"{direction}/R@{k}",) for k in (1, 5, 10))
+    labels = ("R@1", "R@5", "R@10")
+    return Group(title, kind, labels, (keys[0], keys[1], keys[2]), averaged=False)
+
+
 @dataclass(frozen=True)
 class PublishedTable:
     """A table of the paper."""
