@@ -74,6 +74,24 @@ class PublishedTable:
 
 
 @dataclass(frozen=True)
+class PublishedRanges:
+    """A table of the paper with one number for each shift range and alpha, in percent."""
+
+    number: int
+    title: str
+    kind: str
+    """The kind of the test source."""
+    label: str
+    key: str
+    """Of metrics.json."""
+    recipe: Recipe
+    alphas: tuple[float, ...]
+    rows: Mapping[tuple[float, float], tuple[float, ...]]
+    """By the lowest and the highest shift, a number for each alpha."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A training source of the paper, and the tables with what was trained on it."""
 
@@ -89,6 +107,8 @@ class Experiment:
     """Vision and text queries of the official test, by the kind of the test source."""
     groups: tuple[Group, ...]
     tables: tuple[PublishedTable, ...]
+    ranges: PublishedRanges | None = None
+    """Its table of shift ranges and alphas."""
     further: bool = False
     """Whether the other methods of the grid follow as measured rows."""
     streams: tuple[str, ...] = ()
