@@ -2,9 +2,9 @@
 
 A setting's value is the last of: its default; the dataset that `base` names; the dataset; of the
 numbers of tau then the method that its `base` names, with its `per_dataset`, and the method with
-its own. Mappings merge. Lists, `sources`,
-and a mapping of another `kind` or `name` replace what was there. Null takes away what was said
-before, so that the default of the setting holds.
+its own. Mappings merge. Lists, `sources`, and a mapping of another `kind` or `name` replace what
+was there. Null takes away what was said before, so that the default of the setting holds; as a
+method's `temperature` or `margin`, what methods said.
 """
 
 from __future__ import annotations
@@ -339,7 +339,8 @@ def _cell(
         place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
         _check_matching(name, dataset, f"{where}: {place}")
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
-    for place, said in layers:
+    nulls = [n for n, (_, said) in enumerate(layers) if said.get(part, {}) is None]
+    for place, said in layers[max(nulls, default=0) :]:
         lay(tree, said.get(part) or {}, f"{place}.{part}", where_from)
     where_from[()] = f"datasets.{name}.{part}"
     numbers, mistakes = tried(NUMBERS[part], tree, where_from, where)

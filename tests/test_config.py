@@ -622,6 +622,8 @@ def test_a_method_builds_on_another(tmp_path: Path) -> None:
     assert cell(tmp_path, lower, "lower") == low.model_copy(
         update={"shift": cell(tmp_path, lower, "lower").shift}
     )
+    plain = {**changes, "methods.plain": {"base": "low", "margin": None}}
+    assert cell(tmp_path, plain, "plain").alpha == cell(tmp_path, {}, "mmts").alpha
     assert refusal(tmp_path, {**changes, "methods.mmts.schedule": "sine"}).startswith(
         "methods.mmts.schedule is 'sine'"
     )
