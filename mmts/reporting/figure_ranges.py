@@ -50,12 +50,13 @@ def _draw(axes: Axes, ranges: Ranges, numbers: Numbers) -> None:
     scale = Normalize(min(there), max(there))
     for (shifts, alpha), value in numbers.items():
         x, y = ranges.alphas.index(alpha), ranges.shifts.index(shifts)
-        text, fill, ink = _cell(shifts, alpha), EMPTY, MUTED
-        if value is not None:
-            colour = colormaps["Blues"](0.1 + 0.75 * float(scale(value)))
-            text, fill, ink = f"{value:.1f}", colour, ink_on(colour)
-        axes.bar(x, 0.96, 0.96, y - 0.48, color=fill)
-        axes.text(x, y, text, ha="center", va="center", color=ink)
+        if value is None:
+            axes.bar(x, 0.96, 0.96, y - 0.48, color=EMPTY)
+            axes.text(x, y, _cell(shifts, alpha), ha="center", va="center", color=MUTED)
+            continue
+        colour = colormaps["Blues"](0.1 + 0.75 * float(scale(value)))
+        axes.bar(x, 0.96, 0.96, y - 0.48, color=colour)
+        axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=ink_on(colour))
     axes.set_xticks(range(len(ranges.alphas)), [written(alpha) for alpha in ranges.alphas])
     axes.set_yticks(range(len(ranges.shifts)), [shown(shifts) for shifts in ranges.shifts])
     axes.set_ylim(len(ranges.shifts) - 0.5, -0.5)
