@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from mmts.captions_table import COLUMNS, OPTIONAL_COLUMNS, SPLITS, STREAM, stream_columns
 from mmts.columns import plain
 from mmts.errors import InputError
+from mmts.long_tail import draw
 from mmts.media import MediaFacts, MediaReader, inspect, inspect_videos, instead
 from mmts.settings.sources import Captions, Split
 from mmts.sources import CAPTION_BYTES, MISSING, SourceRows
@@ -101,6 +102,12 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
             )
     rows = rows[[*COLUMNS, *optional, *classes, *streams]]
     check_ids(rows)
+    drawn: dict[str, Any] = {}
+    if settings.long_tail is not None:
+        rows, drawn["long_tail"] = draw(rows, settings.long_tail, raw)
+        if settings.long_tail.test is not None:  # no longer of the official gallery
+            for about in facts.values():
+                about.get("official", {}).pop("test", None)
     for split in SPLITS:
         if split not in may_lack and not (rows["split"] == split).any():
             reasons = ", ".join(f"{n} {r}" for r, n in lost["reason"].value_counts().items())
@@ -108,7 +115,7 @@ def build(settings: Captions, raw: Path, work: Path, final: Path) -> CaptionsTab
                 f"split {split} has no rows ({len(rows)} in all; dropped: {reasons or 'none'}); "
                 "add rows, or change the shares or the seed of the splits"
             )
-    summary = {"sources": facts, **counts(rows, lost), "repeats": repeats(rows)}
+    summary = {"sources": facts, **drawn, **counts(rows, lost), "repeats": repeats(rows)}
     return CaptionsTable(rows, lost, summary)
 
 

@@ -1,9 +1,10 @@
 """params.yaml, resolved: for each dataset and method what holds there.
 
 A setting's value is the last of: its default; the dataset that `base` names; the dataset; of the
-numbers of tau then the method, and the method's `per_dataset`. Mappings merge. Lists, `sources`,
-and a mapping of another `kind` or `name` replace what was there. Null takes away what was said
-before, so that the default of the setting holds.
+numbers of tau then the method that its `base` names, with its `per_dataset`, and the method with
+its own. Mappings merge. Lists, `sources`, and a mapping of another `kind` or `name` replace what
+was there. Null takes away what was said before, so that the default of the setting holds; as a
+method's `temperature` or `margin`, what methods said.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SHORT = {"objective": "kind", "modulator": "kind", "schedule": "kind", "shift": 
 """Settings whose name alone is short for a mapping with this key."""
 RESERVED = ("code", "run")
 """No names of datasets: folders of `data/plan`."""
+META = ("base", "per_dataset")
+"""Settings of a method that are none of its switches and numbers."""
 SHOWN = 20
 """Mistakes that are told at once."""
 
@@ -123,16 +126,16 @@ def resolved(tree: Tree, where: str = "params.yaml") -> Config:
         mistakes += wrong
         if dataset is not None:
             datasets[name], numbers[name] = dataset, (values, places)
-    for name, method in entries["methods"].items():
-        mistakes += _checked(name, method, tree["datasets"], where)
+    for name in entries["methods"]:
+        mistakes += _checked(name, tree["methods"], tree["datasets"], where)
     if mistakes or sections is None:
         raise Mistakes(_some(mistakes))
     cells: dict[tuple[str, str], Method] = {}
     left_out: dict[tuple[str, str], str] = {}
     for name, method in ((d, m) for d in datasets for m in tree["methods"]):
-        entry = tree["methods"][method]
         try:
-            found = _cell(name, datasets[name], *numbers[name], method, entry, where)
+            layers = _layers(method, tree["methods"], name, where)
+            found = _cell(name, datasets[name], *numbers[name], method, layers, where)
             cells[name, method] = found
         except InputError as error:
             if name in sections.grid.datasets and method in sections.grid.methods:
@@ -201,6 +204,21 @@ def _remember(places: Places, path: tuple[str, ...], place: str, value: Any) -> 
             _remember(places, (*path, key), join(place, spelt(str(key))), inner)
 
 
+def _chain(name: str, entries: Tree, section: str) -> list[str]:
+    """Return what an entry builds on by `base`, from the lowest, and itself last."""
+    chain = [name]
+    while (base := entries[chain[0]].get("base")) is not None:
+        place = f"{section}.{chain[0]}.base"
+        if not isinstance(base, str) or base not in entries:
+            raise InputError(f"{place} is {reprlib.repr(base)}; {known(str(base)[:60], entries)}")
+        if base in chain:
+            raise InputError(f"{place} is {base}, which builds on {chain[0]} itself: a circle")
+        if not isinstance(entries[base], dict):
+            raise Mistakes([])  # told of that one
+        chain.insert(0, base)
+    return chain
+
+
 # --- datasets ----------------------------------------------------------------------------------
 
 
@@ -217,19 +235,10 @@ def defaults() -> Tree:
 
 def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
     """A dataset on top of the ones that it builds on, on top of the defaults."""
-    chain = [name]
-    while (base := entries[chain[-1]].get("base")) is not None:
-        place = f"{where}: datasets.{chain[-1]}.base"
-        if not isinstance(base, str) or base not in entries:
-            raise InputError(f"{place} is {reprlib.repr(base)}; {known(str(base)[:60], entries)}")
-        if base in chain:
-            raise InputError(f"{place} is {base}, which builds on {chain[-1]} itself: a circle")
-        if not isinstance(entries[base], dict):
-            raise Mistakes([])  # told of that one
-        chain.append(base)
+    chain = _chain(name, entries, f"{where}: datasets")
     values = defaults()
     places: Places = {}
-    for entry in reversed(chain):
+    for entry in chain:
         said = {key: value for key, value in entries[entry].items() if key != "base"}
         lay(values, said, f"datasets.{entry}", places)
     places[()] = f"datasets.{name}"
@@ -241,9 +250,9 @@ def _with_base(name: str, entries: Tree, where: str) -> tuple[Tree, Places]:
 # --- methods -----------------------------------------------------------------------------------
 
 
-def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[str]:
+def _checked(name: str, methods: Tree, datasets: Tree, where: str) -> Iterator[str]:
     """Yield the mistakes in the entry of a method, alone and with each of its exceptions."""
-    exceptions = {} if method.get("per_dataset") is None else method["per_dataset"]
+    exceptions = _exceptions(methods[name])
     place = f"methods.{name}"
     if not isinstance(exceptions, dict):
         shown = reprlib.repr(exceptions)
@@ -254,7 +263,7 @@ def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[st
             yield f"{where}: {place}.per_dataset names {spelt(dataset)}; {known(dataset, datasets)}"
             continue
         try:
-            switches, values, places = _switches(name, method, dataset, where)
+            switches, values, places = _switches(_layers(name, methods, dataset, where), where)
         except InputError as error:
             yield from getattr(error, "lines", [str(error)])
             continue
@@ -263,21 +272,36 @@ def _checked(name: str, method: Tree, datasets: Tree, where: str) -> Iterator[st
         yield from wrong
 
 
-def _switches(
-    name: str, method: Tree, dataset: str | None, where: str
-) -> tuple[Switches, Tree, Places]:
-    """The entry of a method with what differs on a dataset."""
+def _exceptions(method: Tree) -> Any:
+    found = method.get("per_dataset")
+    return {} if found is None else found
+
+
+def _layers(name: str, methods: Tree, dataset: str | None, where: str) -> list[tuple[str, Tree]]:
+    """What holds for a method on a dataset, the lowest first: places in the file and settings."""
+    found: list[tuple[str, Tree]] = []
+    for link in _chain(name, methods, f"{where}: methods"):
+        place = f"methods.{link}"
+        exceptions = _exceptions(methods[link])
+        if not isinstance(exceptions, dict):
+            raise Mistakes([])  # told of that one
+        found.append((place, {k: v for k, v in methods[link].items() if k not in META}))
+        exception = exceptions.get(dataset)
+        if exception is not None:
+            place = f"{place}.per_dataset.{dataset}"
+            if not isinstance(exception, dict):
+                shown = reprlib.repr(exception)
+                raise InputError(f"{where}: {place} is {shown}; write a mapping of settings")
+            found.append((place, exception))
+    return found
+
+
+def _switches(layers: list[tuple[str, Tree]], where: str) -> tuple[Switches, Tree, Places]:
+    """The settings of a method, of its layers on top of each other."""
     values: Tree = {}
     places: Places = {}
-    said = {key: value for key, value in method.items() if key != "per_dataset"}
-    lay(values, said, f"methods.{name}", places)
-    exception = (method.get("per_dataset") or {}).get(dataset)
-    if exception is not None:
-        place = f"methods.{name}.per_dataset.{dataset}"
-        if not isinstance(exception, dict):
-            shown = reprlib.repr(exception)
-            raise InputError(f"{where}: {place} is {shown}; write a mapping of settings")
-        lay(values, exception, place, places)
+    for place, said in layers:
+        lay(values, said, place, places)
     found, mistakes = tried(Switches, values, places, where)
     if found is None:
         raise Mistakes(mistakes)
@@ -290,10 +314,11 @@ def _below(places: Places, part: str) -> Places:
 
 
 def _cell(
-    name: str, dataset: Dataset, values: Tree, places: Places, method: str, entry: Tree, where: str
-) -> Method:
+    name: str, dataset: Dataset, values: Tree, places: Places, method: str,
+    layers: list[tuple[str, Tree]], where: str,
+) -> Method:  # fmt: skip
     """A method with the numbers of a dataset, or Mistakes."""
-    switches, _, at = _switches(method, entry, name, where)
+    switches, _, at = _switches(layers, where)
     part = switches.objective.quantity
     for clustering in switches.clustering.names:
         if clustering not in dataset.clusterings:
@@ -314,9 +339,9 @@ def _cell(
         place = at.get(("terms", matching), f"methods.{method}.terms.{matching}")
         _check_matching(name, dataset, f"{where}: {place}")
     tree, where_from = deepcopy(values.get(part, {})), _below(places, part)
-    exception = (entry.get("per_dataset") or {}).get(name) or {}
-    for of, layer in ((entry, ""), (exception, f".per_dataset.{name}")):
-        lay(tree, of.get(part) or {}, f"methods.{method}{layer}.{part}", where_from)
+    nulls = [n for n, (_, said) in enumerate(layers) if said.get(part, {}) is None]
+    for place, said in layers[max(nulls, default=0) :]:
+        lay(tree, said.get(part) or {}, f"{place}.{part}", where_from)
     where_from[()] = f"datasets.{name}.{part}"
     numbers, mistakes = tried(NUMBERS[part], tree, where_from, where)
     if numbers is None:

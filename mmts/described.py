@@ -25,7 +25,7 @@ def described() -> str:
         "This list is written by `python -m stages.plan settings --page docs/params.md`, from what "
         "stands in\n`mmts/settings`, `mmts/method.py` and `mmts/kinds`. † changes no result, and "
         "runs nothing again (but\n`train.workers` where shards are streamed). Beside the settings "
-        "below, a dataset has `base`, and a method\n`per_dataset`.\n"
+        "below, a dataset has `base`, and a method\n`base` and `per_dataset`.\n"
     )
     places = {"methods": ("methods.NAME", Switches), "datasets": ("datasets.NAME", Dataset)}
     sections = [notes]

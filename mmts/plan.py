@@ -221,8 +221,7 @@ class Plan:
                 },
                 "files": {
                     str(path): self._files.sha256(path)
-                    for source in sources.values()
-                    for path in files_outside(source.named(), Path("data/raw") / name)
+                    for path in files_outside(dataset.captions.named(), Path("data/raw") / name)
                 },
                 "kinds": self._kinds(dataset.captions),
             },

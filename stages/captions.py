@@ -16,6 +16,7 @@ def main(
     from mmts.captions import build, repeats_line
     from mmts.errors import one_line
     from mmts.files import write_json
+    from mmts.long_tail import long_tail_line
     from mmts.planned import Planned
     from mmts.settings.sources import Captions
     from mmts.sources.coverage import coverage_line
@@ -43,6 +44,8 @@ def main(
             )
         for split, images in about.get("uncaptioned", {}).items():
             print(f"{source} {split}: images left out because they have no caption: {images:,}")
+    if "long_tail" in summary:
+        print(one_line(long_tail_line(summary["long_tail"], media)))
     for repeat in summary["repeats"]:
         print(one_line(repeats_line(**repeat)))
     for reason, rows in summary["dropped"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import pickle
 import re
@@ -24,6 +25,8 @@ from mmts.files import read_json, write_json
 from mmts.sealed import sha256_file, write_sums
 from mmts.settings.prepared import Pack
 from mmts.shards import Item, ShardReader, clips, cutting, short_clips, write_clips
+from mmts.shards.archive import ShardFile
+from mmts.shards.index import Place
 from mmts.video import SegmentReader
 from mmts.video.decoder import VideoDecoder
 from tests.making_clips import RATE, SECONDS, SIZES, clip, files, write_videos
@@ -117,6 +120,36 @@ def expected(item: Item) -> list[int]:
 
 def numbers(segment: SegmentReader) -> list[int]:
     return [read_number(frame) for frame in segment.frames(range(len(segment)))]
+
+
+def test_whole_videos_share_shards(pack: Packing, videos: list[Path], tmp_path: Path) -> None:
+    """By their numbers, lost ones too; as if they had been written one after the other."""
+    a, b, c, d = videos
+    gone = a.with_name("gone.mp4")
+    order = [
+        clip(a, 0, 0, math.inf), clip(b, 0, 0, 2), clip(gone, 0, 0, math.inf),
+        clip(c, 0, 0, math.inf), clip(d, 0, 0, math.inf), clip(b, 1, 1, 2, "val"),
+        clip(write_video(tmp_path / "v9.mp4", range(900, 905)), 0, 0, math.inf, "test"),
+    ]  # fmt: skip
+    pack(order, max_bad_share=0.5)
+    first = files(pack.out)
+    index = pd.read_parquet(pack.out / "index.parquet")
+    assert index.groupby("shard", sort=False)["sample_id"].agg(list).to_dict() == {
+        "train-000000.tar": ["v0_0"], "train-000001.tar": ["v1_0"],
+        "train-000002.tar": ["v2_0", "v3_0"], "val-000000.tar": ["v1_1"],
+        "test-000000.tar": ["v9_0"],
+    }  # fmt: skip
+    reader = ShardReader(pack.out, "train")
+    assert [numbers(reader.segment(n)) for n in (2, 3)] == [expected(order[n]) for n in (3, 4)]
+    with ShardFile(tmp_path / "direct.tar", "train") as direct:
+        for n, key in ((2, "00000003"), (3, "00000004")):
+            direct.add_sample(key, order[n + 1], {"mjpeg": reader.image_bytes(n)})
+    assert (tmp_path / "direct.tar").read_bytes() == first["train-000002.tar"]
+    pack(order, max_bad_share=0.5)
+    assert files(pack.out) == first and pack.passes == []
+    # with streams, whose places move too
+    place = Place("k", "s", "mjpeg", 512, 5, 1, 2048, 6, ((1536, 7, 2),))
+    assert place.moved(1024) == Place("k", "s", "mjpeg", 1536, 5, 1, 3072, 6, ((2560, 7, 2),))
 
 
 def test_names_keys_manifest_and_index(pack: Packing, found: list[Item]) -> None:

@@ -607,6 +607,40 @@ def test_bases_of_bases(tmp_path: Path) -> None:
     assert refusal(tmp_path, changes).startswith(place)  # told once
 
 
+def test_a_method_builds_on_another(tmp_path: Path) -> None:
+    """method that `base` names < its per_dataset < method < per_dataset"""
+    changes = {
+        "methods.mmts.margin": {"alpha": 0.02, "shift_min": 0.03},
+        "methods.mmts.per_dataset": {"tiny": {"margin": {"shift_min": 0.04}, "shift": "log"}},
+        "methods.low": {"base": "mmts", "margin": {"alpha": 0.01}},
+    }
+    low = cell(tmp_path, changes, "low")
+    built = cell(tmp_path, changes, "mmts")
+    assert low == built.model_copy(update={"alpha": 0.01}) and low != built
+    assert (low.shift_min, low.shift.kind, low.schedule.kind) == (0.04, "log", "cosine")
+    lower = {**changes, "methods.lower": {"base": "low", "shift": "rank"}}
+    assert cell(tmp_path, lower, "lower") == low.model_copy(
+        update={"shift": cell(tmp_path, lower, "lower").shift}
+    )
+    plain = {**changes, "methods.plain": {"base": "low", "margin": None}}
+    assert cell(tmp_path, plain, "plain").alpha == cell(tmp_path, {}, "mmts").alpha
+    assert refusal(tmp_path, {**changes, "methods.mmts.schedule": "sine"}).startswith(
+        "methods.mmts.schedule is 'sine'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("low", "methods.low.base is low, which builds on low itself: a circle"),
+        ("mmtz", "methods.low.base is 'mmtz'; did you mean mmts?"),
+        (3, "methods.low.base is 3; "),
+    ],
+)
+def test_a_method_on_itself_or_on_none_is_refused(tmp_path: Path, base: Any, said: str) -> None:
+    assert refusal(tmp_path, {"methods.low": {"base": base}}).startswith(said)
+
+
 def test_circles_and_unknown_bases_are_refused(tmp_path: Path) -> None:
     found = refusal(tmp_path, {f"{TINY}.base": "tiny"})
     assert found == f"{TINY}.base is tiny, which builds on tiny itself: a circle"
@@ -880,8 +914,12 @@ def test_the_recipes_of_the_paper(own: Any) -> None:
         30, 64, "linear",
     )  # fmt: skip
     assert youcook2.train.learning_rates == (("vision.*", 5e-7),)
-    for method, low, high in (("vast_mmts", 0.03, 0.12), ("vast_margin_mmts", 0.0, 0.4)):
-        found = own.cell("youcook2", method)
+    for name, method, low, high in (
+        ("youcook2", "vast_mmts", 0.03, 0.12), ("youcook2", "vast_margin_mmts", 0.0, 0.4),
+        ("ssv2_lt", "vast_mmts", 0.02, 0.12), ("ssv2_lt", "vast_mmts_05_09_a08", 0.01, 0.13),
+        ("ssv2_lt", "vast_mmts_07_11_a02", 0.06, 0.12),
+    ):  # fmt: skip
+        found = own.cell(name, method)
         half = found.alpha / 2
         assert (found.shift_min - half, found.shift_max + half) == pytest.approx((low, high))
     trained = own.datasets["flickr8k_trained"]
@@ -898,14 +936,16 @@ def test_every_cell_of_params_yaml_is_sound_or_known_not_to_be(own: Any) -> None
     lacking = {
         **dict.fromkeys(own.datasets, verbs | matching),
         "ek100": matching,
-        "youcook2": methods - matching,
+        "youcook2": methods - matching,  # re-ranks by matching
+        "ssv2_lt": verbs,
     }
     wanted = {(name, method) for name, of in lacking.items() for method in of}
     assert set(own.left_out) == wanted
     assert set(own.datasets) == {
         "openmoji", "flickr8k", "flickr8k_trained", "my_pairs", "cc3m", "ek100", "youcook2",
+        "ssv2_lt",
     }  # fmt: skip
-    assert len(matching) == 10 and len(methods) == 33
+    assert len(matching) == 22 and len(methods) == 45
 
 
 def test_an_own_dataset_takes_fifteen_lines() -> None:

@@ -19,6 +19,7 @@ from mmts.described import HEADING, described
 from mmts.params import read_params
 from mmts.plan import STAGES
 from mmts.settings.dataset import Dataset
+from mmts.settings.sources import Captions
 from tests.making import changed
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,7 @@ def test_they_were_found() -> None:
     assert {n: k for n, k in found.items() if k} == {
         "README.md": 3, "cc3m.md": 3, "ek100.md": 3, "own-pairs.md": 3, "params.md": 2,
         "youcook2.md": 6,
+        "ssv2.md": 2,
     }  # fmt: skip
 
 
@@ -107,6 +109,15 @@ def test_entries_of_a_dataset_are_valid() -> None:
         parts = YAML(typ="safe").load(text)
         assert set(parts) <= set(Dataset.model_fields)
         resolved(changed(PARAMS, {"datasets.my_pairs": {**own, **parts}}))
+
+
+def test_long_tails_are_valid() -> None:
+    entries = [YAML(typ="safe").load(text) for text in blocks("ssv2.md", "yaml")]
+    sources = PARAMS["datasets"]["ssv2_lt"]["captions"]["sources"]
+    found = [Captions.model_validate({"sources": sources, **e.get("captions", e)}) for e in entries]
+    assert len(found) == 4
+    written = found[0].long_tail
+    assert written and written == load(ROOT / "params.yaml").datasets["ssv2_lt"].captions.long_tail
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -158,7 +169,7 @@ def merged() -> Config:
     tree: dict[str, Any] = {**PARAMS, "datasets": dict(PARAMS["datasets"]),
                             "methods": dict(PARAMS["methods"])}  # fmt: skip
     examples = blocks("params.md", "yaml")
-    assert len(examples) == 7
+    assert len(examples) == 8
     for text in examples:
         for section, entries in YAML(typ="safe").load(text).items():
             tree[section].update(entries)
@@ -178,6 +189,8 @@ def test_the_examples_of_merging(merged: Config) -> None:
     assert merged.datasets["mine_plain"].temperature.alpha == "auto"
     found = [merged.cell(name, "info_nce_ts").alpha for name in ("mine", "mine_cold", "openmoji")]
     assert found == [0.01, 0.02, 0.02]
+    low = merged.cell("mine", "info_nce_ts_low")
+    assert (low.shift_min, low.alpha) == (0.05, 0.01)
 
 
 def test_the_files_that_it_names(merged: Config, tmp_path: Path) -> None:

@@ -164,6 +164,8 @@ class Dataset:
     cells: Mapping[tuple[str, int], Cell]
     repeats: Sequence[Mapping[str, Any]] = ()
     """Held-out pictures with the bytes of another picture, see `mmts.captions.repeats`."""
+    long_tail: Mapping[str, Any] = field(default_factory=dict)
+    """What was drawn by classes, see `mmts.long_tail.draw`; empty where nothing was."""
     plans: Mapping[str, bytes] = field(default_factory=dict)
     """The plan of each method's training, see `mmts.plan`."""
     packed: Mapping[str, int] = field(default_factory=dict)

@@ -22,8 +22,9 @@ SUPERSCRIPTS = "¹²³⁴⁵⁶⁷⁸⁹"
 class PaperRow:
     """A row of a paper's table, or what was measured for it.
 
-    `kind` is published or measured; `method` is ours, empty where the grid has none; `marks` are
-    the signs of the footnotes, one a number; `further` rows repeat no published one.
+    `kind` is published or measured; `method` is ours, or how many it is of; empty where the grid
+    has none; `marks` are the signs of the footnotes, one a number; `further` rows repeat no
+    published one.
     """
 
     label: str
@@ -48,12 +49,18 @@ class PaperTable:
     rows: tuple[PaperRow, ...]
     notes: tuple[str, ...]
 
+    @property
+    def firsts(self) -> set[int]:
+        """The first column of each group."""
+        sizes = [len(labels) for _, labels in self.groups]
+        return {sum(sizes[:n]) for n in range(len(sizes))}
+
 
 def paper_tables(dataset: Dataset) -> tuple[PaperTable, ...]:
     """The tables of the paper with what was trained and tested on the dataset's sources."""
     found: list[PaperTable] = []
     for experiment in EXPERIMENTS:
-        tests = _tests(dataset, experiment)
+        tests = tests_of(dataset, experiment)
         if tests:
             first, *others = (_table(dataset, experiment, tests, t) for t in experiment.tables)
             how = how_measured(dataset, experiment, tests)
@@ -62,7 +69,7 @@ def paper_tables(dataset: Dataset) -> tuple[PaperTable, ...]:
     return tuple(found)
 
 
-def _tests(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
+def tests_of(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
     """The first test source of each kind that the experiment tests on; {} for other datasets."""
     train = set(dataset.captions.loc[dataset.captions["split"] == "train", "source"].unique())
     kinds = {about.name: about.kind for about in dataset.sources}
@@ -77,19 +84,23 @@ def _tests(dataset: Dataset, experiment: Experiment) -> dict[str, str]:
 
 
 def method_of(dataset: Dataset, recipe: Recipe, streams: Sequence[str] = ()) -> str:
-    """The first method of the grid that is trained by the recipe, or an empty string.
+    """The first of `methods_of`, or an empty string."""
+    return next(iter(methods_of(dataset, recipe, streams)), "")
 
-    Its models may read `streams` beside pictures or clips, and no others.
+
+def methods_of(dataset: Dataset, recipe: Recipe, streams: Sequence[str] = ()) -> list[str]:
+    """The methods of the grid that are trained by the recipe.
+
+    Their models may read `streams` beside pictures or clips, and no others.
     """
-    found = (
+    return [
         method
         for method in dataset.methods
         for cell in dataset.of(method)[:1]
         if set(cell.streams) <= set(streams)
         and _loss_fits(cell, recipe)
         and _tau_fits(cell, dataset.clusterings, recipe)
-    )
-    return next(found, "")
+    ]
 
 
 def _loss_fits(cell: Cell, recipe: Recipe) -> bool:

@@ -35,9 +35,19 @@ def how_measured(dataset: Dataset, experiment: Experiment, tests: Mapping[str, s
 
 
 def further_notes(dataset: Dataset, experiment: Experiment) -> tuple[str, ...]:
-    """What the models read, what was re-ranked, and how large clusters are; then the paper's."""
-    told = [*_streams(dataset, experiment), *_refined(dataset, experiment)]
+    """What was drawn, read and re-ranked, and how large clusters are; then the paper's."""
+    told = [*_drawn(dataset, experiment), *_streams(dataset, experiment)]
+    told += _refined(dataset, experiment)
     return (*told, *_clusters(dataset, experiment), *experiment.notes)
+
+
+def _drawn(dataset: Dataset, experiment: Experiment) -> list[str]:
+    if not dataset.long_tail:
+        return []
+    return [
+        f"The {experiment.words[0]} are a long tail drawn here with seed "
+        f"{dataset.long_tail['seed']}, not those of the paper."
+    ]
 
 
 def _streams(dataset: Dataset, experiment: Experiment) -> list[str]:

@@ -138,6 +138,24 @@ class _Source(Facts):
     official: dict[str, Rows] = {}
 
 
+class _Drawn(Facts):
+    items: Rows
+    pool: str
+    of: Rows
+    each: Rows = 0
+    fewer: Rows = 0
+
+
+class _LongTail(Facts):
+    column: str
+    counts: str
+    seed: Rows
+    classes: Rows
+    largest: Rows
+    smallest: Rows
+    drawn: dict[str, _Drawn]
+
+
 class _Repeat(Facts):
     split: str
     also_in: str
@@ -150,6 +168,7 @@ class Summary(Facts):
     """summary.json of the captions."""
 
     sources: dict[Name, _Source]
+    long_tail: _LongTail | None = None
     repeats: list[_Repeat] = []
     dropped: dict[str, Rows] = {}
 

@@ -80,6 +80,7 @@ def load_dataset(data: Path, name: str, *, methods: Sequence[str], seeds: Sequen
         unused=_unused(summary, manifest),
         cells=cells,
         repeats=summary.get("repeats", ()),
+        long_tail=summary.get("long_tail") or {},
         packed=manifest.get("samples", {}),
         empty={
             stream: {split: Lacking(of["items"], of["first"]) for split, of in splits.items()}

@@ -53,6 +53,13 @@ class Group:
     """Whether the third is the average of the two."""
 
 
+def recalls(title: str, kind: str, direction: str) -> Group:
+    """R@1, R@5 and R@10 of a direction, such as `t2v` or `rerank/t2v`."""
+    keys = tuple((f"{direction}/R@{k}",) for k in (1, 5, 10))
+    labels = ("R@1", "R@5", "R@10")
+    return Group(title, kind, labels, (keys[0], keys[1], keys[2]), averaged=False)
+
+
 @dataclass(frozen=True)
 class PublishedTable:
     """A table of the paper."""
@@ -64,6 +71,24 @@ class PublishedTable:
     """Its columns, where they are not those of the experiment."""
     notes: tuple[str, ...] = ()
     """Sentences that stand below it."""
+
+
+@dataclass(frozen=True)
+class PublishedRanges:
+    """A table of the paper with one number for each shift range and alpha, in percent."""
+
+    number: int
+    title: str
+    kind: str
+    """The kind of the test source."""
+    label: str
+    key: str
+    """Of metrics.json."""
+    recipe: Recipe
+    alphas: tuple[float, ...]
+    rows: Mapping[tuple[float, float], tuple[float, ...]]
+    """By the lowest and the highest shift, a number for each alpha."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +107,8 @@ class Experiment:
     """Vision and text queries of the official test, by the kind of the test source."""
     groups: tuple[Group, ...]
     tables: tuple[PublishedTable, ...]
+    ranges: PublishedRanges | None = None
+    """Its table of shift ranges and alphas."""
     further: bool = False
     """Whether the other methods of the grid follow as measured rows."""
     streams: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmts.reporting.paper import Experiment, Group, Published, PublishedTable, Recipe
+from mmts.reporting.published_ssv2 import SSV2_LT
 from mmts.reporting.published_vast import YOUCOOK2
 
 _MARGIN, _MARGIN_MMTS = Recipe("max_margin"), Recipe("max_margin", ts=True, ics=True)
@@ -118,4 +119,4 @@ EK100 = Experiment(
     tables=_TABLES_2_4_5,
 )  # fmt: skip
 
-EXPERIMENTS = (CC3M, EK100, YOUCOOK2)
+EXPERIMENTS = (CC3M, EK100, YOUCOOK2, SSV2_LT)

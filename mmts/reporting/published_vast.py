@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mmts.reporting.paper import Experiment, Group, Published, PublishedTable, Recipe
+from mmts.reporting.paper import Experiment, Published, PublishedTable, Recipe, recalls
 
 _CLIP = Recipe("info_nce", column="", smoothing=0.1, terms=(("matching", 0.1),))
 _MARGIN = Recipe("max_margin", column="", terms=(("matching", 0.1),))
 _VAST = replace(_CLIP, learned=True)
 _VAST_MMTS = replace(_CLIP, ts=True, ics=True)
 
-
-def _recalls(title: str, direction: str) -> Group:
-    keys = tuple((f"{direction}/R@{k}",) for k in (1, 5, 10))
-    labels = ("R@1", "R@5", "R@10")
-    return Group(title, "youcook2", labels, (keys[0], keys[1], keys[2]), averaged=False)
-
-
 _GROUPS = (
-    _recalls("t2v", "t2v"),
-    _recalls("v2t", "v2t"),
-    _recalls("t2v, with refinement", "rerank/t2v"),
-    _recalls("v2t, with refinement", "rerank/v2t"),
+    recalls("t2v", "youcook2", "t2v"),
+    recalls("v2t", "youcook2", "v2t"),
+    recalls("t2v, with refinement", "youcook2", "rerank/t2v"),
+    recalls("v2t, with refinement", "youcook2", "rerank/v2t"),
 )
 _RERUN = (
     "The row of VAST is what VAST's own paper prints. The authors' rerun of plain VAST has R@1 "

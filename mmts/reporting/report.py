@@ -9,11 +9,13 @@ from mmts.reporting.clusters import Cluster, described_clusters
 from mmts.reporting.comparison import PaperTable, paper_tables
 from mmts.reporting.figure_classes import classes_figure
 from mmts.reporting.figure_map import map_figure
+from mmts.reporting.figure_ranges import ranges_figure
 from mmts.reporting.figure_sizes import sizes_figure
 from mmts.reporting.figure_tail import tail_figure
 from mmts.reporting.figure_tau import tau_figure
 from mmts.reporting.figure_training import training_figure
 from mmts.reporting.gallery import Gallery, Pictures, gallery
+from mmts.reporting.ranges import ranges_of, ranges_table
 from mmts.reporting.style import Figure
 from mmts.reporting.tables import Table, group_table, overall_table, part_table, stated_row
 from mmts.settings.grid import Report as ReportSettings
@@ -50,6 +52,8 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
         seed=settings.seed,
     )  # fmt: skip
     classes = classes_figure(dataset)
+    ranges = ranges_of(dataset)
+    heat = [] if ranges is None else ranges_figure(dataset, ranges)
     figures = (
         *(
             tail_figure(view, source, name=f"{name}-rerank" if view.reranked else name, **draws)
@@ -58,6 +62,7 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
         ),
         sizes_figure(dataset),
         *([] if classes is None else [classes]),
+        *heat,
         tau_figure(dataset),
         training_figure(dataset),
         map_of,
@@ -71,6 +76,7 @@ def dataset_report(dataset: Dataset, settings: ReportSettings, pictures: Picture
     )  # fmt: skip
     clusters = described_clusters(dataset, seed=settings.seed)
     papers = paper_tables(dataset)
+    papers += () if ranges is None else (ranges_table(ranges),)
     return Report(dataset, settings.bootstrap, tables, papers, figures, clusters, galleries)
 
 

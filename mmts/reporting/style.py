@@ -87,6 +87,12 @@ def png(figure: Canvas) -> bytes:
     return small.getvalue()
 
 
+def ink_on(colour: tuple[float, ...]) -> str:
+    """The colour of text on a colour."""
+    red, green, blue = colour[:3]
+    return "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else INK
+
+
 def headline(figure: Canvas, text: str) -> None:
     """Sets the figure's title, flush left."""
     figure.suptitle(text, x=0.008, ha="left", fontsize=12.5, fontweight="bold", color=INK)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from mmts.captions import repeats_line
 from mmts.kinds.stream import STREAMS
+from mmts.long_tail import long_tail_line
 from mmts.reporting.cells import Dataset
 from mmts.reporting.intervals import Interval
 from mmts.reporting.tables import Row, Table, best_row, query_groups, stated_row
@@ -125,7 +126,8 @@ def notes(dataset: Dataset, resamples: int, *, names: bool = False) -> list[str]
     )
     told = [
         *_ranks(dataset), *_rerank(dataset), *_gallery(dataset), *_streams(dataset),
-        *_lacking(dataset), *_unused(dataset), *_repeats(dataset, names), *_noise(dataset),
+        *_lacking(dataset), *_long_tail(dataset), *_unused(dataset), *_repeats(dataset, names),
+        *_noise(dataset),
     ]  # fmt: skip
     grouped = [parts, *_groups(dataset)]
     return [*told, measure.scale, spread, *grouped, interval, measure.ties, best]
@@ -161,6 +163,12 @@ def _gallery(dataset: Dataset) -> list[str]:
         for source in dataset.test_sources
         if (gallery := dataset.smaller_gallery(source))
     ]
+
+
+def _long_tail(dataset: Dataset) -> list[str]:
+    """A line on the long tail that was drawn, where one was."""
+    item = "clips" if "start" in dataset.captions else "pictures"
+    return [long_tail_line(dataset.long_tail, item)] if dataset.long_tail else []
 
 
 def _unused(dataset: Dataset) -> list[str]:

@@ -79,6 +79,16 @@ class ShardFile:
         where = *at_image, at_json, len(text), tuple(place for _, place in streams)
         self._places.append(Place(key, item.sample_id, extension, *where))
 
+    def add_shard(self, path: Path, shard: Shard) -> None:
+        """Append the samples of the shard in the file `path`, as `add_sample` would."""
+        start = self._written + len(self._pending)
+        end = max(place.json_offset + place.json_bytes for place in shard.places)
+        with open(path, "rb") as file:
+            self._pending += file.read(end + -end % BLOCK)
+        self._places += [place.moved(start) for place in shard.places]
+        if len(self._pending) >= PIECE:
+            self._flush()
+
     def facts(self) -> Shard:
         """Of the shard, once it is closed."""
         return Shard(self._split, self._hash.hexdigest(), self._written, self._places)

@@ -1,8 +1,9 @@
 """Clips of videos -> shards, each video in one pass, in several processes, going on where it was.
 
-A shard has clips of one video alone, so that a video's shards can be kept until all are there.
-Shards are numbered when all are there; a clip's key is its number in its split, lost clips counted
-too. So neither depends on what was lost of other videos, or on the order in which they were cut.
+A shard has clips of one video alone, so that a video's shards can be kept until all are there; then
+those of videos that are one clip each are joined. Shards are numbered when all are there; a clip's
+key is its number in its split, lost clips counted too. So neither depends on what was lost of other
+videos, or on the order in which they were cut.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -25,7 +27,7 @@ from mmts.captions_table import SPLITS
 from mmts.errors import InputError
 from mmts.kinds.stream import StreamKind
 from mmts.settings.prepared import Pack
-from mmts.shards.archive import Shard, write_tables
+from mmts.shards.archive import Shard, ShardFile, write_tables
 from mmts.shards.cutting import Clip, Job, Kept, cut_video, video_files
 from mmts.shards.items import BAR_OF_UNEVEN_WORK, Item, sample_json
 from mmts.shards.lost import Tally
@@ -69,16 +71,15 @@ def write_clips(
     frames: dict[str, Counter[int]] = {split: Counter() for split in SPLITS}
     for split in SPLITS:
         parts = [
-            (job.folder / name, shard)
+            Part(job.folder / name, shard, job.whole)
             for job, kept_of in zip(jobs, done, strict=True)
             for name, shard in kept_of.shards.items()
             if shard.split == split
         ]
-        for number, (path, shard) in enumerate(parts):
+        for number, together in enumerate(bunches(parts, settings.shard_size)):
             name = f"{split}-{number:06d}.tar"
-            link(path, folder / name)
-            shards[name] = shard
-            frames[split].update(_frame_counts(folder / name, shard))
+            shards[name] = join(together, folder / name)
+            frames[split].update(_frame_counts(folder / name, shards[name]))
     earlier = sum(kept_of.earlier for kept_of in done)
     if earlier:
         print(f"{earlier} of {len(jobs)} videos were cut by an earlier run that was interrupted")
@@ -96,6 +97,38 @@ def write_clips(
     return write_tables(
         folder, shards, found, cluster_size, clips=how, streams=streams, empty=empty
     )
+
+
+class Part(NamedTuple):
+    """A kept shard, and whether its clip is a whole video."""
+
+    path: Path
+    shard: Shard
+    whole: bool
+
+
+def bunches(parts: list[Part], size: int) -> Iterator[list[Part]]:
+    """Yield what goes into one shard: parts of whole videos by the keys of their clips, `size` of
+    them whether or not some are lost; each other part alone.
+    """
+
+    def bunch(numbered: tuple[int, Part]) -> tuple[bool, int]:
+        number, part = numbered
+        return part.whole, int(part.shard.places[0].key) // size if part.whole else number
+
+    for _, together in groupby(enumerate(parts), bunch):
+        yield [part for _, part in together]
+
+
+def join(parts: list[Part], path: Path) -> Shard:
+    """Write one shard of the samples of all parts, which are of one split."""
+    if len(parts) == 1:
+        link(parts[0].path, path)
+        return parts[0].shard
+    with ShardFile(path, parts[0].shard.split) as file:
+        for part in parts:
+            file.add_shard(part.path, part.shard)
+    return file.facts()
 
 
 def _frame_counts(path: Path, shard: Shard) -> Iterator[int]:

@@ -7,6 +7,7 @@ that they depend on. It gets its name when it is complete.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -60,6 +61,11 @@ class Job(NamedTuple):
     folder: Path
     fingerprint: str
     streams: Mapping[str, StreamKind]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the video is one clip from its start to its end."""
+        return [clip.span for clip in self.clips] == [(0, math.inf)]
 
 
 Spooled = dict[int, dict[str, tuple[int, int]]]

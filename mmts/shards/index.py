@@ -47,6 +47,14 @@ class Place(NamedTuple):
     json_bytes: int
     streams: Sequence[Sequence[int]] = ()
 
+    def moved(self, by: int) -> Place:
+        """Return the place of the sample that many bytes further on."""
+        return self._replace(
+            image_offset=self.image_offset + by,
+            json_offset=self.json_offset + by,
+            streams=tuple((start + by, *rest) for start, *rest in self.streams),
+        )
+
 
 def write_index(
     path: Path, places: Sequence[tuple[str, str, Place]], item_of: Mapping[str, Item],

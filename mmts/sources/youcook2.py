@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmts.sources.delimited import not_utf_8
 from mmts.sources.ek100 import held_out
 from mmts.sources.names import is_whole, shown
 from mmts.sources.table import first_per_split, read_table, text_column
-from mmts.video.parts import SUFFIXES
+from mmts.video.parts import videos_below
 
 if TYPE_CHECKING:
     from mmts.kinds.source.youcook2 import Kind
@@ -288,12 +287,7 @@ def find_videos(folder: Path, clips: pd.DataFrame) -> tuple[list[str], pd.Series
 
     A clip of a video that is not there has the path that the video ought to have.
     """
-    files: dict[str, str] = {}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
-        for path in (Path(place, name) for name in sorted(names)):
-            if path.suffix.lower() in SUFFIXES:
-                files.setdefault(path.stem, str(path))
+    files = videos_below(folder)
     named = list(zip(clips["video"], clips["clip"], strict=True))
     if not any(video in files or clip in files for video, clip in named):
         raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,3 +45,15 @@ def parts(path: Path | str) -> list[Part]:
         Part(files[start], float(start), limit)
         for start, limit in zip(starts, limits, strict=True)
     ]  # fmt: skip
+
+
+def videos_below(folder: Path) -> dict[str, str]:
+    """The video files in a folder, at any depth, by their names without the ending."""
+    files: dict[str, str] = {}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            stem, ending = os.path.splitext(name)  # noqa: PTH122, a Path each takes seconds
+            if ending.lower() in SUFFIXES:
+                files.setdefault(stem, os.path.join(place, name))  # noqa: PTH118
+    return files

@@ -167,5 +167,28 @@ def test_items_without_a_stream_and_a_smaller_gallery(
     assert "Gallery of 20 of 3,491 test items, 40 text queries" in text
 
 
+def test_a_long_tail_is_told_of(tree: SimpleNamespace, tmp_path: Path) -> None:
+    tree.write(tmp_path, "one")
+    assert not any("long tail was" in note for note in notes(tree.loaded(tmp_path, "one"), 100))
+    file = tmp_path / "captions/one/summary.json"
+    summary = json.loads(file.read_text())
+    drawn = {
+        "train": {"items": 50_418, "pool": "train", "of": 168_913},
+        "val": {"items": 6_960, "pool": "train", "of": 168_913, "each": 40, "fewer": 0},
+        "test": {"items": 2_609, "pool": "test", "of": 24_777, "each": 15, "fewer": 1},
+    }
+    told = {
+        "column": "template", "counts": "ssv2_lt", "seed": 3, "classes": 174, "largest": 2500,
+        "smallest": 5, "drawn": drawn,
+    }  # fmt: skip
+    file.write_text(json.dumps({**summary, "long_tail": told}))
+    assert (
+        "A long tail was drawn by template with seed 3 (174 classes of 2,500 to 5 pictures, the "
+        "published counts of SSv2-LT): 50,418 of 168,913 train pictures; 6,960 of 168,913 train "
+        "pictures for val, 40 a class; 2,609 of 24,777 test pictures, 15 a class (fewer in 1). The "
+        "pictures themselves differ from the published ones."
+    ) in notes(tree.loaded(tmp_path, "one"), 100)
+
+
 def test_the_report_knows_the_columns_that_training_logs() -> None:
     assert set(CURVES) <= set(COLUMNS)

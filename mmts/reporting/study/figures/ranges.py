@@ -9,7 +9,7 @@ import numpy as np
 
 from mmts.reporting.study.figures.look import finished, mean_rsum, panels, tested_in
 from mmts.reporting.study.results import StudyResults, Tested
-from mmts.reporting.style import INK, MUTED, Figure, canvas
+from mmts.reporting.style import MUTED, Figure, canvas, ink_on
 from mmts.reporting.words import signed
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ def _draw(axes: Axes, cells: Cells, fixed: float, colours: ScalarMappable) -> No
             continue
         colour = colours.to_rgba(np.array([value - fixed]))[0]
         axes.bar(x, 0.96, 0.96, y - 0.48, color=colour)
-        red, green, blue, _ = colour
-        ink = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else INK
+        ink = ink_on(colour)
         axes.text(x, y, f"{value:.1f}", ha="center", va="bottom", color=ink)
         axes.text(
             x, y + 0.06, signed(value - fixed), ha="center", va="top", color=ink, fontsize=8
