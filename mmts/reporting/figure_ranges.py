@@ -44,17 +44,17 @@ def ranges_figure(dataset: Dataset, ranges: Ranges) -> list[Figure]:
 
 def _draw(axes: Axes, ranges: Ranges, numbers: Numbers) -> None:
     from matplotlib import colormaps
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import Normalize, to_rgba
 
     there = [value for value in numbers.values() if value is not None]
     scale = Normalize(min(there), max(there))
     for (shifts, alpha), value in numbers.items():
         x, y = ranges.alphas.index(alpha), ranges.shifts.index(shifts)
-        text, fill, ink = _cell(shifts, alpha), EMPTY, MUTED
+        text, colour, ink = _cell(shifts, alpha), to_rgba(EMPTY), MUTED
         if value is not None:
             colour = colormaps["Blues"](0.1 + 0.75 * float(scale(value)))
-            text, fill, ink = f"{value:.1f}", colour, ink_on(colour)
-        axes.bar(x, 0.96, 0.96, y - 0.48, color=fill)
+            text, ink = f"{value:.1f}", ink_on(colour)
+        axes.bar(x, 0.96, 0.96, y - 0.48, color=colour)
         axes.text(x, y, text, ha="center", va="center", color=ink)
     axes.set_xticks(range(len(ranges.alphas)), [written(alpha) for alpha in ranges.alphas])
     axes.set_yticks(range(len(ranges.shifts)), [shown(shifts) for shifts in ranges.shifts])
