@@ -44,18 +44,19 @@ def ranges_figure(dataset: Dataset, ranges: Ranges) -> list[Figure]:
 
 def _draw(axes: Axes, ranges: Ranges, numbers: Numbers) -> None:
     from matplotlib import colormaps
-    from matplotlib.colors import Normalize, to_rgba
+    from matplotlib.colors import Normalize
 
     there = [value for value in numbers.values() if value is not None]
     scale = Normalize(min(there), max(there))
     for (shifts, alpha), value in numbers.items():
         x, y = ranges.alphas.index(alpha), ranges.shifts.index(shifts)
-        text, colour, ink = _cell(shifts, alpha), to_rgba(EMPTY), MUTED
-        if value is not None:
-            colour = colormaps["Blues"](0.1 + 0.75 * float(scale(value)))
-            text, ink = f"{value:.1f}", ink_on(colour)
+        if value is None:
+            axes.bar(x, 0.96, 0.96, y - 0.48, color=EMPTY)
+            axes.text(x, y, _cell(shifts, alpha), ha="center", va="center", color=MUTED)
+            continue
+        colour = colormaps["Blues"](0.1 + 0.75 * float(scale(value)))
         axes.bar(x, 0.96, 0.96, y - 0.48, color=colour)
-        axes.text(x, y, text, ha="center", va="center", color=ink)
+        axes.text(x, y, f"{value:.1f}", ha="center", va="center", color=ink_on(colour))
     axes.set_xticks(range(len(ranges.alphas)), [written(alpha) for alpha in ranges.alphas])
     axes.set_yticks(range(len(ranges.shifts)), [shown(shifts) for shifts in ranges.shifts])
     axes.set_ylim(len(ranges.shifts) - 0.5, -0.5)
