@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmts.sources.ssv2_lt import COUNTS
@@ -16,15 +16,15 @@ NAMES = {
 }
 
 
-def entries(sizes: Mapping[str, int], first: int = 1) -> list[Entry]:
-    """So many clips of each class, with ids from `first` on."""
+def entries(sizes: Mapping[str, int], first: int = 1, things: Sequence[str] = ()) -> list[Entry]:
+    """So many clips of each class, with ids from `first` on, of the things in turn."""
     found: list[Entry] = []
     for label, size in sizes.items():
         template = label.replace("omething", "omething]")
         for mark in ("something]", "Something]"):
             template = template.replace(mark, f"[{mark}")
         for n in range(size):
-            thing = f"cup {n}"
+            thing = things[n % len(things)] if things else f"cup {n}"
             found.append({
                 "id": str(first + len(found)),
                 "label": label.lower().replace("something", thing),

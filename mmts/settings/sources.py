@@ -45,7 +45,7 @@ class LongTail(Settings):
     counts: Text | None = None
     """ssv2_lt for the published ones of SSv2-LT; or a CSV file with the columns class and count, in
     data/raw/<dataset> or an absolute path. Classes that it does not name are left out."""
-    ratio: Annotated[float, Field(ge=1, le=1e9)] | None = None
+    ratio: Annotated[float, Field(ge=1, le=1e6)] | None = None
     """Of the largest class to the smallest, before rounding."""
     alpha: Annotated[float, Field(gt=0, le=100)] = 6.0
     """Of the Pareto distribution, with `ratio`."""

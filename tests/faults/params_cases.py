@@ -148,6 +148,7 @@ def _full() -> dict[str, Any]:
         "flickr8k": {"kind": "flickr8k"},
         "ek100": {"kind": "ek100"},
         "youcook2": {"kind": "youcook2"},
+        "ssv2": {"kind": "ssv2"},
         "cc3m": {"kind": "cc3m", "train": part, "val": part, "test": part},
         "coco": {"kind": "coco", "splits": ["test"]},
         "flickr30k": {"kind": "flickr30k"},
@@ -159,7 +160,8 @@ def _full() -> dict[str, Any]:
         "augment": {"crop_area": [0.5, 1.0]}, "stream": {"url": "x"}, "checkpoint": {},
         "launcher": ["a", "b"],
     }  # fmt: skip
-    changes = {"captions.sources": sources, "towers": towers}
+    tail = {"column": "kind", "ratio": 10.0}
+    changes = {"captions.sources": sources, "captions.long_tail": tail, "towers": towers}
     return changed(tiny, changes | {f"train.{key}": train[key] for key in train})
 
 
