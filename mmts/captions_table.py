@@ -49,6 +49,17 @@ def read_captions(folder: Path) -> pd.DataFrame:
     return rows
 
 
+def class_column(rows: pd.DataFrame, name: str, setting: str) -> str:
+    """Return the name of a class column; an error that begins with `setting` where it is none."""
+    if f"class_{name}" not in rows:
+        there = [c.removeprefix("class_") for c in rows.columns if c.startswith("class_")]
+        raise InputError(
+            f"{setting}: there is no such class column; there are: "
+            f"{', '.join(there) or 'none (name them in class_columns)'}"
+        )
+    return f"class_{name}"
+
+
 def stream_columns(rows: pd.DataFrame) -> list[str]:
     """Return the names of the columns that streams are made of."""
     return [name for name in rows.columns if str(name).startswith(STREAM)]

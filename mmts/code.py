@@ -145,7 +145,7 @@ def _read(text: bytes, name: str) -> dict[str, Any]:
 
 
 def _is_word(statement: ast.stmt) -> bool:
-    """Whether it sets a fact of a kind that is words alone."""
+    """Return whether it sets a fact of a kind that is words alone."""
     targets = statement.targets if isinstance(statement, ast.Assign) else []
     return bool(targets) and all(isinstance(t, ast.Name) and t.id in WORDS for t in targets)
 

@@ -278,7 +278,7 @@ def _exceptions(method: Tree) -> Any:
 
 
 def _layers(name: str, methods: Tree, dataset: str | None, where: str) -> list[tuple[str, Tree]]:
-    """What holds for a method on a dataset, the lowest first: places in the file and settings."""
+    """Return what a method is made of on a dataset, base first: places in the file, settings."""
     found: list[tuple[str, Tree]] = []
     for link in _chain(name, methods, f"{where}: methods"):
         place = f"methods.{link}"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mmts.captions_table import class_column
 from mmts.errors import InputError
 from mmts.files import require
 from mmts.settings.sources import LongTail
@@ -111,13 +112,7 @@ def _held_out(labels: pd.Series, each: int | None, classes: int) -> dict[str, in
 
 def _items(rows: pd.DataFrame, settings: LongTail) -> pd.DataFrame:
     """sample_id, split and label of the media items, in the order to draw in."""
-    column = f"class_{settings.column}"
-    if column not in rows:
-        there = [c.removeprefix("class_") for c in rows.columns if c.startswith("class_")]
-        raise InputError(
-            f"{KEY}.column is {settings.column!r}: there is no such class column; there are: "
-            f"{', '.join(there) or 'none (name them in class_columns)'}"
-        )
+    column = class_column(rows, settings.column, f"{KEY}.column is {settings.column!r}")
     if "sentence" in rows and (settings.val is not None or settings.test is not None):
         raise InputError(
             f"{KEY}.val and test are of no use where only some captions are sentences "

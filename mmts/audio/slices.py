@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FRAMES = 1024
-"""Of a slice: 10.24 s."""
+"""Frames of a slice: 10.24 s."""
 MEAN, DEVIATION = 15.41663, 6.55582
-"""Of the filterbank, as BEATs was trained with (Chen et al. 2022, arXiv 2212.09058)."""
+"""Normalisation of the filterbank in BEATs (Chen et al. 2022, arXiv 2212.09058)."""
 
 
 def slice_count(frames: int, slices: int) -> int:

@@ -34,15 +34,10 @@ class Kind(ClusteringKind):
 
     def cluster(self, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:
         """Return the classes; one that no training caption has is unknown."""
+        from mmts.captions_table import class_column
         from mmts.cluster import NOISE, numbered, training
 
-        name = f"class_{self.column}"
-        if name not in captions:
-            there = [c.removeprefix("class_") for c in captions.columns if c.startswith("class_")]
-            raise InputError(
-                f"clustering by column {self.column}: there is no such class column; there are: "
-                f"{', '.join(there) or 'none (name them in class_columns)'}"
-            )
+        name = class_column(captions, self.column, f"clustering by column {self.column}")
         trained = captions[training(captions)]
         unknown = trained[trained[name] == ""]
         if len(unknown):

@@ -30,7 +30,7 @@ class Kind(ClusteringKind):
     """Vectors of the sentence encoder; features of the frozen vision tower; latent semantic
     analysis of the captions' words, which needs no encoder; or those of the file `path`."""
     path: Text | None = None
-    """Of `features: file`: a Parquet file with `sample_id` or `caption_id`, and `vector`, such as
+    """File of `features: file`: Parquet with `sample_id` or `caption_id`, and `vector`, such as
     `python -m stages.features` writes; from the project's folder. The page calls the vectors by
     the file's name."""
     seed: Seed = 0
@@ -63,7 +63,7 @@ class Kind(ClusteringKind):
 
     @property
     def made_of(self) -> str:
-        """What is clustered, such as VAST-v for the file VAST-v.parquet."""
+        """Name of the vectors, such as VAST-v for the file VAST-v.parquet."""
         return MADE_OF[self.features] if self.path is None else Path(self.path).stem
 
     def cluster(self, captions: pd.DataFrame, embeddings: Embeddings) -> Clusters:

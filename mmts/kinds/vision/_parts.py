@@ -8,10 +8,33 @@ from pydantic import model_validator
 
 from mmts.kinds.vision import VisionKind
 from mmts.settings.base import Positive, Share, Text
-from mmts.settings.shapes import VideoShape
+from mmts.settings.shapes import EvaShape, VideoShape
 
 if TYPE_CHECKING:
     from mmts.towers.tower import Shape, Tower
+
+
+def check_shape(
+    weights: str,
+    shape: VideoShape | EvaShape | None,
+    default: VideoShape | EvaShape,
+    image_size: int,
+) -> None:
+    """Check that a transformer's shape belongs to random weights, and fits the size of its images.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if weights != "random":
+        if shape is not None:
+            raise ValueError("shape is set; it belongs to `weights: random`: leave it out")
+        return
+    patch = (shape or default).patch_size
+    if image_size % patch:
+        raise ValueError(
+            f"image_size {image_size} is no multiple of shape.patch_size {patch}; change one of "
+            "them"
+        )
 
 
 class Recomputing(VisionKind):
@@ -29,16 +52,7 @@ class Transformer(Recomputing):
 
     @model_validator(mode="after")
     def _shaped(self) -> Self:
-        if self.weights != "random":
-            if self.shape is not None:
-                raise ValueError("shape is set; it belongs to `weights: random`: leave it out")
-            return self
-        patch = (self.shape or VideoShape()).patch_size
-        if self.image_size % patch:
-            raise ValueError(
-                f"image_size {self.image_size} is no multiple of shape.patch_size {patch}; change "
-                "one of them"
-            )
+        check_shape(self.weights, self.shape, VideoShape(), self.image_size)
         return self
 
 

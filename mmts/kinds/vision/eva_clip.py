@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import model_validator
 
-from mmts.kinds.vision._parts import OfClips, Recomputing
+from mmts.kinds.vision._parts import OfClips, Recomputing, check_shape
 from mmts.settings.base import Positive, Share, Text
 from mmts.settings.shapes import Eva, EvaShape
 
@@ -30,16 +30,7 @@ class Kind(OfClips, Recomputing):
 
     @model_validator(mode="after")
     def _shaped(self) -> Self:
-        if self.weights != "random":
-            if self.shape is not None:
-                raise ValueError("shape is set; it belongs to `weights: random`: leave it out")
-            return self
-        patch = (self.shape or EvaShape()).patch_size
-        if self.image_size % patch:
-            raise ValueError(
-                f"image_size {self.image_size} is no multiple of shape.patch_size {patch}; change "
-                "one of them"
-            )
+        check_shape(self.weights, self.shape, EvaShape(), self.image_size)
         return self
 
     def frames_of(self, split: str) -> int:
