@@ -104,7 +104,12 @@ def method_legend(figure: Canvas, dataset: Dataset) -> None:
 
     colours = method_colours(dataset)
     handles = [Patch(color=colours[method], label=method) for method in dataset.methods]
-    figure.legend(
-        handles=handles, ncols=-(-len(handles) // -(-len(handles) // 6)), loc="outside lower left",
-        handlelength=1.0, handleheight=1.0, columnspacing=1.6, labelcolor=INK,
-    )  # fmt: skip
+    for most in range(6, 0, -1):  # columns that are not wider than the figure
+        rows = -(-len(handles) // most)
+        legend = figure.legend(
+            handles=handles, ncols=-(-len(handles) // rows), loc="outside lower left",
+            handlelength=1.0, handleheight=1.0, columnspacing=1.6, labelcolor=INK,
+        )  # fmt: skip
+        if most == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()

@@ -22,7 +22,7 @@ from mmts.reporting.figure_tau import _rows, _scheduled, tau_figure, three_clust
 from mmts.reporting.figure_training import panels
 from mmts.reporting.labels import Box, label_places
 from mmts.reporting.report import Report
-from mmts.reporting.style import _other, canvas, method_colours
+from mmts.reporting.style import _other, canvas, method_colours, method_legend, png
 from mmts.reporting.tables import own_interval, part_table, to_baseline
 from mmts.reporting.words import bounds, signed
 
@@ -190,6 +190,22 @@ def test_many_methods_have_different_colours(dataset: Dataset) -> None:
     colours = [_other(number) for number in range(24)]
     assert len(set(colours)) == 24 and all(re.fullmatch("#[0-9a-f]{6}", c) for c in colours)
     assert _other(24) == _other(0) == "#0072b2"
+
+
+@pytest.mark.parametrize("letters", [4, 19, 60])
+def test_a_legend_of_many_methods_is_not_wider_than_the_figure(
+    dataset: Dataset, letters: int
+) -> None:
+    names = tuple(f"{n:02}".ljust(letters, "m") for n in range(12))
+    cells = {(name, seed): dataset.cells["mmts", seed] for name in names for seed in dataset.seeds}
+    with canvas(3.4) as figure:
+        figure.subplots(1, 2)
+        method_legend(figure, dataclasses.replace(dataset, methods=names, cells=cells))
+        png(figure)
+        (legend,) = figure.legends
+        box = legend.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+    assert len(legend.get_texts()) == 12
 
 
 def test_labels_do_not_lie_on_each_other() -> None:
